@@ -1,0 +1,219 @@
+"""Examples, and records in and out: JSONL files, lists of dicts, `datasets` objects."""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from distmatch.data.distribution import WordDistribution
+from distmatch.errors import DataError
+
+Message = Mapping[str, str]
+Prompt = str | tuple[Message, ...]
+
+BOUNDARIES = ("end_of_turn", "end_of_word", "none")
+FORMS = ("bare", "space", "capital")
+REQUIRED_COLUMNS = ("prompt", "words", "probs")
+COLUMNS = (*REQUIRED_COLUMNS, "other", "prefill", "boundary", "forms", "rotations", "metadata")
+
+_MAX_SHOWN_ERRORS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One prompt and the distribution wanted at its answer slot.
+
+    A string prompt is plain text to be continued; messages (`role`, `content`) go through the
+    tokenizer's chat template, or are joined by blank lines where there is none.
+
+    Raises:
+        DataError: An empty prompt, a malformed message, or an unknown boundary or form.
+    """
+
+    prompt: Prompt
+    target: WordDistribution
+    prefill: str = ""
+    """The answer's own beginning, already written; no trailing space."""
+    boundary: str | None = None
+    """What must follow a word: one of `BOUNDARIES`. None: `end_of_turn` for chat prompts of a
+    tokenizer with a template, else `end_of_word`."""
+    forms: tuple[str, ...] = ()
+    """Ways each word may appear in the slot, from `FORMS`. Empty: exactly one, as a writer would
+    join the word to the text before it."""
+    rotations: tuple[Prompt, ...] = ()
+    """The same question with its numbers moved over its words: prompt i asks for `probs` rolled
+    to the right by i + 1. Either none or one for each word but the first."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check everything that can be checked without a tokenizer."""
+        object.__setattr__(self, "prompt", _checked_prompt(self.prompt, "prompt"))
+        object.__setattr__(self, "forms", tuple(self.forms))
+        rotations = tuple(_checked_prompt(p, "rotation") for p in self.rotations)
+        object.__setattr__(self, "rotations", rotations)
+        if rotations and len(rotations) != len(self.target.words) - 1:
+            raise DataError(
+                f"{len(rotations)} rotations for {len(self.target.words)} words, "
+                f"expected {len(self.target.words) - 1} (or none)"
+            )
+        if self.boundary is not None and self.boundary not in BOUNDARIES:
+            raise DataError(unknown_name("boundary", self.boundary, BOUNDARIES))
+        for form in self.forms:
+            if form not in FORMS:
+                raise DataError(unknown_name("form", form, FORMS))
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Example":
+        """The example a record describes; absent and None columns take their defaults.
+
+        Raises:
+            DataError: An unknown or missing column, or a value `Example` refuses.
+        """
+        for column in record:
+            if column not in COLUMNS:
+                raise DataError(unknown_name("column", str(column), COLUMNS))
+        given = {column: value for column, value in record.items() if value is not None}
+        for column in REQUIRED_COLUMNS:
+            if column not in given:
+                raise DataError(f'column "{column}" is missing; the record has {list(record)}')
+        for column in ("words", "probs", "forms", "rotations"):
+            if column in given and not isinstance(given[column], (list, tuple)):
+                raise DataError(f'column "{column}" must be a list, got {given[column]!r}')
+        target = WordDistribution(
+            tuple(given.pop("words")), tuple(given.pop("probs")), given.pop("other", 0.0)
+        )
+        return cls(target=target, **given)
+
+    def to_record(self) -> dict[str, Any]:
+        """The record `from_record` reads back, without columns that hold their default."""
+        record: dict[str, Any] = {
+            "prompt": _plain_prompt(self.prompt),
+            "words": list(self.target.words),
+            "probs": list(self.target.probs),
+            "other": self.target.other,
+            "prefill": self.prefill,
+            "boundary": self.boundary,
+            "forms": list(self.forms),
+            "rotations": [_plain_prompt(prompt) for prompt in self.rotations],
+            "metadata": dict(self.metadata),
+        }
+        return {
+            column: value
+            for column, value in record.items()
+            if column in REQUIRED_COLUMNS or value not in (0.0, "", None, [], {})
+        }
+
+    def rotated(self) -> list["Example"]:
+        """The examples its rotations ask for: all but the first rotation, which is itself."""
+        probs = self.target.probs
+        return [
+            replace(
+                self,
+                prompt=prompt,
+                rotations=(),
+                target=replace(self.target, probs=probs[-shift:] + probs[:-shift]),
+            )
+            for shift, prompt in enumerate(self.rotations, start=1)
+        ]
+
+
+def to_examples(rows: Iterable[Example | Mapping[str, Any]], name: str = "row") -> list[Example]:
+    """Rows of any accepted kind as examples.
+
+    Args:
+        rows: Examples, records, or a `datasets.Dataset`.
+        name: What a row is called in an error, followed by its number from 0.
+
+    Raises:
+        DataError: Bad rows, up to 20 of them listed with their numbers; or no rows at all.
+    """
+    examples, errors = [], []
+    for index, row in enumerate(rows):
+        try:
+            examples.append(row if isinstance(row, Example) else Example.from_record(row))
+        except DataError as error:
+            errors.append(f"{name} {index}: {error}")
+    _raise_all(errors)
+    return examples
+
+
+def read_jsonl(path: str | Path) -> list[Example]:
+    """The examples of a JSONL file, one record a line; blank lines are passed over.
+
+    Raises:
+        DataError: The file is missing or empty, or lines of it are malformed: up to 20 bad lines
+            are listed, each with file and line number.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"{path} is not a file")
+    examples, errors = [], []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+                if not isinstance(record, dict):
+                    raise DataError(f"expected an object with {list(REQUIRED_COLUMNS)}")
+                examples.append(Example.from_record(record))
+            except json.JSONDecodeError as error:
+                errors.append(f"{path}:{number}: not JSON ({error.msg}, column {error.colno})")
+            except DataError as error:
+                errors.append(f"{path}:{number}: {error}")
+    _raise_all(errors)
+    if not examples:
+        raise DataError(f"{path} holds no records")
+    return examples
+
+
+def write_jsonl(path: str | Path, examples: Iterable[Example]) -> None:
+    """Write the examples, one record a line, replacing the file only when all are written."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as lines:
+        for example in examples:
+            lines.write(json.dumps(example.to_record(), ensure_ascii=False) + "\n")
+    part.replace(path)
+
+
+def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
+    """The sentence for a name that isn't one of the valid ones, with the nearest of them."""
+    valid = list(valid)
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    hint = f' Did you mean "{near[0]}"?' if near else ""
+    return f'unknown {kind} "{name}"; known: {", ".join(valid)}.{hint}'
+
+
+def _raise_all(errors: list[str]) -> None:
+    if not errors:
+        return
+    rest = len(errors) - _MAX_SHOWN_ERRORS
+    tail = [f"... and {rest} more bad records"] if rest > 0 else []
+    raise DataError("\n".join(errors[:_MAX_SHOWN_ERRORS] + tail))
+
+
+def _checked_prompt(prompt: Any, name: str) -> Prompt:
+    if isinstance(prompt, str):
+        if not prompt.strip():
+            raise DataError(f"the {name} is empty")
+        return prompt
+    if not isinstance(prompt, (list, tuple)):
+        raise DataError(f"the {name} must be a string or a list of messages, got {prompt!r}")
+    if not prompt:
+        raise DataError(f"the {name} has no messages")
+    for message in prompt:
+        if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
+            raise DataError(f'a message of the {name} needs "role" and "content", got {message!r}')
+        if not isinstance(message["content"], str):
+            raise DataError(f"the content of a message must be a string, got {message!r}")
+    if not any(message["content"].strip() for message in prompt):
+        raise DataError(f"every message of the {name} is empty")
+    return tuple(dict(message) for message in prompt)
+
+
+def _plain_prompt(prompt: Prompt) -> str | list[dict[str, str]]:
+    return prompt if isinstance(prompt, str) else [dict(message) for message in prompt]
