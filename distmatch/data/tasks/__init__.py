@@ -1,0 +1,5 @@
+"""Task generators, one a file: each returns train and test examples."""
+
+from distmatch.data.tasks.output_control import OutputControl, output_control
+
+__all__ = ["OutputControl", "output_control"]

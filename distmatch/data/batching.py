@@ -1,0 +1,252 @@
+"""Tries → one batch of tensors: packed token trees, the rows that predict, the words' edges.
+
+All prompts and words of a batch are laid into a few rows ("packs"), each the prefix tree of its
+examples: what prompts share at their beginning is fed once, and nothing is padded but the last
+pack. Tokens stand in preorder, so a token's subtree is the range from it to its `ends`, and
+"j is an ancestor of i" is `j <= i < ends[j]` (`models/attention.py` makes the mask of it).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from distmatch.data.trie import Encoder, Path, TokenTrie
+
+PACK_TOKENS = 512
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples as tensors. Its rows are the places that predict: slots and nodes of all tries."""
+
+    ids: Int[Tensor, "packs tokens"]
+    depths: Int[Tensor, "packs tokens"]
+    """Tokens before this one in its sequence: its position id."""
+    ends: Int[Tensor, "packs tokens"]
+    """One past the last token of the subtree that starts here, as an index into the pack."""
+    row_tokens: Int[Tensor, " rows"]
+    """The token each row predicts after, as an index into the flattened packs."""
+    row_path: Int[Tensor, "rows depth"]
+    """The edges from the slot to this row; padded with the number of edges."""
+    row_boundary: Int[Tensor, " rows"]
+    """Which boundary set may follow here; -1 where no word ends."""
+    edge_row: Int[Tensor, " edges"]
+    edge_token: Int[Tensor, " edges"]
+    path_edges: Int[Tensor, "paths length"]
+    """The edges of each word form; padded with the number of edges."""
+    path_row: Int[Tensor, " paths"]
+    """The row at each form's end; the number of rows where nothing must follow."""
+    word_paths: Int[Tensor, "batch words forms"]
+    """The paths of each word; padded with the number of paths."""
+    example_rows: Int[Tensor, "batch nodes"]
+    """The rows of each example; padded with the number of rows."""
+    boundary_sets: Bool[Tensor, "sets tokenizer_vocab"]
+    target: Float[Tensor, "batch support"]
+    """Wanted probability of each word and, last, of other; padded words have 0."""
+    is_word: Bool[Tensor, "batch words"]
+    is_free: Bool[Tensor, " batch"]
+    """Examples matched after renormalising over their words."""
+    preserve: Float[Tensor, " batch"]
+    """Weight of keeping the base's shape on other: the target of other under "preserve", else 0."""
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
+        """The batch on another device."""
+        return Batch(
+            **{f.name: getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)}
+        )
+
+    @property
+    def num_examples(self) -> int:
+        """How many examples the batch holds."""
+        return self.target.shape[0]
+
+
+class _Pack:
+    """One prefix tree under construction; nodes are numbered in the order they are added."""
+
+    def __init__(self) -> None:
+        self.tokens: list[int] = []
+        self.children: list[dict[int, int]] = [{}]  # of node i at i + 1; the root's come first
+
+    def missing(self, sequence: Path) -> int:
+        """How many tokens of the sequence aren't in the tree yet."""
+        node = -1
+        for count, token in enumerate(sequence):
+            if token not in self.children[node + 1]:
+                return len(sequence) - count
+            node = self.children[node + 1][token]
+        return 0
+
+    def add(self, sequence: Path, node: int = -1) -> int:
+        """The node of the sequence's last token, starting below a given node."""
+        for token in sequence:
+            children = self.children[node + 1]
+            if token not in children:
+                children[token] = len(self.tokens)
+                self.tokens.append(token)
+                self.children.append({})
+            node = children[token]
+        return node
+
+    def preorder(self) -> tuple[list[int], list[int], list[int]]:
+        """The nodes in preorder, and along it their depths and their subtrees' ends."""
+        order: list[int] = []
+        depths: list[int] = []
+        stack = [(node, 0) for node in reversed(self.children[0].values())]
+        while stack:
+            node, depth = stack.pop()
+            order.append(node)
+            depths.append(depth)
+            stack.extend((child, depth + 1) for child in reversed(self.children[node + 1].values()))
+        ends = [len(order)] * len(order)
+        open_nodes: list[int] = []
+        for index, depth in enumerate(depths):
+            while open_nodes and depths[open_nodes[-1]] >= depth:
+                ends[open_nodes.pop()] = index
+            open_nodes.append(index)
+        return order, depths, ends
+
+
+def make_batch(
+    tries: Sequence[TokenTrie], encoder: Encoder, pack_tokens: int = PACK_TOKENS
+) -> Batch:
+    """The batch of some tries; their order is kept in everything indexed by example.
+
+    Args:
+        tries: What `encoder` made; none at all gives a batch of zero examples.
+        encoder: Knows the boundary sets.
+        pack_tokens: The most tokens of a pack, except where one example alone has more. Larger
+            packs share and pad less, and pay with attention over more masked tokens.
+    """
+    packs, placed = _fill(tries, pack_tokens)
+    ids, depths, ends, index_of = _lay_out(packs)
+    boundaries = sorted({trie.boundary for trie in tries} - {"none"})
+    sets = [encoder.boundary_set(boundary) for boundary in boundaries]
+    return Batch(
+        ids=ids,
+        depths=depths,
+        ends=ends,
+        **_words(tries, [[index_of[p][n] for n in nodes] for p, nodes in placed], boundaries),
+        **_targets(tries),
+        boundary_sets=torch.stack(sets) if sets else torch.zeros(0, 0, dtype=torch.bool),
+    )
+
+
+def _fill(
+    tries: Sequence[TokenTrie], pack_tokens: int
+) -> tuple[list[_Pack], list[tuple[int, list[int]]]]:
+    """The packs, and for each trie its pack and the nodes its predicting rows stand at."""
+    packs: list[_Pack] = []
+    placed: dict[int, tuple[int, list[int]]] = {}
+    for which in sorted(range(len(tries)), key=lambda i: tries[i].prompt_ids):
+        trie = tries[which]
+        nodes = trie.nodes
+        if packs:
+            size = len(packs[-1].tokens) + packs[-1].missing(trie.prompt_ids) + len(nodes) - 1
+        if not packs or size > pack_tokens and packs[-1].tokens:
+            packs.append(_Pack())
+        slot = packs[-1].add(trie.prompt_ids)
+        placed[which] = (len(packs) - 1, [packs[-1].add(node, slot) for node in nodes])
+    return packs, [placed[i] for i in range(len(tries))]
+
+
+def _lay_out(packs: list[_Pack]) -> tuple[Tensor, Tensor, Tensor, list[dict[int, int]]]:
+    """Ids, depths, ends, and for each pack where its nodes stand in the flattened packs."""
+    width = max((len(pack.tokens) for pack in packs), default=0)
+    ids = torch.zeros(len(packs), width, dtype=torch.long)
+    depths = torch.zeros_like(ids)
+    ends = torch.arange(1, width + 1).repeat(len(packs), 1)  # padding sees itself alone
+    index_of = []
+    for row, pack in enumerate(packs):
+        order, pack_depths, pack_ends = pack.preorder()
+        size = len(order)
+        ids[row, :size] = torch.tensor([pack.tokens[node] for node in order])
+        depths[row, :size] = torch.tensor(pack_depths)
+        ends[row, :size] = torch.tensor(pack_ends)
+        index_of.append({node: row * width + index for index, node in enumerate(order)})
+    return ids, depths, ends, index_of
+
+
+def _words(
+    tries: Sequence[TokenTrie], row_tokens: list[list[int]], boundaries: list[str]
+) -> dict[str, Tensor]:
+    """Rows, edges, paths and words of all examples, numbered through the batch."""
+    edges: list[tuple[int, int]] = []
+    row_paths: list[list[int]] = []
+    row_boundary: list[int] = []
+    path_edges: list[list[int]] = []
+    path_rows: list[int | None] = []
+    word_paths: list[list[list[int]]] = []
+    example_rows: list[list[int]] = []
+    for trie in tries:
+        row_of = {node: len(row_paths) + k for k, node in enumerate(trie.nodes)}
+        edge_of: dict[Path, int] = {}
+        for path in trie.all_paths:
+            for length in range(1, len(path) + 1):
+                if path[:length] not in edge_of:
+                    edge_of[path[:length]] = len(edges)
+                    edges.append((row_of[path[: length - 1]], path[length - 1]))
+        complete = set() if trie.boundary == "none" else set(trie.all_paths)
+        for node in row_of:
+            row_paths.append([edge_of[node[:length]] for length in range(1, len(node) + 1)])
+            row_boundary.append(boundaries.index(trie.boundary) if node in complete else -1)
+        words: list[list[int]] = []
+        for forms in trie.paths:
+            words.append([len(path_edges) + k for k in range(len(forms))])
+            for path in forms:
+                path_edges.append([edge_of[path[: k + 1]] for k in range(len(path))])
+                path_rows.append(row_of[path] if path in complete else None)
+        word_paths.append(words)
+        example_rows.append(list(row_of.values()))
+    num_rows = len(row_paths)
+    flat_tokens = [token for tokens in row_tokens for token in tokens]
+    return {
+        "row_tokens": torch.tensor(flat_tokens, dtype=torch.long),
+        "row_path": _padded(row_paths, len(edges)),
+        "row_boundary": torch.tensor(row_boundary, dtype=torch.long),
+        "edge_row": torch.tensor([row for row, _ in edges], dtype=torch.long),
+        "edge_token": torch.tensor([token for _, token in edges], dtype=torch.long),
+        "path_edges": _padded(path_edges, len(edges)),
+        "path_row": torch.tensor(
+            [num_rows if row is None else row for row in path_rows], dtype=torch.long
+        ),
+        "word_paths": _padded_words(word_paths, len(path_edges)),
+        "example_rows": _padded(example_rows, num_rows),
+    }
+
+
+def _targets(tries: Sequence[TokenTrie]) -> dict[str, Tensor]:
+    num_words = max((len(trie.target.words) for trie in tries), default=0)
+    target = torch.zeros(len(tries), num_words + 1)
+    for row, trie in enumerate(tries):
+        target[row, : len(trie.target.probs)] = torch.tensor(trie.target.probs)
+        target[row, -1] = trie.target.other_prob
+    counts = torch.tensor([len(trie.target.words) for trie in tries], dtype=torch.long)
+    preserved = [t.target.other_prob if t.target.other == "preserve" else 0.0 for t in tries]
+    return {
+        "target": target,
+        "is_word": torch.arange(num_words) < counts[:, None],
+        "is_free": torch.tensor([t.target.other == "free" for t in tries], dtype=torch.bool),
+        "preserve": torch.tensor(preserved, dtype=torch.float),
+    }
+
+
+def _padded(lists: Sequence[Sequence[int]], fill: int) -> Int[Tensor, "lists width"]:
+    width = max(map(len, lists), default=0)
+    padded = [[*items, *[fill] * (width - len(items))] for items in lists]
+    return torch.tensor(padded, dtype=torch.long).reshape(len(lists), width)
+
+
+def _padded_words(
+    words: Sequence[Sequence[Sequence[int]]], fill: int
+) -> Int[Tensor, "batch words forms"]:
+    num_words = max(map(len, words), default=0)
+    num_forms = max((len(forms) for example in words for forms in example), default=0)
+    padded = torch.full((len(words), num_words, num_forms), fill)
+    for row, example in enumerate(words):
+        for column, forms in enumerate(example):
+            padded[row, column, : len(forms)] = torch.tensor(forms)
+    return padded

@@ -1,0 +1,181 @@
+"""Where the answer slot is: prompts rendered to text and ids, and what ends an answer there.
+
+The prompt's ids are rendered alone, as `generate` would see them, and never change afterwards;
+words are tokenised in that context (`trie.py`).
+"""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from distmatch.data.examples import Prompt
+from distmatch.errors import DataError
+
+_SENTINEL = "SLOT"  # stands for the answer while the template's own text around it is read off
+_BLANK_LINE = "\n\n"
+_OPENING = "\"'([{<“‘«¿¡/-\\`*_#@$"
+_SPACELESS_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A rendered prompt up to its answer slot."""
+
+    text: str
+    ids: tuple[int, ...]
+    joint: str | None
+    """What stands between text and word: given by the template, or None where the word's writer
+    decides (plain text, or after a prefill)."""
+    is_chat: bool
+
+
+def render_slot(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, prefill: str = "") -> Slot:
+    """The prompt as the model reads it, up to where the answer starts.
+
+    Args:
+        tokenizer: Its chat template is used for messages, if it has one; without one, messages
+            are joined by blank lines.
+        prompt: Plain text, or messages. A last message of the assistant is continued.
+        prefill: Text the answer already begins with.
+
+    Raises:
+        DataError: The template refuses the messages, or writes something else before an answer
+            than its own generation prompt; or the prefill ends in white space.
+    """
+    if isinstance(prompt, str):
+        text = prompt + prefill
+        _check_prefill(prefill)
+        return Slot(text, _plain_ids(tokenizer, text), None, is_chat=False)
+    messages = [dict(message) for message in prompt]
+    if messages[-1]["role"] == "assistant":
+        prefill = messages.pop()["content"] + prefill
+    _check_prefill(prefill)
+    if getattr(tokenizer, "chat_template", None):
+        return _chat_slot(tokenizer, messages, prefill)
+    text = _BLANK_LINE.join([message["content"] for message in messages])
+    if not messages:
+        return Slot(prefill, _plain_ids(tokenizer, prefill), None, is_chat=False)
+    if prefill:
+        text += _BLANK_LINE + prefill
+        return Slot(text, _plain_ids(tokenizer, text), None, is_chat=False)
+    text += _BLANK_LINE
+    return Slot(text, _ids_before_a_word(tokenizer, text), "", is_chat=False)
+
+
+def joined(slot: Slot, word: str, form: str | None) -> str:
+    """The text that follows `slot.text` when the word is written in one of its forms."""
+    if form == "bare":
+        return word
+    if form == "space":
+        return " " + word
+    if form == "capital":
+        word = word[:1].upper() + word[1:]
+    if slot.joint is not None:
+        return slot.joint + word
+    return (" " if _takes_space(slot.text, word) else "") + word
+
+
+def end_of_turn_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """The special tokens that end an assistant's message, sorted.
+
+    The tokenizer's end of text, and the first special token the chat template writes after an
+    assistant's message, both at the end of a conversation and before a next question.
+    """
+    ends = {tokenizer.eos_token_id} if tokenizer.eos_token_id is not None else set()
+    if getattr(tokenizer, "chat_template", None):
+        question = {"role": "user", "content": "question"}
+        answer = {"role": "assistant", "content": _SENTINEL}
+        for messages in ([question, answer], [question, answer, question]):
+            text = _render(tokenizer, messages, add_generation_prompt=False)
+            tail = text[text.rindex(_SENTINEL) + len(_SENTINEL) :]
+            ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
+            ends.update([i for i in ids if i in tokenizer.all_special_ids][:1])
+    return tuple(sorted(ends))
+
+
+def continues_word(text: str) -> bool:
+    """Whether a token that decodes to this text can continue the word before it.
+
+    Letters, marks, digits, joiners and pieces of characters can; white space, punctuation,
+    symbols and special tokens can't.
+    """
+    if not text:
+        return True
+    first = text[0]
+    return first in "_\u200d\ufffd" or unicodedata.category(first) in (
+        *("Ll", "Lu", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Sk"),
+    )
+
+
+def is_spaceless(character: str) -> bool:
+    """Whether the character belongs to a script that writes words without spaces between them."""
+    return unicodedata.name(character, "").startswith(_SPACELESS_SCRIPTS)
+
+
+def _takes_space(text: str, word: str) -> bool:
+    if not text or text[-1].isspace() or text[-1] in _OPENING or is_spaceless(text[-1]):
+        return False
+    return not (word[0].isspace() or word[0] in ".,:;!?)]}%'’”»" or is_spaceless(word[0]))
+
+
+def _check_prefill(prefill: str) -> None:
+    if prefill != prefill.rstrip():
+        raise DataError(
+            f"the prefill {prefill!r} ends in white space, which no word can follow: most tokenizers "
+            "write the space as part of the word. Remove it; words are joined by a space"
+        )
+
+
+def _chat_slot(
+    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], prefill: str
+) -> Slot:
+    opened = _render(tokenizer, messages, add_generation_prompt=True)
+    answer = {"role": "assistant", "content": prefill + _SENTINEL}
+    answered = _render(tokenizer, [*messages, answer], add_generation_prompt=False)
+    before = answered[: answered.rindex(_SENTINEL)]
+    if not before.startswith(opened):
+        raise DataError(
+            f"the chat template opens an answer with {opened[-40:]!r} but writes one as "
+            f"{before[-60:]!r}: give the rendered prompt as plain text instead"
+        )
+    if prefill and not before.endswith(prefill):
+        raise DataError(f"the chat template changes the prefill {prefill!r} to {before[-60:]!r}")
+    text = before.rstrip(" ")
+    ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return Slot(text, ids, None if prefill else before[len(text) :], is_chat=True)
+
+
+def _render(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[Mapping[str, str]],
+    *,
+    add_generation_prompt: bool,
+) -> str:
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=add_generation_prompt
+            )
+        )
+    except Exception as error:
+        roles = [message.get("role") for message in messages]
+        raise DataError(f"the chat template refuses messages with roles {roles}: {error}") from error
+
+
+def _plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+    return (*_bos(tokenizer), *tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _bos(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """What the tokenizer puts before plain text by itself: its begin of text, or nothing."""
+    added = tokenizer("")["input_ids"]
+    return tuple(i for i in added[:1] if i == tokenizer.bos_token_id)
+
+
+def _ids_before_a_word(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+    """Ids of text that ends in line breaks, cut as they are when a word follows."""
+    encoded = tokenizer(text + "word", add_special_tokens=False, return_offsets_mapping=True)
+    pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+    return (*_bos(tokenizer), *(i for i, (_, end) in pairs if end <= len(text)))

@@ -1,0 +1,383 @@
+"""Output control: answer with one of K given words, with the probabilities the prompt states.
+
+All probabilities are whole percents, so every phrasing ("37%", "37/100", "37 to 63") states the
+target exactly. A prompt is a wording (`WORDINGS`) filled with words and numbers in some phrasing
+(`PHRASINGS`); the numbers come in the words' order or stand next to their words.
+"""
+
+import math
+import random
+from collections.abc import Collection, Container, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import islice, pairwise
+from typing import NamedTuple, TypeVar
+
+from distmatch.data.distribution import WordDistribution
+from distmatch.data.examples import Example, Prompt
+from distmatch.data.vocabulary import split_words, word_class, word_pool
+from distmatch.errors import DataError, unknown_name
+
+SYSTEM = "Give only the answer."
+
+WORDINGS = {
+    "pick": "Pick one: {words}. Chances: {numbers}.",
+    "say": "Say {words_or}, {numbers}.",
+    "pairs": "Answer with one of these: {pairs}.",
+    "brackets": "Write one word: {brackets}.",
+    "question": "Which one, {words_or}? Decide by chance: {numbers}.",
+    "respectively": "Output {words_or} with probability {numbers}, respectively.",
+    "generator": "You are a random generator. Outcomes: {words}. Probabilities: {numbers}.",
+    "lines": "Draw one answer.\n{lines}",
+    "table": "| answer | probability |\n{table}",
+    "code": "sample([{quoted}], weights=[{numbers}])",
+    "ordinals": "Choose from {words}: {ordinals}.",
+    "distribution": "Distribution over {words}: {numbers}. Your sample:",
+    "repeated": "{words}? {pairs}. Name one.",
+    "numbers_first": "With chances {numbers}, reply {words_or}.",
+    "shares": "I ask this often. Answer {words_or} each time, so that their shares become {numbers}.",
+    "polite": "Could you please give me {words_or} at random? The probabilities are {numbers}.",
+    "explained": "Your reply is a random draw: exactly one of {words}, and nothing else. Over many "
+    "draws they should come up like this: {pairs}.",
+    "bare": "{words}: {numbers}",
+}
+"""Prompts by name; each takes any number of words and any phrasing."""
+
+
+class Style(NamedTuple):
+    """One way to write probabilities."""
+
+    alone: str
+    """A number that stands next to its word."""
+    listed: str | None = None
+    """A number in a list of them, where that differs."""
+    between: str = ", "
+    """What stands between the numbers of a list."""
+
+
+PHRASINGS = {
+    "percent": (Style("{percent}%"), Style("{percent} %"), Style("{percent} percent")),
+    "decimal": (Style("{decimal:g}"),),
+    "fraction": (Style("{numerator}/{denominator}"), Style("{percent}/100")),
+    "odds": (Style("{weight}x", "{weight}", " to "), Style("{weight}x", "{weight}", " : ")),
+    "cases": (
+        Style("{count} in {total}"),
+        Style("{count} of {total} times"),
+        Style("in {count} cases of {total}"),
+    ),
+}
+"""Styles by the name of their phrasing; every row draws one."""
+
+AXES = ("words", "targets", "wordings", "phrasings")
+"""What can be held out for the test rows."""
+
+MOST_WORDS = 5
+"""The most words a prompt may have."""
+
+T = TypeVar("T")
+
+_TEST_SHARE = 0.2
+_MOST_DRAWS = 100
+_MOST_TARGETS = 16
+_ORDINALS = ("first", "second", "third", "fourth", "fifth")
+
+
+def output_control(
+    n: int = 2000,
+    words: int | tuple[int, ...] = (2, 3),
+    hold_out: str | tuple[str, ...] | None = "words",
+    seed: int = 0,
+    n_test: int = 200,
+    phrasings: tuple[str, ...] = ("percent",),
+    targets_per_prompt: int = 1,
+) -> tuple[list[Example], list[Example]]:
+    """Train and test examples that ask for one of K words with stated probabilities.
+
+    The simple door to `OutputControl`, which has more settings.
+
+    Args:
+        n: Number of train rows.
+        words: Number of words in a prompt, 2 to 5, or several such numbers to draw from.
+        hold_out: What test rows share with no train row: one or more of `AXES`, or None.
+        seed: Decides everything drawn.
+        n_test: Number of test rows.
+        phrasings: Ways the numbers may be written, names from `PHRASINGS`.
+        targets_per_prompt: Train rows in a row that differ in their numbers only.
+
+    Raises:
+        DataError: A setting or number that can't be used.
+
+    Example:
+        >>> train, test = output_control(n=4, words=2, n_test=1)
+        >>> len(train), sum(test[0].target.probs)
+        (4, 1.0)
+    """
+    task = OutputControl(
+        words=(words,) if isinstance(words, int) else words,
+        hold_out=(hold_out,) if isinstance(hold_out, str) else hold_out or (),
+        phrasings=phrasings,
+        targets_per_prompt=targets_per_prompt,
+    )
+    return task.draw(n, n_test=n_test, seed=seed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputControl:
+    """What output control prompts are made of.
+
+    Raises:
+        DataError: A name, number or pool that can't be used.
+
+    Example:
+        >>> task = OutputControl(words=(2,), wordings=("bare",), pool=("ash", "elm"), hold_out=())
+        >>> train, test = task.draw(1)
+        >>> train[0].prompt[-1]["content"]
+        'elm, ash: 34%, 66%'
+    """
+
+    words: tuple[int, ...] = (2, 3)
+    """How many words a prompt may have, 2 to 5."""
+    hold_out: tuple[str, ...] = ("words",)
+    """What test rows share with no train row, from `AXES`: words of the pool, probabilities in
+    any order, wordings (a fifth of each, at least one, drawn by the seed), or the phrasing named
+    last. The axes not held out are drawn alike on both sides."""
+    phrasings: tuple[str, ...] = ("percent",)
+    """Ways the numbers may be written, names from `PHRASINGS`."""
+    wordings: tuple[str, ...] = tuple(WORDINGS)
+    """The wordings to draw from, names from `WORDINGS`."""
+    pool: tuple[str, ...] = field(default_factory=word_pool)
+    """The words to draw from; by default the shipped class "common"."""
+    targets_per_prompt: int = 1
+    """Train rows in a row that differ in their numbers only, so that they share most of their
+    prompt; test rows are drawn one by one, so that they stay independent."""
+    system: str | None = SYSTEM
+    """The system message. None leaves it out; some templates then write a long one of theirs."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before a seed is known."""
+        _check_names("phrasing", self.phrasings, PHRASINGS)
+        _check_names("wording", self.wordings, WORDINGS)
+        _check_names("hold_out axis", self.hold_out or AXES, AXES)
+        if not self.words or not set(self.words) <= set(range(2, MOST_WORDS + 1)):
+            raise DataError(f"words is {self.words}, expected numbers of words, 2 to {MOST_WORDS}")
+        if not 1 <= self.targets_per_prompt <= _MOST_TARGETS:
+            raise DataError(
+                f"targets_per_prompt is {self.targets_per_prompt}, expected 1 to {_MOST_TARGETS}"
+            )
+        for axis, choices in (("wordings", self.wordings), ("phrasings", self.phrasings)):
+            if axis in self.hold_out and len(choices) < 2:
+                raise DataError(f"holding out {axis} needs two of them, got only {list(choices)}")
+        _check_pool(self.pool)
+
+    def draw(self, n: int, n_test: int = 200, seed: int = 0) -> tuple[list[Example], list[Example]]:
+        """Train and test examples; the first rows are the same whatever their number.
+
+        Raises:
+            DataError: A number of rows that can't be drawn, or too few words for them.
+        """
+        if n < 1 or n_test < 0:
+            raise DataError(f"n is {n} and n_test is {n_test}, expected at least 1 and 0 rows")
+        train, test = _sides(self, seed)
+        return (
+            list(islice(_rows(self, train, random.Random(f"{seed}/train")), n)),
+            list(islice(_rows(self, test, random.Random(f"{seed}/test")), n_test)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What the rows of one side, train or test, are drawn from."""
+
+    pool: tuple[str, ...]
+    wordings: tuple[str, ...]
+    phrasings: tuple[str, ...]
+    targets_per_prompt: int
+    refused: Container[tuple[int, ...]]
+    """Sorted percents that belong to the other side."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A prompt's content but for its numbers."""
+
+    words: tuple[str, ...]
+    wording: str
+    phrasing: str
+    style: Style
+    multiple: int
+    """How many times larger than need be the counts of "in N cases of M" are."""
+
+    def content(self, percents: tuple[int, ...]) -> str:
+        """The whole content; a template takes of these fields what it needs."""
+        words = self.words
+        numbers = self._numbers(self.style.alone, percents)
+        both = list(zip(words, numbers, strict=True))
+        return WORDINGS[self.wording].format(
+            words=", ".join(words),
+            words_or=f"{', '.join(words[:-1])} or {words[-1]}",
+            quoted=", ".join(f'"{word}"' for word in words),
+            numbers=self.style.between.join(
+                self._numbers(self.style.listed or self.style.alone, percents)
+            ),
+            pairs=", ".join(f"{word} {number}" for word, number in both),
+            brackets=", ".join(f"{word} ({number})" for word, number in both),
+            lines="\n".join(f"{word}: {number}" for word, number in both),
+            table="\n".join(f"| {word} | {number} |" for word, number in both),
+            ordinals=", ".join(f"{i} {x}" for i, x in zip(_ORDINALS, numbers, strict=False)),
+        )
+
+    def _numbers(self, pattern: str, percents: tuple[int, ...]) -> list[str]:
+        shared = math.gcd(*percents)
+        multiple = self.multiple if 100 // shared * self.multiple <= 100 else 1
+        return [
+            pattern.format(
+                percent=percent,
+                decimal=percent / 100,
+                numerator=Fraction(percent, 100).numerator,
+                denominator=Fraction(percent, 100).denominator,
+                weight=percent // shared,
+                count=percent // shared * multiple,
+                total=100 // shared * multiple,
+            )
+            for percent in percents
+        ]
+
+
+def _rows(task: OutputControl, side: _Side, rng: random.Random) -> Iterator[Example]:
+    while True:
+        frame = _frame(task, side, rng)
+        drawn: set[tuple[int, ...]] = set()
+        while len(drawn) < side.targets_per_prompt:
+            percents = _percents(len(frame.words), rng)
+            if percents in drawn or tuple(sorted(percents)) in side.refused:
+                continue
+            drawn.add(percents)
+            yield _example(task, frame, percents)
+
+
+def _frame(task: OutputControl, side: _Side, rng: random.Random) -> _Frame:
+    words = _words(side.pool, rng.choice(task.words), rng)
+    phrasing = rng.choice(side.phrasings)
+    return _Frame(
+        words=words,
+        wording=rng.choice(side.wordings),
+        phrasing=phrasing,
+        style=rng.choice(PHRASINGS[phrasing]),
+        multiple=rng.choice((1, 2)),
+    )
+
+
+def _words(pool: tuple[str, ...], number: int, rng: random.Random) -> tuple[str, ...]:
+    """Words of which none begins with another: some boundaries couldn't tell such words apart."""
+    for _ in range(_MOST_DRAWS):
+        words = tuple(rng.sample(pool, number))
+        ordered = sorted(word.casefold() for word in words)
+        if not any(after.startswith(before) for before, after in pairwise(ordered)):
+            return words
+    raise DataError(
+        f"no {number} words found in {list(pool)[:8]} of which none begins with another: "
+        "give a larger pool"
+    )
+
+
+def _percents(number: int, rng: random.Random) -> tuple[int, ...]:
+    """Positive whole percents with sum 100, every such tuple equally likely."""
+    cuts = [0, *sorted(rng.sample(range(1, 100), number - 1)), 100]
+    return tuple(after - before for before, after in pairwise(cuts))
+
+
+def _example(task: OutputControl, frame: _Frame, percents: tuple[int, ...]) -> Example:
+    def prompt(shift: int) -> Prompt:
+        content = frame.content(percents[-shift:] + percents[:-shift])
+        system = [] if task.system is None else [{"role": "system", "content": task.system}]
+        return (*system, {"role": "user", "content": content})
+
+    return Example(
+        prompt=prompt(0),
+        target=WordDistribution(frame.words, tuple(percent / 100 for percent in percents)),
+        rotations=tuple(prompt(shift) for shift in range(1, len(percents))),
+        metadata={
+            "task": "output_control",
+            "wording": frame.wording,
+            "phrasing": frame.phrasing,
+            "num_words": len(frame.words),
+            "word_class": word_class(frame.words),
+        },
+    )
+
+
+def _sides(task: OutputControl, seed: int) -> tuple[_Side, _Side]:
+    """What train and test rows are drawn from, apart in the axes held out."""
+    pools, wordings = (task.pool, task.pool), (task.wordings, task.wordings)
+    phrasings = (task.phrasings, task.phrasings)
+    refused: tuple[Container[tuple[int, ...]], ...] = ((), ())
+    if "words" in task.hold_out:
+        pools = split_words(task.pool, _TEST_SHARE, seed)
+    if "wordings" in task.hold_out:
+        wordings = _parted(task.wordings, random.Random(f"{seed}/wordings"))
+    if "phrasings" in task.hold_out:
+        phrasings = (task.phrasings[:-1], task.phrasings[-1:])
+    if "targets" in task.hold_out:
+        refused = _refused_targets(task.words, random.Random(f"{seed}/targets"))
+    for pool, side in zip(pools, ("train", "test"), strict=True):
+        if len(pool) < max(task.words):
+            raise DataError(
+                f"{len(pool)} words left for {side} rows of {max(task.words)} words: "
+                "give a larger pool"
+            )
+    per_prompt = (task.targets_per_prompt, 1)
+    train, test = (
+        _Side(*fields) for fields in zip(pools, wordings, phrasings, per_prompt, refused, strict=True)
+    )
+    return train, test
+
+
+def _parted(items: Sequence[T], rng: random.Random) -> tuple[tuple[T, ...], tuple[T, ...]]:
+    """The items in two parts, train and test, in their order."""
+    held = set(rng.sample(range(len(items)), max(1, round(_TEST_SHARE * len(items)))))
+    return (
+        tuple(item for i, item in enumerate(items) if i not in held),
+        tuple(item for i, item in enumerate(items) if i in held),
+    )
+
+
+def _refused_targets(
+    numbers: tuple[int, ...], rng: random.Random
+) -> tuple[frozenset[tuple[int, ...]], frozenset[tuple[int, ...]]]:
+    """The sorted percents that train rows, and those that test rows, must not have."""
+    train: set[tuple[int, ...]] = set()
+    test: set[tuple[int, ...]] = set()
+    for number in sorted(set(numbers)):
+        for targets, part in zip((train, test), _parted(list(_partitions(100, number)), rng), strict=True):
+            targets.update(part)
+    return frozenset(test), frozenset(train)
+
+
+def _partitions(total: int, parts: int, least: int = 1) -> Iterator[tuple[int, ...]]:
+    """Every ascending tuple of so many whole numbers, none below `least`, with this sum."""
+    if parts == 1:
+        yield (total,)
+        return
+    for first in range(least, total // parts + 1):
+        for rest in _partitions(total - first, parts - 1, first):
+            yield (first, *rest)
+
+
+def _check_names(kind: str, names: Sequence[str], valid: Collection[str]) -> None:
+    if isinstance(names, str) or not names:
+        raise DataError(f"{names!r} given as {kind}s, expected a tuple of one or more names")
+    for name in names:
+        if name not in valid:
+            raise DataError(unknown_name(kind, name, valid))
+
+
+def _check_pool(pool: tuple[str, ...]) -> None:
+    if isinstance(pool, str):
+        raise DataError(f"the pool is the string {pool!r}, expected several words")
+    seen: set[str] = set()
+    for word in pool:
+        if not isinstance(word, str) or not word.strip():
+            raise DataError(f"the pool holds {word!r}, expected words")
+        if word.casefold() in seen:
+            raise DataError(f'the pool holds "{word}" twice (upper and lower case count as one)')
+        seen.add(word.casefold())

@@ -1,0 +1,217 @@
+"""Words as token paths from the answer slot, and what must follow them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from distmatch.data.distribution import WordDistribution
+from distmatch.data.examples import Example
+from distmatch.data.prompts import (
+    Slot,
+    continues_word,
+    end_of_turn_ids,
+    is_spaceless,
+    joined,
+    render_slot,
+)
+from distmatch.errors import DataError
+
+Path = tuple[int, ...]
+
+_MAX_SHOWN_ERRORS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTrie:
+    """One example for one tokenizer: the prompt's ids, and each word's paths from the slot.
+
+    Only the canonical tokenisation of each form is a path; other token spellings of the same
+    string belong to other.
+    """
+
+    prompt_ids: Path
+    paths: tuple[tuple[Path, ...], ...]
+    """For each word, for each form, its token ids."""
+    boundary: str
+    target: WordDistribution
+
+    @property
+    def nodes(self) -> list[Path]:
+        """Every place that predicts, as the tokens since the slot; the slot, (), comes first.
+
+        These are the paths' proper prefixes, and the paths themselves where something must follow.
+        """
+        nodes: dict[Path, None] = {(): None}
+        for path in self.all_paths:
+            last = len(path) if self.boundary == "none" else len(path) + 1
+            nodes.update(dict.fromkeys(path[:length] for length in range(1, last)))
+        return sorted(nodes)
+
+    @property
+    def all_paths(self) -> list[Path]:
+        """The paths of all words, in order."""
+        return [path for forms in self.paths for path in forms]
+
+
+class Encoder:
+    """Turns examples into tries for one tokenizer.
+
+    Args:
+        tokenizer: A tokenizer with a fast backend.
+        end_ids: More ids that end a turn: the model's `generation_config.eos_token_id`.
+        max_length: The model's context in tokens; None: the tokenizer's `model_max_length`.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        end_ids: Iterable[int] = (),
+        max_length: int | None = None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.end_ids = tuple(sorted({*end_of_turn_ids(tokenizer), *end_ids}))
+        self.max_length = max_length or tokenizer.model_max_length
+        self._special_ids = frozenset(tokenizer.all_special_ids)
+        self._sets: dict[str, Bool[Tensor, " vocab"]] = {}
+
+    def encode(self, example: Example) -> TokenTrie:
+        """The example's trie.
+
+        Raises:
+            DataError: A word that can't follow the prompt, contains special tokens, coincides
+                with another or overlaps it under the boundary; or a sequence past the context.
+        """
+        slot = render_slot(self.tokenizer, example.prompt, example.prefill)
+        default = "end_of_turn" if slot.is_chat else "end_of_word"
+        trie = TokenTrie(
+            slot.ids,
+            tuple(self._paths(slot, word, example.forms) for word in example.target.words),
+            example.boundary or default,
+            example.target,
+        )
+        self._check(trie)
+        return trie
+
+    def encode_all(self, examples: Iterable[Example], name: str = "row") -> list[TokenTrie]:
+        """The tries of all examples.
+
+        Raises:
+            DataError: Up to 20 of the examples that `encode` refuses, each with its number.
+        """
+        tries, errors = [], []
+        for index, example in enumerate(examples):
+            try:
+                tries.append(self.encode(example))
+            except DataError as error:
+                errors.append(f"{name} {index}: {error}")
+        if errors:
+            rest = len(errors) - _MAX_SHOWN_ERRORS
+            tail = [f"... and {rest} more bad records"] if rest > 0 else []
+            raise DataError("\n".join(errors[:_MAX_SHOWN_ERRORS] + tail))
+        return tries
+
+    def boundary_set(self, boundary: str) -> Bool[Tensor, " vocab"]:
+        """Which of the tokenizer's ids may follow a complete word; cached."""
+        if boundary not in self._sets:
+            size = max(len(self.tokenizer), max(self.end_ids, default=-1) + 1)
+            members = torch.zeros(size, dtype=torch.bool)
+            members[list(self.end_ids)] = True
+            if boundary == "end_of_word":
+                members |= torch.tensor([not continues_word(text) for text in self._texts(size)])
+            self._sets[boundary] = members
+        return self._sets[boundary]
+
+    def _texts(self, size: int) -> Sequence[str]:
+        """What each id adds to a text before it: decoded after an anchor, since a token's text at
+        the start of a sequence may lack its space."""
+        anchor = self.tokenizer("a", add_special_tokens=False)["input_ids"][-1]
+        lead = len(self.tokenizer.decode([anchor]))
+        texts = self.tokenizer.batch_decode(
+            [[anchor, i] for i in range(size)], clean_up_tokenization_spaces=False
+        )
+        return [text[lead:] for text in texts]
+
+    def _paths(self, slot: Slot, word: str, forms: Sequence[str]) -> tuple[Path, ...]:
+        paths = dict.fromkeys(self._path(slot, word, form) for form in forms or (None,))
+        return tuple(paths)  # forms that coincide ("Red" capitalised) count once
+
+    def _path(self, slot: Slot, word: str, form: str | None) -> Path:
+        text = joined(slot, word, form)
+        ids = self.tokenizer(slot.text + text, add_special_tokens=False)["input_ids"]
+        lead = len(slot.ids)
+        extra = lead and slot.ids[0] == self.tokenizer.bos_token_id and ids[:1] != [slot.ids[0]]
+        joint = (slot.ids[0], *ids) if extra else tuple(ids)
+        if joint[:lead] != slot.ids:
+            raise DataError(self._cant_follow(slot, text, joint))
+        path = joint[lead:]
+        special = [i for i in path if i in self._special_ids]
+        if special:
+            raise DataError(
+                f'the word "{word}" contains special tokens '
+                f"{self.tokenizer.convert_ids_to_tokens(special)}, which can't be part of an answer"
+            )
+        if not path:
+            raise DataError(f'the word "{word}" has no tokens under this tokenizer')
+        return path
+
+    def _cant_follow(self, slot: Slot, text: str, joint: Path) -> str:
+        cause = (
+            "the prompt or prefill ends in white space, which the tokenizer joins to the word: "
+            "remove it; words are joined by a space"
+            if slot.text[-1:].isspace()
+            else "the tokenizer merges the end of the prompt with the word: end the prompt at a "
+            "space-separated word or line, or choose another form"
+        )
+        common = next(
+            (k for k, (a, b) in enumerate(zip(slot.ids, joint, strict=False)) if a != b),
+            min(len(slot.ids), len(joint)),
+        )
+        alone = self.tokenizer.convert_ids_to_tokens(list(slot.ids[common:]))
+        return (
+            f"{text!r} can't follow the prompt, which ends in {slot.text[-20:]!r} (tokens {alone} "
+            f"change when the word follows): {cause}"
+        )
+
+    def _check(self, trie: TokenTrie) -> None:
+        words = trie.target.words
+        owner: dict[Path, str] = {}
+        for word, forms in zip(words, trie.paths, strict=True):
+            for path in forms:
+                if path in owner:
+                    raise DataError(
+                        f'"{owner[path]}" and "{word}" are the same tokens in one of their forms: '
+                        "merge them or ask for fewer forms"
+                    )
+                owner[path] = word
+            if trie.boundary == "end_of_word" and is_spaceless(word[-1]):
+                raise DataError(
+                    f'"{word}" ends in a script without spaces between words, where end_of_word '
+                    'has no meaning: give boundary="end_of_turn" or "none"'
+                )
+        for path, word in owner.items():
+            for length in range(1, len(path)):
+                self._check_prefix(trie, owner.get(path[:length]), word, path[length])
+        longest = len(trie.prompt_ids) + max(map(len, owner))
+        if longest > self.max_length:
+            raise DataError(
+                f"prompt and longest word take {longest} tokens, more than the model's context of "
+                f"{self.max_length}: shorten the prompt"
+            )
+
+    def _check_prefix(self, trie: TokenTrie, short: str | None, word: str, follows: int) -> None:
+        if short is None or short == word and trie.boundary != "none":
+            return
+        if trie.boundary == "none":
+            raise DataError(
+                f'"{short}" is a beginning of "{word}", so without a boundary one contains the '
+                'other: give boundary="end_of_turn"'
+            )
+        if self.boundary_set(trie.boundary)[follows]:
+            raise DataError(
+                f'"{word}" is "{short}" followed by the end of a word, so under '
+                f'{trie.boundary} one contains the other: give boundary="end_of_turn"'
+            )

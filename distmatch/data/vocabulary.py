@@ -1,0 +1,164 @@
+"""Pools of words to build tasks from: shipped classes, frequency bands, disjoint splits.
+
+The shipped pool is a list of our own, `words.txt` beside this file: a large class of ordinary
+English words and small classes that differ in kind (colours, names, nonsense, several-word
+strings, other languages). No word is in two classes.
+"""
+
+import functools
+import random
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import resources
+
+from distmatch.errors import DataError, import_extra, unknown_name
+
+_ENDINGS = ("'s", "ing", "ies", "es", "ed", "er", "ly", "s", "y")
+_SHORTEST_STEM = 3
+
+
+def word_classes() -> tuple[str, ...]:
+    """The names of the shipped classes, the large one of ordinary words first."""
+    return tuple(_shipped())
+
+
+def word_pool(name: str = "common") -> tuple[str, ...]:
+    """The words of one shipped class.
+
+    Raises:
+        DataError: No class has this name.
+
+    Example:
+        >>> word_pool("colours")[:3]
+        ('red', 'blue', 'green')
+    """
+    if name not in _shipped():
+        raise DataError(unknown_name("word class", name, _shipped()))
+    return _shipped()[name]
+
+
+def word_class(words: Iterable[str]) -> str:
+    """The shipped class all the words belong to; `"mixed"`, or `"given"` if one is in none.
+
+    Example:
+        >>> word_class(["red", "blue"])
+        'colours'
+    """
+    found = {_class_of().get(word, "given") for word in words}
+    if "given" in found:
+        return "given"
+    return found.pop() if len(found) == 1 else "mixed"
+
+
+def split_words(
+    words: Sequence[str], test_share: float = 0.2, seed: int = 0
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The words in two parts, train and test, in their given order.
+
+    Spellings of one word (upper and lower case, Unicode variants) and its simple English
+    inflections ("bake", "bakes", "baking") always go to the same part.
+
+    Args:
+        words: At least two words that aren't spellings or inflections of one.
+        test_share: Part of the words that goes to test, between 0 and 1; at least one word goes
+            to either side.
+        seed: Decides which.
+
+    Raises:
+        DataError: The share is not between 0 and 1, or the words can't be split.
+
+    Example:
+        >>> split_words(["cat", "cats", "oak", "elm", "fir"], test_share=0.4)
+        (('cat', 'cats', 'elm'), ('oak', 'fir'))
+    """
+    if not 0 < test_share < 1:
+        raise DataError(f"test_share is {test_share!r}, expected a number between 0 and 1")
+    families = sorted({_stem(word) for word in words})
+    if len(families) < 2:
+        raise DataError(f"{list(words)[:8]} can't be split: two words of different stems are needed")
+    random.Random(f"{seed}/words").shuffle(families)
+    sizes = {family: 0 for family in families}
+    for word in words:
+        sizes[_stem(word)] += 1
+    test: set[str] = set()
+    wanted = test_share * len(words)
+    for family in families[:-1]:
+        if test and sum(sizes[f] for f in test) + sizes[family] / 2 > wanted:
+            break
+        test.add(family)
+    return (
+        tuple(word for word in words if _stem(word) not in test),
+        tuple(word for word in words if _stem(word) in test),
+    )
+
+
+def frequent_words(
+    n: int,
+    language: str = "en",
+    zipf: tuple[float, float] = (3.5, 5.0),
+    min_length: int = 3,
+) -> tuple[str, ...]:
+    """Words of a language from one band of frequency, evenly spaced over it, common ones first.
+
+    The lists are those of the package `wordfreq` (extra `words`), unfiltered: they hold names and
+    rude words too.
+
+    Args:
+        n: How many.
+        language: A code `wordfreq` knows, such as "en", "de" or "zh".
+        zipf: Lowest and highest frequency, as log10 of occurrences in a billion words: "the" has
+            7.7, "table" 5, "kettle" 3.6. The upper end is excluded.
+        min_length: Fewest characters of a word; words hold letters only.
+
+    Raises:
+        DataError: The language is unknown, or the band holds fewer than n such words.
+        MissingExtraError: `wordfreq` isn't installed.
+    """
+    wordfreq = import_extra("wordfreq", "words")
+    if language not in wordfreq.available_languages():
+        raise DataError(unknown_name("language", language, wordfreq.available_languages()))
+    low, high = zipf
+    band = [
+        word
+        for word, frequency in wordfreq.get_frequency_dict(language).items()
+        if low <= wordfreq.freq_to_zipf(frequency) < high
+        and len(word) >= min_length
+        and all(unicodedata.category(letter)[0] in "LM" for letter in word)
+    ]
+    if not 1 <= n <= len(band):
+        raise DataError(
+            f'{n} words of "{language}" asked for, but zipf {low:g} to {high:g} holds {len(band)} '
+            f"of at least {min_length} letters: ask for fewer or widen the band"
+        )
+    return tuple(band[i * len(band) // n] for i in range(n))
+
+
+@functools.cache
+def _shipped() -> dict[str, tuple[str, ...]]:
+    text = resources.files("distmatch.data").joinpath("words.txt").read_text(encoding="utf-8")
+    return dict(_sections(text))
+
+
+@functools.cache
+def _class_of() -> dict[str, str]:
+    return {word: name for name, words in _shipped().items() for word in words}
+
+
+def _sections(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Name and words of each `[name]` section of the file."""
+    _, *sections = text.split("\n[")
+    for section in sections:
+        name, words = section.split("]", 1)
+        yield name, tuple(word.strip() for word in words.replace("\n", ",").split(",") if word.strip())
+
+
+def _stem(word: str) -> str:
+    """What spellings and simple inflections of a word share; crude, and only ever compared."""
+    stem = unicodedata.normalize("NFKC", word).casefold()
+    for ending in _ENDINGS:
+        if stem.endswith(ending) and len(stem) - len(ending) >= _SHORTEST_STEM:
+            stem = stem.removesuffix(ending)
+            break
+    if len(stem) > _SHORTEST_STEM and stem[-1] == stem[-2]:
+        stem = stem[:-1]
+    return stem.rstrip("eyi") if len(stem) > _SHORTEST_STEM else stem

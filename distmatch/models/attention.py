@@ -1,0 +1,67 @@
+"""Packed token trees → the attention mask each family takes.
+
+A token sees itself and its ancestors: the sequence it would stand in alone. Sliding windows count
+positions in that sequence, not places in the pack. Masks are additive floats, which every
+implementation takes (a boolean one is silently wrong under eager attention).
+"""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import PretrainedConfig
+
+TreeMask = Tensor | dict[str, Tensor]
+
+
+def tree_mask(
+    depths: Int[Tensor, "packs tokens"],
+    ends: Int[Tensor, "packs tokens"],
+    config: PretrainedConfig,
+    dtype: torch.dtype,
+) -> TreeMask:
+    """The mask for a model's `attention_mask`.
+
+    Args:
+        depths: Position ids.
+        ends: One past each token's subtree, tokens in preorder.
+        config: The text model's.
+        dtype: The hidden states'.
+
+    Returns:
+        (packs, 1, tokens, tokens), or a dict of them where layers of a model differ in kind.
+    """
+    index = torch.arange(ends.shape[1], device=ends.device)
+    is_seen = (index <= index[:, None]) & (index[:, None] < ends[:, None, :])
+    kinds = set(getattr(config, "layer_types", None) or ())
+    window = getattr(config, "sliding_window", None)
+    if "sliding_attention" not in kinds:
+        slides = window is not None and not kinds
+        return _additive(_within(is_seen, depths, window) if slides else is_seen, dtype)
+    return {
+        "full_attention": _additive(is_seen, dtype),
+        "sliding_attention": _additive(_within(is_seen, depths, window), dtype),
+    }
+
+
+def takes_tree_mask(config: PretrainedConfig) -> bool:
+    """Whether the model, as configured, honours a mask of its caller's.
+
+    Flash attention kernels take none, and layers that aren't attention (or attend in chunks or by
+    recurrence) would mix the branches of a tree.
+    """
+    kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
+    implementation = str(getattr(config, "_attn_implementation", None) or "eager")
+    return kinds <= {"full_attention", "sliding_attention"} and "flash" not in implementation
+
+
+def _within(
+    is_seen: Bool[Tensor, "packs tokens tokens"], depths: Int[Tensor, "packs tokens"], window: int
+) -> Bool[Tensor, "packs tokens tokens"]:
+    return is_seen & (depths[:, :, None] - depths[:, None, :] < window)
+
+
+def _additive(
+    is_seen: Bool[Tensor, "packs tokens tokens"], dtype: torch.dtype
+) -> Float[Tensor, "packs 1 tokens tokens"]:
+    mask = torch.zeros(is_seen.shape, dtype=dtype, device=is_seen.device)
+    return mask.masked_fill(~is_seen, torch.finfo(dtype).min)[:, None]

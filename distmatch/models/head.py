@@ -1,0 +1,90 @@
+"""Only the rows that predict go through the language-model head, and come out in float32."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+_CHUNK = 8192  # vocabulary rows converted to float32 at a time
+
+
+@contextmanager
+def predicting_rows(model: nn.Module, rows: Int[Tensor, " rows"]) -> Iterator[None]:
+    """Inside, the model's forward gives logits (rows, vocab) of the chosen tokens alone.
+
+    The head's input is cut to the rows, so everything the model does around its head (soft-caps,
+    logit scales, adapters) still happens, and a wrapper such as DDP sees an ordinary forward.
+
+    Args:
+        model: A causal language model, adapted or wrapped or not.
+        rows: Indices into the flattened (batch * tokens) hidden states.
+    """
+    head = output_head(model)
+    plain = type(head) is nn.Linear
+
+    def select(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (rearrange(args[0], "batch tokens hidden -> (batch tokens) hidden")[rows], *args[1:])
+
+    handle = head.register_forward_pre_hook(select)
+    if plain:
+        head.forward = lambda hidden: full_precision_linear(hidden, head.weight, head.bias)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        handle.remove()
+        if plain:
+            del head.forward
+
+
+def output_head(model: nn.Module) -> nn.Module:
+    """The module that turns hidden states into logits, beneath any wrappers."""
+    return unwrapped(model).get_output_embeddings()  # type: ignore[operator, no-any-return]
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model beneath wrappers such as DistributedDataParallel; adapters stay."""
+    while not hasattr(model, "get_output_embeddings"):
+        model = model.module  # type: ignore[assignment]
+    return model
+
+
+def full_precision_linear(
+    hidden: Float[Tensor, "rows hidden"],
+    weight: Float[Tensor, "vocab hidden"],
+    bias: Float[Tensor, " vocab"] | None = None,
+) -> Float[Tensor, "rows vocab"]:
+    """The linear map accumulated in float32 (float64 stays), without a float32 copy of the weight.
+
+    A half-precision product would round logits to 8 bits before any log-softmax.
+    """
+    if weight.dtype in (torch.float32, torch.float64):
+        return nn.functional.linear(hidden, weight, bias)
+    chunks = [_chunk_product(hidden, chunk) for chunk in weight.split(_CHUNK)]
+    logits = torch.cat(chunks, dim=-1)
+    return logits if bias is None else logits + bias.float()
+
+
+def _chunk_product(
+    hidden: Float[Tensor, "rows hidden"], weight: Float[Tensor, "chunk hidden"]
+) -> Float[Tensor, "rows chunk"]:
+    if weight.requires_grad:
+        return hidden.float() @ weight.float().T
+    return _FrozenProduct.apply(hidden, weight)  # type: ignore[no-any-return]
+
+
+class _FrozenProduct(torch.autograd.Function):
+    """hidden @ weight.T in float32, which keeps the half-precision weight for its backward."""
+
+    @staticmethod
+    def forward(ctx, hidden: Tensor, weight: Tensor) -> Tensor:  # noqa: ANN001
+        ctx.save_for_backward(weight)
+        ctx.dtype = hidden.dtype
+        return hidden.float() @ weight.float().T
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN001
+        (weight,) = ctx.saved_tensors
+        return (grad @ weight.float()).to(ctx.dtype), None

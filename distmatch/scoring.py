@@ -1,0 +1,197 @@
+"""Model + batch → exact log-probabilities of words. The only place where they are computed."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+from distmatch.data.batching import Batch, make_batch
+from distmatch.data.distribution import WordDistribution
+from distmatch.data.examples import Example, Prompt
+from distmatch.data.trie import Encoder, TokenTrie
+from distmatch.losses.words import WordLogProbs, word_log_probs
+from distmatch.models.attention import takes_tree_mask, tree_mask
+from distmatch.models.head import predicting_rows, unwrapped
+
+
+class Score(NamedTuple):
+    """Natural log-probabilities of one prompt's words and of everything else."""
+
+    log_probs: Float[Tensor, " words"]
+    log_other: Float[Tensor, ""]
+
+
+def score(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Prompt,
+    words: Sequence[str],
+    *,
+    prefill: str = "",
+    boundary: str | None = None,
+    forms: Sequence[str] = (),
+) -> Score:
+    """Exact log-probabilities of the words as the answer to one prompt, without gradient.
+
+    Args:
+        model: A causal language model, adapted or not.
+        tokenizer: Its tokenizer.
+        prompt: Plain text to be continued, or messages for the chat template.
+        words: Any strings: of one token or many, also several words.
+        prefill: Text the answer already begins with.
+        boundary: What must follow a word: `"end_of_turn"` (default for chat prompts),
+            `"end_of_word"` (default for plain text) or `"none"`.
+        forms: `"bare"`, `"space"`, `"capital"`; a word's probability is the sum over them.
+            Default: one form, the way it would be written in this place.
+
+    Raises:
+        DataError: A word or prompt that can't be scored; the message says why.
+    """
+    uniform = WordDistribution(tuple(words), (1 / max(len(words), 1),) * len(words))
+    example = Example(
+        prompt=tuple(prompt) if not isinstance(prompt, str) else prompt,
+        target=uniform,
+        prefill=prefill,
+        boundary=boundary,
+        forms=tuple(forms),
+    )
+    encoder = model_encoder(model, tokenizer)
+    scores = score_tries(model, encoder, [encoder.encode(example)])
+    return Score(scores.words[0], scores.other[0])
+
+
+def model_encoder(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> Encoder:
+    """The encoder for a model: its context length, and every id that ends its turn."""
+    base = unwrapped(model)
+    config = base.config.get_text_config()  # type: ignore[union-attr, operator]
+    ends = getattr(getattr(base, "generation_config", None), "eos_token_id", None)
+    end_ids = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
+    return Encoder(tokenizer, end_ids, getattr(config, "max_position_embeddings", None))
+
+
+def score_batch(model: nn.Module, batch: Batch) -> WordLogProbs:
+    """Exact log-probabilities of every example's words and of other, with gradient.
+
+    Args:
+        model: A causal language model, adapted or wrapped or not, in the mode it is to run in.
+        batch: On any device; moved to the model's.
+    """
+    batch = batch.to(unwrapped(model).device)  # type: ignore[arg-type]
+    return word_log_probs(row_logits(model, batch), batch)
+
+
+def score_tries(
+    model: nn.Module,
+    encoder: Encoder,
+    tries: Sequence[TokenTrie],
+    *,
+    batch_size: int = 32,
+    progress: str | None = None,
+) -> WordLogProbs:
+    """Log-probabilities for any number of examples, without gradient and in evaluation mode.
+
+    Args:
+        model: The model; its training mode is restored afterwards.
+        encoder: What made the tries.
+        tries: The examples.
+        batch_size: Examples a forward.
+        progress: What a progress bar is to be called; None: no bar.
+
+    Returns:
+        Float32 on the CPU, in the tries' order; words padded with -inf.
+    """
+    num_words = max((len(trie.target.words) for trie in tries), default=0)
+    words = torch.full((len(tries), num_words), -torch.inf)
+    other = torch.full((len(tries),), -torch.inf)
+    # Neighbours share prompts, so a batch of them is cheap; results go back to their places.
+    order = sorted(range(len(tries)), key=lambda i: tries[i].prompt_ids)
+    starts: Iterable[int] = range(0, len(order), batch_size)
+    if progress is not None:
+        starts = tqdm(starts, desc=progress, leave=False)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            for start in starts:
+                which = order[start : start + batch_size]
+                batch = make_batch([tries[i] for i in which], encoder)
+                scores = score_batch(model, batch)
+                words[which, : scores.words.shape[1]] = scores.words.float().cpu()
+                other[which] = scores.other.float().cpu()
+    finally:
+        model.train(was_training)
+    return WordLogProbs(words, other)
+
+
+def row_logits(model: nn.Module, batch: Batch) -> Float[Tensor, "rows vocab"]:
+    """Logits at the places that predict, at least float32: one forward for the whole batch.
+
+    Where the model honours no mask of ours, prompts run into a KV cache and words continue it,
+    with the same numbers.
+    """
+    base = unwrapped(model)
+    config = base.config.get_text_config()  # type: ignore[union-attr, operator]
+    if not takes_tree_mask(config):
+        return _cached_row_logits(model, batch)
+    dtype = base.get_input_embeddings().weight.dtype  # type: ignore[operator]
+    mask = tree_mask(batch.depths, batch.ends, config, dtype)
+    with predicting_rows(model, batch.row_tokens):
+        outputs = model(
+            input_ids=batch.ids, attention_mask=mask, position_ids=batch.depths, use_cache=False
+        )
+    return _at_least_float32(outputs.logits)
+
+
+def _cached_row_logits(model: nn.Module, batch: Batch) -> Float[Tensor, "rows vocab"]:
+    """The same, one example at a time: its prompt into a cache, its branches continuing that."""
+    num_rows = len(batch.row_tokens)
+    logits: list[Tensor] = []
+    order: list[int] = []
+    for rows in batch.example_rows.tolist():
+        rows = [row for row in rows if row < num_rows]
+        logits.extend(_example_logits(model, batch, rows))
+        order.extend(rows)
+    place = torch.tensor(order, device=batch.ids.device).argsort()
+    return torch.cat(logits)[place]
+
+
+def _example_logits(model: nn.Module, batch: Batch, rows: list[int]) -> list[Tensor]:
+    sequences = [_ancestors(batch, int(batch.row_tokens[row])) for row in rows]
+    prompt, nodes = sequences[0], [sequence[len(sequences[0]) :] for sequence in sequences[1:]]
+    flat = batch.ids.flatten()
+    device = batch.ids.device
+    cache = DynamicCache(config=unwrapped(model).config)
+    with predicting_rows(model, torch.tensor([len(prompt) - 1], device=device)):
+        slot = model(input_ids=flat[prompt][None], past_key_values=cache, use_cache=True).logits
+    if not nodes:
+        return [_at_least_float32(slot)]
+    leaves = [n for n in nodes if not any(m[: len(n)] == n and m != n for m in nodes)]
+    longest = max(map(len, leaves))
+    padded = torch.tensor([leaf + [leaf[-1]] * (longest - len(leaf)) for leaf in leaves])
+    home = [next(k for k, leaf in enumerate(leaves) if leaf[: len(n)] == n) for n in nodes]
+    places = [leaf * longest + len(n) - 1 for leaf, n in zip(home, nodes, strict=True)]
+    cache.batch_repeat_interleave(len(leaves))
+    positions = torch.arange(len(prompt), len(prompt) + longest, device=device)
+    with predicting_rows(model, torch.tensor(places, device=device)):
+        branches = model(
+            input_ids=flat[padded.to(device)],
+            past_key_values=cache,
+            position_ids=positions.expand(len(leaves), -1),
+            use_cache=True,
+        ).logits
+    return [_at_least_float32(slot), _at_least_float32(branches)]
+
+
+def _ancestors(batch: Batch, token: int) -> list[int]:
+    """Flat indices of the sequence that ends in a token, itself included."""
+    pack, place = divmod(token, batch.ids.shape[1])
+    ends = batch.ends[pack, : place + 1]
+    return ((ends > place).nonzero()[:, 0] + pack * batch.ids.shape[1]).tolist()
+
+
+def _at_least_float32(logits: Float[Tensor, "rows vocab"]) -> Float[Tensor, "rows vocab"]:
+    return logits if logits.dtype == torch.float64 else logits.float()

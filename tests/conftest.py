@@ -1,0 +1,54 @@
+"""What every test shares: no network, fixed seeds, the embedded model, skips."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import random
+import sys
+
+import pytest
+from hypothesis import settings
+
+# torch's first call is slow; hypothesis would call the test flaky
+settings.register_profile("distmatch", deadline=None, derandomize=True)
+settings.load_profile("distmatch")
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what uses the embedded model; skip what needs a GPU where there is none."""
+    needs_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if needs_gpu and not _has_gpu():
+        for item in needs_gpu:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+    for item in items:
+        if "embedded" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.embedded)
+
+
+def _has_gpu():
+    import torch
+
+    return torch.cuda.is_available()
+
+
+@pytest.fixture(autouse=True)
+def _seeds():
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def embedded():
+    """The embedded model and its tokenizer, one copy for the whole run.
+
+    A test that trains or changes the model works on a `copy.deepcopy` of it.
+    """
+    from distmatch.models.loading import load_model
+
+    return load_model("smollm2-135m")

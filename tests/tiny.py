@@ -1,0 +1,170 @@
+"""Random models of the true architectures and a true byte-level tokenizer, made in memory."""
+
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GemmaConfig,
+    GPT2Config,
+    GptOssConfig,
+    LlamaConfig,
+    MistralConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+VOCAB_SIZE = 320
+"""Rows of a tiny model's vocabulary: a few more than the tokenizer's, as real models pad."""
+
+TOKENIZER_SIZE = 300
+SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+
+_SHAPE: dict[str, Any] = {
+    "vocab_size": VOCAB_SIZE,
+    "hidden_size": 48,
+    "intermediate_size": 96,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 512,
+    "bos_token_id": 0,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+_WINDOW: dict[str, Any] = {"sliding_window": 8}
+_GEMMA2: dict[str, Any] = {
+    **_WINDOW,
+    "query_pre_attn_scalar": 16,
+    "attn_logit_softcapping": 5.0,
+    "final_logit_softcapping": 3.0,
+}
+_GEMMA3: dict[str, Any] = {
+    **_WINDOW,
+    "query_pre_attn_scalar": 16,
+    "layer_types": ["sliding_attention", "full_attention"] * 2,
+}
+_GPT_OSS: dict[str, Any] = {
+    **_WINDOW,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "rope_parameters": {
+        "rope_type": "yarn",
+        "rope_theta": 150000.0,
+        "factor": 32.0,
+        "beta_fast": 32.0,
+        "beta_slow": 1.0,
+        "truncate": False,
+        "original_max_position_embeddings": 16,
+    },
+}
+_GPT2: dict[str, Any] = {
+    "vocab_size": VOCAB_SIZE,
+    "n_embd": 48,
+    "n_inner": 96,
+    "n_layer": 4,
+    "n_head": 4,
+    "n_positions": 512,
+    "bos_token_id": 0,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+_CONFIGS: dict[str, tuple[type[PreTrainedConfig], dict[str, Any]]] = {
+    "llama": (LlamaConfig, _SHAPE),
+    "qwen2": (Qwen2Config, {key: value for key, value in _SHAPE.items() if key != "head_dim"}),
+    "qwen3": (Qwen3Config, _SHAPE),
+    "mistral": (MistralConfig, _SHAPE | _WINDOW),
+    "gemma": (GemmaConfig, _SHAPE),
+    "gemma2": (Gemma2Config, _SHAPE | _GEMMA2),
+    "gemma3": (Gemma3TextConfig, _SHAPE | _GEMMA3),
+    "gpt2": (GPT2Config, _GPT2),
+    "gpt_oss": (GptOssConfig, _SHAPE | _GPT_OSS),
+}
+_EXTRA_STD = 0.2
+
+FAMILIES = tuple(_CONFIGS)
+
+
+def tiny_model(
+    family: str, *, seed: int = 0, dtype: torch.dtype = torch.float32, **config_overrides: Any
+) -> PreTrainedModel:
+    """A seeded random model of the family: 4 blocks, 4 heads (2 for keys), in eval mode.
+
+    Weights are drawn wide enough (standard deviation 0.2) that attention, windows and soft-caps
+    change the logits visibly, and biases, sinks and norms are drawn too, so that none is 0 or 1.
+
+    Args:
+        family: One of `FAMILIES`.
+        seed: Of the weights; torch's global generator is left as it was.
+        dtype: Of every parameter.
+        config_overrides: Fields of the family's own config, such as `sliding_window=4`.
+    """
+    config_class, settings = _CONFIGS[family]
+    config = config_class(**(settings | config_overrides))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        _randomise(model)
+    return model.eval()
+
+
+def _randomise(model: PreTrainedModel) -> None:
+    """Noise on every parameter: a fresh model's biases are 0 and its norms 1, hiding mistakes."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * _EXTRA_STD)
+
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+_TEXT = (
+    "Answer with one of the words red, blue, green, cat, dog, fox or otter. "
+    "Say red with probability 70 and blue with probability 30. "
+    "The red fox and the red cat saw a dog; the dog saw a cat, and then the fox. "
+    "Pick a word: red or blue, cat or dog. The cat and the dog and the red fox. "
+    "red\nblue\ncat\ndog\nred\nblue\ncat\ndog\nred\nblue\nuser\nassistant\nuser\nassistant"
+)
+
+
+def tiny_tokenizer(chat: bool = True) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer: any text encodes, common words are one token, others many.
+
+    `red`, ` red`, ` cat` and ` dog` are among the single tokens; `otter` takes several. The first
+    ids are `SPECIAL_TOKENS`, in order.
+
+    Args:
+        chat: With a ChatML template and `<|im_end|>` for end of text; without, a base model's
+            tokenizer whose end of text is `<|endoftext|>`.
+    """
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=TOKENIZER_SIZE,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([_TEXT], trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>" if chat else "<|endoftext|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=["<|im_start|>", "<|im_end|>"],
+        clean_up_tokenization_spaces=False,
+    )
+    if chat:
+        fast.chat_template = CHAT_TEMPLATE
+    return fast
