@@ -1,6 +1,8 @@
 """The errors a user can cause, each also the standard exception it resembles."""
 
+import difflib
 import importlib
+from collections.abc import Iterable
 from types import ModuleType
 
 
@@ -40,3 +42,11 @@ def import_extra(module: str, extra: str) -> ModuleType:
         raise MissingExtraError(
             f'this needs "{module}", which is not installed: pip install "distmatch[{extra}]"'
         ) from error
+
+
+def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
+    """The sentence for a name that isn't one of the valid ones, with the nearest of them."""
+    valid = list(valid)
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    hint = f' Did you mean "{near[0]}"?' if near else ""
+    return f'unknown {kind} "{name}"; known: {", ".join(valid)}.{hint}'

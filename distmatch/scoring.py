@@ -1,6 +1,7 @@
 """Model + batch → exact log-probabilities of words. The only place where they are computed."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -9,10 +10,11 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from distmatch.data.batching import Batch, make_batch
+from distmatch.data.batching import Batch, TreeBatch, make_batch
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.trie import Encoder, TokenTrie
+from distmatch.losses.metrics import Outcomes, Ratio, metric_ratios
 from distmatch.losses.words import WordLogProbs, word_log_probs
 from distmatch.models.attention import takes_tree_mask, tree_mask
 from distmatch.models.head import predicting_rows, unwrapped
@@ -127,7 +129,72 @@ def score_tries(
     return WordLogProbs(words, other)
 
 
-def row_logits(model: nn.Module, batch: Batch) -> Float[Tensor, "rows vocab"]:
+@dataclass(frozen=True)
+class Questions:
+    """Examples made ready for measuring: each as it is, and with its numbers rotated."""
+
+    tries: list[TokenTrie]
+    rotations: list[TokenTrie]
+    rotation_of: list[int]
+
+    @classmethod
+    def encode(cls, encoder: Encoder, examples: Sequence[Example]) -> "Questions":
+        """The questions of some examples.
+
+        Raises:
+            DataError: Examples that can't be encoded, each with its number.
+        """
+        rotated = [(i, r) for i, example in enumerate(examples) for r in example.rotated()]
+        return cls(
+            encoder.encode_all(examples),
+            encoder.encode_all([example for _, example in rotated], "rotation"),
+            [i for i, _ in rotated],
+        )
+
+    def score(
+        self,
+        model: nn.Module,
+        encoder: Encoder,
+        *,
+        batch_size: int = 32,
+        progress: str | None = None,
+    ) -> tuple[Outcomes, dict[str, Ratio]]:
+        """The model's scores of the examples themselves, and every metric an example each."""
+        everything = score_tries(
+            model, encoder, [*self.tries, *self.rotations], batch_size=batch_size, progress=progress
+        )
+        asked = make_batch(self.tries, encoder)
+        own = WordLogProbs(*(part[: len(self.tries)] for part in everything))
+        rotated = WordLogProbs(*(part[len(self.tries) :] for part in everything))
+        outcomes = Outcomes(own, asked.target, asked.is_word, asked.is_free)
+        rotation_of = torch.tensor(self.rotation_of, dtype=torch.long)
+        return outcomes, metric_ratios(outcomes, rotated, rotation_of)
+
+
+def resolve_at_most(
+    base: nn.Module, encoder: Encoder, examples: Sequence[Example]
+) -> list[Example]:
+    """The examples with every upper bound turned into a target.
+
+    Where `other` is `"at_most"`, each word's target becomes the smaller of its bound and its
+    probability under the base, and the rest is to keep the base's shape.
+
+    Args:
+        base: The model without its adapters.
+        encoder: Of its tokenizer.
+        examples: Any examples; the others come back as they are.
+    """
+    bounded = [i for i, example in enumerate(examples) if example.target.other == "at_most"]
+    scores = score_tries(base, encoder, encoder.encode_all([examples[i] for i in bounded]))
+    resolved = list(examples)
+    for i, log_probs in zip(bounded, scores.words.exp().tolist(), strict=True):
+        target = examples[i].target
+        probs = tuple(min(bound, p) for bound, p in zip(target.probs, log_probs, strict=False))
+        resolved[i] = replace(examples[i], target=WordDistribution(target.words, probs, "preserve"))
+    return resolved
+
+
+def row_logits(model: nn.Module, batch: TreeBatch) -> Float[Tensor, "rows vocab"]:
     """Logits at the places that predict, at least float32: one forward for the whole batch.
 
     Where the model honours no mask of ours, prompts run into a KV cache and words continue it,
@@ -146,7 +213,7 @@ def row_logits(model: nn.Module, batch: Batch) -> Float[Tensor, "rows vocab"]:
     return _at_least_float32(outputs.logits)
 
 
-def _cached_row_logits(model: nn.Module, batch: Batch) -> Float[Tensor, "rows vocab"]:
+def _cached_row_logits(model: nn.Module, batch: TreeBatch) -> Float[Tensor, "rows vocab"]:
     """The same, one example at a time: its prompt into a cache, its branches continuing that."""
     num_rows = len(batch.row_tokens)
     logits: list[Tensor] = []
@@ -159,7 +226,7 @@ def _cached_row_logits(model: nn.Module, batch: Batch) -> Float[Tensor, "rows vo
     return torch.cat(logits)[place]
 
 
-def _example_logits(model: nn.Module, batch: Batch, rows: list[int]) -> list[Tensor]:
+def _example_logits(model: nn.Module, batch: TreeBatch, rows: list[int]) -> list[Tensor]:
     sequences = [_ancestors(batch, int(batch.row_tokens[row])) for row in rows]
     prompt, nodes = sequences[0], [sequence[len(sequences[0]) :] for sequence in sequences[1:]]
     flat = batch.ids.flatten()
@@ -186,7 +253,7 @@ def _example_logits(model: nn.Module, batch: Batch, rows: list[int]) -> list[Ten
     return [_at_least_float32(slot), _at_least_float32(branches)]
 
 
-def _ancestors(batch: Batch, token: int) -> list[int]:
+def _ancestors(batch: TreeBatch, token: int) -> list[int]:
     """Flat indices of the sequence that ends in a token, itself included."""
     pack, place = divmod(token, batch.ids.shape[1])
     ends = batch.ends[pack, : place + 1]

@@ -16,7 +16,7 @@ MAX_LINES = 400
 DRAWERS = {"utils", "util", "common", "types", "helpers", "misc", "config"}
 BANNED = {
     "an absolute path of somebody's machine": re.compile(
-        r"(?<![\w.:~/-])/(?:home|root|Users|work|opt|mnt)/\w"
+        r"(?<![\w.:~/-])/(?:home|root|Users|work|opt|mnt)/[\w.]"
     ),
     "notes that are not part of this repository": re.compile(
         r"\b(?:DESIGN|STYLE|FACTS)(?:\.md\b|,? (?:§|section ))"

@@ -141,8 +141,8 @@ _TEXT = (
 def tiny_tokenizer(chat: bool = True) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer: any text encodes, common words are one token, others many.
 
-    `red`, ` red`, ` cat` and ` dog` are among the single tokens; `otter` takes several. The first
-    ids are `SPECIAL_TOKENS`, in order.
+    `red`, `blue`, `cat` and `dog` are one token, with a space before them another; `otter` and
+    `green` take several. The first ids are `SPECIAL_TOKENS`, in order.
 
     Args:
         chat: With a ChatML template and `<|im_end|>` for end of text; without, a base model's

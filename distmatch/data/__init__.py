@@ -2,6 +2,7 @@
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example, read_jsonl, to_examples, write_jsonl
+from distmatch.data.tasks import output_control
 
 __all__ = [
     "Example",
@@ -11,12 +12,3 @@ __all__ = [
     "to_examples",
     "write_jsonl",
 ]
-
-
-def __getattr__(name: str) -> object:
-    """TEMPORARY until distmatch.data.tasks exists."""
-    if name == "output_control":
-        from distmatch.data.tasks import output_control
-
-        return output_control
-    raise AttributeError(f"module 'distmatch.data' has no attribute {name!r}")

@@ -8,6 +8,7 @@ pack. Tokens stand in preorder, so a token's subtree is the range from it to its
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,10 +18,12 @@ from distmatch.data.trie import Encoder, Path, TokenTrie
 
 PACK_TOKENS = 512
 
+T = TypeVar("T", bound="TreeBatch")
+
 
 @dataclass(frozen=True)
-class Batch:
-    """Examples as tensors. Its rows are the places that predict: slots and nodes of all tries."""
+class TreeBatch:
+    """Sequences as packed prefix trees, and the places that predict ("rows")."""
 
     ids: Int[Tensor, "packs tokens"]
     depths: Int[Tensor, "packs tokens"]
@@ -29,6 +32,22 @@ class Batch:
     """One past the last token of the subtree that starts here, as an index into the pack."""
     row_tokens: Int[Tensor, " rows"]
     """The token each row predicts after, as an index into the flattened packs."""
+    example_rows: Int[Tensor, "batch nodes"]
+    """The rows of each example, an ancestor of the others first; padded with the number of rows."""
+
+    def to(self: T, device: torch.device | str, non_blocking: bool = False) -> T:
+        """The batch on another device."""
+        moved = {
+            f.name: getattr(self, f.name).to(device, non_blocking=non_blocking)
+            for f in fields(self)
+        }
+        return type(self)(**moved)
+
+
+@dataclass(frozen=True)
+class Batch(TreeBatch):
+    """Examples as tensors. Its rows are the slots and nodes of all tries."""
+
     row_path: Int[Tensor, "rows depth"]
     """The edges from the slot to this row; padded with the number of edges."""
     row_boundary: Int[Tensor, " rows"]
@@ -41,8 +60,6 @@ class Batch:
     """The row at each form's end; the number of rows where nothing must follow."""
     word_paths: Int[Tensor, "batch words forms"]
     """The paths of each word; padded with the number of paths."""
-    example_rows: Int[Tensor, "batch nodes"]
-    """The rows of each example; padded with the number of rows."""
     boundary_sets: Bool[Tensor, "sets tokenizer_vocab"]
     target: Float[Tensor, "batch support"]
     """Wanted probability of each word and, last, of other; padded words have 0."""
@@ -51,12 +68,6 @@ class Batch:
     """Examples matched after renormalising over their words."""
     preserve: Float[Tensor, " batch"]
     """Weight of keeping the base's shape on other: the target of other under "preserve", else 0."""
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        """The batch on another device."""
-        return Batch(
-            **{f.name: getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)}
-        )
 
     @property
     def num_examples(self) -> int:
@@ -135,6 +146,31 @@ def make_batch(
     )
 
 
+def make_text_batch(texts: Sequence[Path], pack_tokens: int = PACK_TOKENS) -> TreeBatch:
+    """Ordinary texts as one batch that predicts after every token but each text's last.
+
+    Args:
+        texts: Token ids of each text, two or more.
+        pack_tokens: As in `make_batch`.
+    """
+    packs: list[_Pack] = []
+    placed: list[tuple[int, list[int]]] = []
+    for text in texts:
+        if not packs or len(packs[-1].tokens) + packs[-1].missing(text) > pack_tokens:
+            packs.append(_Pack())
+        node, nodes = -1, []
+        for token in text[:-1]:
+            node = packs[-1].add((token,), node)
+            nodes.append(node)
+        placed.append((len(packs) - 1, nodes))
+    ids, depths, ends, index_of = _lay_out(packs)
+    rows = [index_of[pack][node] for pack, nodes in placed for node in nodes]
+    starts = [sum(len(nodes) for _, nodes in placed[:k]) for k in range(len(placed))]
+    spans = [list(range(s, s + len(n))) for s, (_, n) in zip(starts, placed, strict=True)]
+    row_tokens = torch.tensor(rows, dtype=torch.long)
+    return TreeBatch(ids, depths, ends, row_tokens, _padded(spans, len(rows)))
+
+
 def _fill(
     tries: Sequence[TokenTrie], pack_tokens: int
 ) -> tuple[list[_Pack], list[tuple[int, list[int]]]]:
@@ -146,7 +182,7 @@ def _fill(
         nodes = trie.nodes
         if packs:
             size = len(packs[-1].tokens) + packs[-1].missing(trie.prompt_ids) + len(nodes) - 1
-        if not packs or size > pack_tokens and packs[-1].tokens:
+        if not packs or (size > pack_tokens and packs[-1].tokens):
             packs.append(_Pack())
         slot = packs[-1].add(trie.prompt_ids)
         placed[which] = (len(packs) - 1, [packs[-1].add(node, slot) for node in nodes])

@@ -103,7 +103,7 @@ def _check_probs(words: tuple[str, ...], probs: tuple[float, ...]) -> None:
             raise DataError(f'probability of "{word}" is negative: {prob}, expected 0 to 1')
         if prob > 1 + _SUM_TOLERANCE:
             raise DataError(
-                f'probability of "{word}" is {prob}, more than 1: percentages must be divided by 100'
+                f'probability of "{word}" is {prob}, more than 1: divide percentages by 100'
             )
 
 
@@ -120,18 +120,21 @@ def _check_sum(words: tuple[str, ...], probs: tuple[float, ...], other: float | 
         return
     if other == "preserve":
         if total > 1 + _SUM_TOLERANCE:
-            raise DataError(f"target probabilities sum to {total:g}, more than 1: {shown}. {remedy}.")
+            raise DataError(
+                f"target probabilities sum to {total:g}, more than 1: {shown}. {remedy}."
+            )
         if total > 1 - _SUM_TOLERANCE:
             raise DataError(
-                f'target probabilities sum to {total:g}, which leaves nothing to preserve: {shown}. '
-                "Lower them, or set other to 0."
+                f"target probabilities sum to {total:g}, which leaves nothing to preserve: "
+                f"{shown}. Lower them, or set other to 0."
             )
         return
     wanted = 1.0 if other == "free" else 1.0 - float(other)
     if abs(total - wanted) > _SUM_TOLERANCE:
         clause = "" if isinstance(other, str) or other == 0 else f" with other = {other:g}"
         side = "more" if total > wanted else "less"
-        hint = "" if total > wanted else ', or give the missing mass as other (a number or "preserve")'
+        give = ', or give the missing mass as other (a number or "preserve")'
+        hint = "" if total > wanted else give
         raise DataError(
             f"target probabilities sum to {total:g}, {side} than {wanted:g}{clause}: {shown}. "
             f"{remedy}{hint}."

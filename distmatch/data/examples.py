@@ -1,17 +1,16 @@
 """Examples, and records in and out: JSONL files, lists of dicts, `datasets` objects."""
 
-import difflib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from distmatch.data.distribution import WordDistribution
-from distmatch.errors import DataError
+from distmatch.errors import DataError, unknown_name
 
 Message = Mapping[str, str]
-Prompt = str | tuple[Message, ...]
+Prompt = str | Sequence[Message]
 
 BOUNDARIES = ("end_of_turn", "end_of_word", "none")
 FORMS = ("bare", "space", "capital")
@@ -81,10 +80,17 @@ class Example:
         for column in ("words", "probs", "forms", "rotations"):
             if column in given and not isinstance(given[column], (list, tuple)):
                 raise DataError(f'column "{column}" must be a list, got {given[column]!r}')
+        if not isinstance(given.get("prefill", ""), str):
+            raise DataError(f'column "prefill" must be a string, got {given["prefill"]!r}')
+        if not isinstance(given.get("metadata", {}), Mapping):
+            raise DataError(f'column "metadata" must be an object, got {given["metadata"]!r}')
         target = WordDistribution(
             tuple(given.pop("words")), tuple(given.pop("probs")), given.pop("other", 0.0)
         )
-        return cls(target=target, **given)
+        given["prompt"] = _checked_prompt(given["prompt"], "prompt")
+        rotations = given.pop("rotations", ())
+        given["rotations"] = tuple(_checked_prompt(prompt, "rotation") for prompt in rotations)
+        return cls(target=target, forms=tuple(given.pop("forms", ())), **given)
 
     def to_record(self) -> dict[str, Any]:
         """The record `from_record` reads back, without columns that hold their default."""
@@ -127,7 +133,7 @@ def to_examples(rows: Iterable[Example | Mapping[str, Any]], name: str = "row") 
         name: What a row is called in an error, followed by its number from 0.
 
     Raises:
-        DataError: Bad rows, up to 20 of them listed with their numbers; or no rows at all.
+        DataError: Bad rows, up to 20 of them listed with their numbers.
     """
     examples, errors = [], []
     for index, row in enumerate(rows):
@@ -180,14 +186,6 @@ def write_jsonl(path: str | Path, examples: Iterable[Example]) -> None:
     part.replace(path)
 
 
-def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
-    """The sentence for a name that isn't one of the valid ones, with the nearest of them."""
-    valid = list(valid)
-    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    hint = f' Did you mean "{near[0]}"?' if near else ""
-    return f'unknown {kind} "{name}"; known: {", ".join(valid)}.{hint}'
-
-
 def _raise_all(errors: list[str]) -> None:
     if not errors:
         return
@@ -212,7 +210,8 @@ def _checked_prompt(prompt: Any, name: str) -> Prompt:
             raise DataError(f"the content of a message must be a string, got {message!r}")
     if not any(message["content"].strip() for message in prompt):
         raise DataError(f"every message of the {name} is empty")
-    return tuple(dict(message) for message in prompt)
+    # `datasets` gives every message the keys of all, filled with None.
+    return tuple({k: v for k, v in message.items() if v is not None} for message in prompt)
 
 
 def _plain_prompt(prompt: Prompt) -> str | list[dict[str, str]]:

@@ -104,6 +104,8 @@ def continues_word(text: str) -> bool:
     if not text:
         return True
     first = text[0]
+    if first in "^`":  # of the kind of an emoji's skin tone, but punctuation in text
+        return False
     return first in "_\u200d\ufffd" or unicodedata.category(first) in (
         *("Ll", "Lu", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Sk"),
     )
@@ -123,8 +125,8 @@ def _takes_space(text: str, word: str) -> bool:
 def _check_prefill(prefill: str) -> None:
     if prefill != prefill.rstrip():
         raise DataError(
-            f"the prefill {prefill!r} ends in white space, which no word can follow: most tokenizers "
-            "write the space as part of the word. Remove it; words are joined by a space"
+            f"the prefill {prefill!r} ends in white space, which no word can follow: most "
+            "tokenizers write the space as part of the word. Remove it; words are joined by a space"
         )
 
 
@@ -161,11 +163,15 @@ def _render(
         )
     except Exception as error:
         roles = [message.get("role") for message in messages]
-        raise DataError(f"the chat template refuses messages with roles {roles}: {error}") from error
+        raise DataError(
+            f"the chat template refuses messages with roles {roles}: {error}"
+        ) from error
 
 
 def _plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
-    return (*_bos(tokenizer), *tokenizer(text, add_special_tokens=False)["input_ids"])
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    bos = _bos(tokenizer)
+    return tuple(ids) if bos and ids[:1] == [*bos] else (*bos, *ids)  # it may be written out
 
 
 def _bos(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

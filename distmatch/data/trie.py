@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from distmatch.data.distribution import WordDistribution
-from distmatch.data.examples import Example
+from distmatch.data.examples import Example, Prompt
 from distmatch.data.prompts import (
     Slot,
     continues_word,
@@ -114,6 +114,17 @@ class Encoder:
             raise DataError("\n".join(errors[:_MAX_SHOWN_ERRORS] + tail))
         return tries
 
+    def encode_text(self, text: Prompt, max_tokens: int = 256) -> Path:
+        """Ids of an ordinary text or conversation, cut after so many tokens.
+
+        Raises:
+            DataError: Fewer than two tokens, so nothing to predict.
+        """
+        ids = render_slot(self.tokenizer, text).ids[:max_tokens]
+        if len(ids) < 2:
+            raise DataError(f"the text {text!r} has fewer than two tokens")
+        return ids
+
     def boundary_set(self, boundary: str) -> Bool[Tensor, " vocab"]:
         """Which of the tokenizer's ids may follow a complete word; cached."""
         if boundary not in self._sets:
@@ -126,8 +137,10 @@ class Encoder:
         return self._sets[boundary]
 
     def _texts(self, size: int) -> Sequence[str]:
-        """What each id adds to a text before it: decoded after an anchor, since a token's text at
-        the start of a sequence may lack its space."""
+        """What each id adds to a text before it.
+
+        Decoded after an anchor, since a token's text at the start may lack its space.
+        """
         anchor = self.tokenizer("a", add_special_tokens=False)["input_ids"][-1]
         lead = len(self.tokenizer.decode([anchor]))
         texts = self.tokenizer.batch_decode(
@@ -203,7 +216,7 @@ class Encoder:
             )
 
     def _check_prefix(self, trie: TokenTrie, short: str | None, word: str, follows: int) -> None:
-        if short is None or short == word and trie.boundary != "none":
+        if short is None or (short == word and trie.boundary != "none"):
             return
         if trie.boundary == "none":
             raise DataError(

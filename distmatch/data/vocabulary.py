@@ -8,6 +8,7 @@ strings, other languages). No word is in two classes.
 import functools
 import random
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 
@@ -69,21 +70,18 @@ def split_words(
 
     Example:
         >>> split_words(["cat", "cats", "oak", "elm", "fir"], test_share=0.4)
-        (('cat', 'cats', 'elm'), ('oak', 'fir'))
+        (('oak', 'elm', 'fir'), ('cat', 'cats'))
     """
     if not 0 < test_share < 1:
         raise DataError(f"test_share is {test_share!r}, expected a number between 0 and 1")
-    families = sorted({_stem(word) for word in words})
+    sizes = Counter(_stem(word) for word in words)
+    families = sorted(sizes)
     if len(families) < 2:
-        raise DataError(f"{list(words)[:8]} can't be split: two words of different stems are needed")
+        raise DataError(f"{list(words)[:8]} can't be split: two different words are needed")
     random.Random(f"{seed}/words").shuffle(families)
-    sizes = {family: 0 for family in families}
-    for word in words:
-        sizes[_stem(word)] += 1
     test: set[str] = set()
-    wanted = test_share * len(words)
     for family in families[:-1]:
-        if test and sum(sizes[f] for f in test) + sizes[family] / 2 > wanted:
+        if sum(sizes[held] for held in test) >= test_share * len(words):
             break
         test.add(family)
     return (
@@ -107,7 +105,7 @@ def frequent_words(
         n: How many.
         language: A code `wordfreq` knows, such as "en", "de" or "zh".
         zipf: Lowest and highest frequency, as log10 of occurrences in a billion words: "the" has
-            7.7, "table" 5, "kettle" 3.6. The upper end is excluded.
+            7.7, "table" 5, "kettle" 3.5. The upper end is excluded.
         min_length: Fewest characters of a word; words hold letters only.
 
     Raises:
@@ -149,7 +147,8 @@ def _sections(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     _, *sections = text.split("\n[")
     for section in sections:
         name, words = section.split("]", 1)
-        yield name, tuple(word.strip() for word in words.replace("\n", ",").split(",") if word.strip())
+        listed = (word.strip() for word in words.replace("\n", ",").split(","))
+        yield name, tuple(word for word in listed if word)
 
 
 def _stem(word: str) -> str:

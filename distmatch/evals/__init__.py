@@ -1,0 +1,6 @@
+"""Measure a model: copying, control and policies, with intervals; nothing here trains."""
+
+from distmatch.evals.evaluate import evaluate
+from distmatch.evals.report import Interval, Report, comparison_table
+
+__all__ = ["Interval", "Report", "comparison_table", "evaluate"]

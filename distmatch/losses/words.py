@@ -28,16 +28,26 @@ from torch import Tensor
 class TrieIndex(Protocol):
     """The index tensors of a batch's tries; `distmatch.data.batching.Batch` describes each."""
 
-    row_path: Int[Tensor, "rows depth"]
-    row_boundary: Int[Tensor, " rows"]
-    edge_row: Int[Tensor, " edges"]
-    edge_token: Int[Tensor, " edges"]
-    path_edges: Int[Tensor, "paths length"]
-    path_row: Int[Tensor, " paths"]
-    word_paths: Int[Tensor, "batch words forms"]
-    example_rows: Int[Tensor, "batch nodes"]
-    boundary_sets: Bool[Tensor, "sets tokenizer_vocab"]
-    is_word: Bool[Tensor, "batch words"]
+    @property
+    def row_path(self) -> Int[Tensor, "rows depth"]: ...  # noqa: D102
+    @property
+    def row_boundary(self) -> Int[Tensor, " rows"]: ...  # noqa: D102
+    @property
+    def edge_row(self) -> Int[Tensor, " edges"]: ...  # noqa: D102
+    @property
+    def edge_token(self) -> Int[Tensor, " edges"]: ...  # noqa: D102
+    @property
+    def path_edges(self) -> Int[Tensor, "paths length"]: ...  # noqa: D102
+    @property
+    def path_row(self) -> Int[Tensor, " paths"]: ...  # noqa: D102
+    @property
+    def word_paths(self) -> Int[Tensor, "batch words forms"]: ...  # noqa: D102
+    @property
+    def example_rows(self) -> Int[Tensor, "batch nodes"]: ...  # noqa: D102
+    @property
+    def boundary_sets(self) -> Bool[Tensor, "sets tokenizer_vocab"]: ...  # noqa: D102
+    @property
+    def is_word(self) -> Bool[Tensor, "batch words"]: ...  # noqa: D102
 
 
 class WordLogProbs(NamedTuple):
@@ -139,7 +149,7 @@ def _split_rows(logits: Float[Tensor, "rows vocab"], trie: TrieIndex) -> _Rows:
 
 def _words(rows: _Rows, trie: TrieIndex) -> Float[Tensor, "batch words"]:
     paths = _padded(rows.edges, 0.0)[trie.path_edges].sum(-1) + rows.boundary[trie.path_row]
-    # A padded word points at an ordinary number, since a logsumexp of -inf alone has a nan gradient.
+    # A padded word points at an ordinary number: a logsumexp of -inf alone has a nan gradient.
     padded = torch.cat([paths, paths.new_tensor([-torch.inf, 0.0])])
     forms = torch.where(trie.is_word[..., None], trie.word_paths, len(paths) + 1)
     return torch.where(trie.is_word, padded[forms].logsumexp(-1), -torch.inf)

@@ -67,7 +67,7 @@ def decoder_blocks(model: PreTrainedModel) -> dict[str, nn.Module]:
         path: module
         for path, module in model.named_modules()
         if isinstance(module, nn.ModuleList)
-        and f"{path}.".startswith(f"{decoder_path}." if decoder_path else "")
+        and path.startswith(f"{decoder_path}." if decoder_path else "")
         and len({type(child) for child in module}) == 1
     }
     if not lists:

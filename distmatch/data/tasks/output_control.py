@@ -7,10 +7,10 @@ target exactly. A prompt is a wording (`WORDINGS`) filled with words and numbers
 
 import math
 import random
-from collections.abc import Collection, Container, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from typing import NamedTuple, TypeVar
 
 from distmatch.data.distribution import WordDistribution
@@ -35,7 +35,7 @@ WORDINGS = {
     "distribution": "Distribution over {words}: {numbers}. Your sample:",
     "repeated": "{words}? {pairs}. Name one.",
     "numbers_first": "With chances {numbers}, reply {words_or}.",
-    "shares": "I ask this often. Answer {words_or} each time, so that their shares become {numbers}.",
+    "shares": "I will ask often. Answer {words_or}; in the long run their shares are {numbers}.",
     "polite": "Could you please give me {words_or} at random? The probabilities are {numbers}.",
     "explained": "Your reply is a random draw: exactly one of {words}, and nothing else. Over many "
     "draws they should come up like this: {pairs}.",
@@ -63,7 +63,7 @@ PHRASINGS = {
     "cases": (
         Style("{count} in {total}"),
         Style("{count} of {total} times"),
-        Style("in {count} cases of {total}"),
+        Style("in {count} cases of {total}", "{count} cases of {total}"),
     ),
 }
 """Styles by the name of their phrasing; every row draws one."""
@@ -74,7 +74,8 @@ AXES = ("words", "targets", "wordings", "phrasings")
 MOST_WORDS = 5
 """The most words a prompt may have."""
 
-T = TypeVar("T")
+_T = TypeVar("_T")
+_Targets = frozenset[tuple[int, ...]]
 
 _TEST_SHARE = 0.2
 _MOST_DRAWS = 100
@@ -102,7 +103,7 @@ def output_control(
         seed: Decides everything drawn.
         n_test: Number of test rows.
         phrasings: Ways the numbers may be written, names from `PHRASINGS`.
-        targets_per_prompt: Train rows in a row that differ in their numbers only.
+        targets_per_prompt: How many consecutive train rows differ in their numbers only.
 
     Raises:
         DataError: A setting or number that can't be used.
@@ -132,7 +133,7 @@ class OutputControl:
         >>> task = OutputControl(words=(2,), wordings=("bare",), pool=("ash", "elm"), hold_out=())
         >>> train, test = task.draw(1)
         >>> train[0].prompt[-1]["content"]
-        'elm, ash: 34%, 66%'
+        'ash, elm: 56%, 44%'
     """
 
     words: tuple[int, ...] = (2, 3)
@@ -145,11 +146,11 @@ class OutputControl:
     """Ways the numbers may be written, names from `PHRASINGS`."""
     wordings: tuple[str, ...] = tuple(WORDINGS)
     """The wordings to draw from, names from `WORDINGS`."""
-    pool: tuple[str, ...] = field(default_factory=word_pool)
+    pool: Sequence[str] = field(default_factory=word_pool)
     """The words to draw from; by default the shipped class "common"."""
     targets_per_prompt: int = 1
-    """Train rows in a row that differ in their numbers only, so that they share most of their
-    prompt; test rows are drawn one by one, so that they stay independent."""
+    """How many consecutive train rows differ in their numbers only, so that they share most of
+    their prompt. Test rows are drawn one by one, so that they stay independent."""
     system: str | None = SYSTEM
     """The system message. None leaves it out; some templates then write a long one of theirs."""
 
@@ -188,12 +189,12 @@ class OutputControl:
 class _Side:
     """What the rows of one side, train or test, are drawn from."""
 
-    pool: tuple[str, ...]
+    pool: Sequence[str]
     wordings: tuple[str, ...]
     phrasings: tuple[str, ...]
-    targets_per_prompt: int
-    refused: Container[tuple[int, ...]]
+    refused: _Targets
     """Sorted percents that belong to the other side."""
+    targets_per_prompt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +268,7 @@ def _frame(task: OutputControl, side: _Side, rng: random.Random) -> _Frame:
     )
 
 
-def _words(pool: tuple[str, ...], number: int, rng: random.Random) -> tuple[str, ...]:
+def _words(pool: Sequence[str], number: int, rng: random.Random) -> tuple[str, ...]:
     """Words of which none begins with another: some boundaries couldn't tell such words apart."""
     for _ in range(_MOST_DRAWS):
         words = tuple(rng.sample(pool, number))
@@ -308,9 +309,10 @@ def _example(task: OutputControl, frame: _Frame, percents: tuple[int, ...]) -> E
 
 def _sides(task: OutputControl, seed: int) -> tuple[_Side, _Side]:
     """What train and test rows are drawn from, apart in the axes held out."""
-    pools, wordings = (task.pool, task.pool), (task.wordings, task.wordings)
+    pools: tuple[Sequence[str], Sequence[str]] = (task.pool, task.pool)
+    wordings = (task.wordings, task.wordings)
     phrasings = (task.phrasings, task.phrasings)
-    refused: tuple[Container[tuple[int, ...]], ...] = ((), ())
+    targets: tuple[_Targets, _Targets] = (frozenset(), frozenset())
     if "words" in task.hold_out:
         pools = split_words(task.pool, _TEST_SHARE, seed)
     if "wordings" in task.hold_out:
@@ -318,21 +320,20 @@ def _sides(task: OutputControl, seed: int) -> tuple[_Side, _Side]:
     if "phrasings" in task.hold_out:
         phrasings = (task.phrasings[:-1], task.phrasings[-1:])
     if "targets" in task.hold_out:
-        refused = _refused_targets(task.words, random.Random(f"{seed}/targets"))
-    for pool, side in zip(pools, ("train", "test"), strict=True):
+        targets = _parted_targets(task.words, random.Random(f"{seed}/targets"))
+    for side, pool in zip(("train", "test"), pools, strict=True):
         if len(pool) < max(task.words):
             raise DataError(
-                f"{len(pool)} words left for {side} rows of {max(task.words)} words: "
+                f"{len(pool)} words for {side} rows of up to {max(task.words)} words: "
                 "give a larger pool"
             )
-    per_prompt = (task.targets_per_prompt, 1)
-    train, test = (
-        _Side(*fields) for fields in zip(pools, wordings, phrasings, per_prompt, refused, strict=True)
+    return (
+        _Side(pools[0], wordings[0], phrasings[0], targets[1], task.targets_per_prompt),
+        _Side(pools[1], wordings[1], phrasings[1], targets[0], 1),
     )
-    return train, test
 
 
-def _parted(items: Sequence[T], rng: random.Random) -> tuple[tuple[T, ...], tuple[T, ...]]:
+def _parted(items: Sequence[_T], rng: random.Random) -> tuple[tuple[_T, ...], tuple[_T, ...]]:
     """The items in two parts, train and test, in their order."""
     held = set(rng.sample(range(len(items)), max(1, round(_TEST_SHARE * len(items)))))
     return (
@@ -341,16 +342,11 @@ def _parted(items: Sequence[T], rng: random.Random) -> tuple[tuple[T, ...], tupl
     )
 
 
-def _refused_targets(
-    numbers: tuple[int, ...], rng: random.Random
-) -> tuple[frozenset[tuple[int, ...]], frozenset[tuple[int, ...]]]:
-    """The sorted percents that train rows, and those that test rows, must not have."""
-    train: set[tuple[int, ...]] = set()
-    test: set[tuple[int, ...]] = set()
-    for number in sorted(set(numbers)):
-        for targets, part in zip((train, test), _parted(list(_partitions(100, number)), rng), strict=True):
-            targets.update(part)
-    return frozenset(test), frozenset(train)
+def _parted_targets(numbers: tuple[int, ...], rng: random.Random) -> tuple[_Targets, _Targets]:
+    """The sorted percents of train rows and those of test rows."""
+    parts = [_parted(tuple(_partitions(100, k)), rng) for k in sorted(set(numbers))]
+    train, test = (frozenset(chain.from_iterable(side)) for side in zip(*parts, strict=True))
+    return train, test
 
 
 def _partitions(total: int, parts: int, least: int = 1) -> Iterator[tuple[int, ...]]:
@@ -365,13 +361,15 @@ def _partitions(total: int, parts: int, least: int = 1) -> Iterator[tuple[int, .
 
 def _check_names(kind: str, names: Sequence[str], valid: Collection[str]) -> None:
     if isinstance(names, str) or not names:
-        raise DataError(f"{names!r} given as {kind}s, expected a tuple of one or more names")
+        raise DataError(f"{names!r} given for {kind}, expected a tuple of names")
+    if len(set(names)) < len(names):
+        raise DataError(f"a {kind} is given twice in {list(names)}")
     for name in names:
         if name not in valid:
             raise DataError(unknown_name(kind, name, valid))
 
 
-def _check_pool(pool: tuple[str, ...]) -> None:
+def _check_pool(pool: Sequence[str]) -> None:
     if isinstance(pool, str):
         raise DataError(f"the pool is the string {pool!r}, expected several words")
     seen: set[str] = set()

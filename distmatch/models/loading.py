@@ -1,0 +1,243 @@
+"""Models, tokenizers and adapters from where they lie: embedded, a directory, or the hub.
+
+Only safetensors are read, never a pickle, and nothing is downloaded unless the name is a hub id.
+A checkpoint that leaves weights unset is refused, not filled with random numbers.
+"""
+
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from distmatch.errors import ConfigError, LoadError, MissingExtraError, unknown_name
+from distmatch.models.embedded import EMBEDDED_NAME, embedded_directory
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+QUANTIZATIONS = ("nf4",)
+
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+def load_model(
+    name: str,
+    *,
+    quantization: str | None = None,
+    dtype: torch.dtype | None = None,
+    device: str | torch.device | None = None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A causal language model, ready to be scored or adapted, and its tokenizer.
+
+    Args:
+        name: `"smollm2-135m"` (embedded), a local directory, or a hub id as owner/name.
+        quantization: None keeps the checkpoint's weights; `"nf4"` packs linear layers into 4 bit.
+        dtype: None keeps the checkpoint's. Of a quantised model, the layers left unpacked.
+        device: None is the first GPU where there is one, else the CPU.
+
+    Raises:
+        ConfigError: An unknown quantization.
+        LoadError: Nothing usable under that name, a corrupt or incomplete checkpoint, or experts
+            that `"nf4"` would leave unpacked.
+        MissingExtraError: `"nf4"` without bitsandbytes.
+    """
+    if quantization is not None and quantization not in QUANTIZATIONS:
+        raise ConfigError(unknown_name("quantization", quantization, QUANTIZATIONS))
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    source = _source(name)
+    if Path(source).is_dir():
+        _check_checkpoint(Path(source))
+    options: dict[str, Any] = {"dtype": dtype or "auto"}
+    if quantization == "nf4":
+        _refuse_unpacked_experts(source, _read(AutoConfig, source))
+        options |= {"quantization_config": _nf4(device), "device_map": {"": device}}
+    tokenizer = _read(AutoTokenizer, source)
+    model = _read_model(source, options)
+    if quantization is None:
+        model.to(device)  # type: ignore[arg-type]  # transformers' wrapper hides `self`
+    return model, tokenizer
+
+
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer alone.
+
+    Args:
+        name: As for `load_model`.
+
+    Raises:
+        LoadError: Nothing usable under that name.
+    """
+    return _read(AutoTokenizer, _source(name))
+
+
+def load_adapter(model: PreTrainedModel, path: str | Path) -> "PeftModel":
+    """The model with a PEFT adapter of a local directory on it, frozen, in eval mode.
+
+    PEFT puts its layers into the model itself. The adapter's files are checked before that; if the
+    adapter turns out not to fit the model, load the model again.
+
+    Raises:
+        LoadError: A file is missing, corrupt or cut short, or the adapter doesn't fit the model.
+    """
+    from peft import PeftModel
+
+    path = Path(path)
+    _check_adapter(path)
+    with warnings.catch_warnings():
+        # PEFT warns about keys it misses; the same keys are an error below.
+        warnings.filterwarnings("ignore", message="Found missing adapter keys")
+        try:
+            adapted = PeftModel.from_pretrained(model, path, is_trainable=False)
+            # Loaded again because only this call says which keys it missed or had no place for.
+            result = adapted.load_adapter(path, "default", is_trainable=False)
+        except (ValueError, RuntimeError, TypeError, KeyError) as error:
+            raise LoadError(f"the adapter {path} doesn't fit this model: {error}") from error
+    if wrong := [*result.unexpected_keys, *result.missing_keys]:
+        raise LoadError(
+            f"the adapter {path} doesn't fit this model: {_some(wrong)} stand only in one of "
+            "the two. Use the model it was trained on"
+        )
+    return adapted
+
+
+def _source(name: str) -> str:
+    """What transformers is asked for: a directory that exists, or a hub id."""
+    if name == EMBEDDED_NAME:
+        return str(embedded_directory())
+    directory = Path(name).expanduser()
+    if directory.is_dir():
+        return str(directory)
+    if _HUB_ID.fullmatch(name):
+        return name
+    raise LoadError(
+        f"{unknown_name('model', name, (EMBEDDED_NAME,))} It isn't a directory either. "
+        "A model of the hub is named owner/name"
+    )
+
+
+def _check_checkpoint(directory: Path) -> None:
+    if not (directory / "config.json").is_file():
+        hint = "give a directory written by save_pretrained"
+        if (directory / _ADAPTER_FILES[0]).is_file():
+            hint = "it holds an adapter: load its model, then load_adapter(model, path)"
+        raise LoadError(f"{directory} has no config.json: {hint}")
+    for path in sorted(directory.glob("*.safetensors")):
+        _check_safetensors(path)
+
+
+def _check_safetensors(path: Path) -> None:
+    """Refuse a file whose header can't be read or promises more bytes than there are."""
+    try:
+        with safe_open(path, framework="pt"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise LoadError(
+            f"{path} is corrupt or cut short ({error}): copy or save it again"
+        ) from error
+
+
+def _check_adapter(path: Path) -> None:
+    if not path.is_dir():
+        raise LoadError(f"{path} is not a directory: give one written by save_pretrained")
+    for filename in _ADAPTER_FILES:
+        if (path / filename).is_file():
+            continue
+        hint = "give a directory written by save_pretrained"
+        if (path / "adapter_model.bin").is_file():
+            hint = "adapter_model.bin is a pickle, which is not read: save it as safetensors"
+        raise LoadError(f"{path} has no {filename}: {hint}")
+    _check_safetensors(path / _ADAPTER_FILES[1])
+    from peft import PeftConfig
+
+    try:
+        PeftConfig.from_pretrained(str(path))
+    except (ValueError, TypeError, KeyError) as error:
+        raise LoadError(
+            f"{path / _ADAPTER_FILES[0]} can't be read ({error}): copy or save it again"
+        ) from error
+
+
+def _read(kind: Any, source: str, options: Mapping[str, Any] | None = None) -> Any:
+    """What `kind.from_pretrained` gives, its errors in our words."""
+    try:
+        return kind.from_pretrained(source, **(options or {}))
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        hint = ""
+        if not Path(source).is_dir():
+            hint = f' (no directory "{source}" exists, so it was taken for a hub id)'
+        raise LoadError(f'can\'t load "{source}"{hint}: {reason}') from error
+
+
+def _read_model(source: str, options: Mapping[str, Any]) -> PreTrainedModel:
+    options = {**options, "use_safetensors": True, "output_loading_info": True}
+    model, report = _read(AutoModelForCausalLM, source, options)
+    if missing := report["missing_keys"]:
+        raise LoadError(
+            f'the checkpoint of "{source}" lacks {_some(missing)}, which would be random numbers: '
+            f"its config describes a {type(model).__name__} it doesn't hold"
+        )
+    _keep_packing(model)
+    return model
+
+
+def _keep_packing(model: PreTrainedModel) -> None:
+    """Keep bitsandbytes from repacking 4-bit layers at their first evaluation.
+
+    It does so on CPUs with AVX512-BF16, rounding to bfloat16: other numbers from then on, and a
+    product without a backward pass, so that LoRA below such a layer trained on wrong gradients.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+
+
+def _some(keys: Iterable[str]) -> str:
+    keys = sorted(keys)
+    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+
+
+def _nf4(device: torch.device) -> BitsAndBytesConfig:
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            '"nf4" needs bitsandbytes, which is not installed: pip install bitsandbytes'
+        ) from error
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        # bfloat16 is emulated on most CPUs: 2.4 times slower there than float32
+        bnb_4bit_compute_dtype=torch.bfloat16 if device.type == "cuda" else torch.float32,
+    )
+
+
+def _refuse_unpacked_experts(source: str, config: PreTrainedConfig) -> None:
+    """Refuse a mixture whose experts are stacked in 3-D parameters: bitsandbytes skips those."""
+    config = config.get_text_config()
+    if not any(getattr(config, count, None) for count in _EXPERT_COUNTS):
+        return
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    num_values = sum(weight.numel() for weight in model.parameters() if weight.dim() == 3)
+    if num_values:
+        raise LoadError(
+            f'"nf4" would leave the experts of "{source}" unpacked, {num_values * 2 / 1e9:.1f} GB '
+            "in 16 bit: bitsandbytes packs linear layers only. Load it with quantization=None"
+        )

@@ -1,0 +1,399 @@
+"""Which weights may learn: an expression such as `"mlp@15-29"`, made exact and handed to PEFT.
+
+An expression is `SITES` or `SITES@BLOCKS`; several are joined by `+`, and overlaps count once.
+
+| sites | mean |
+|---|---|
+| `attention`, `mlp`, `experts`, `router` | every site of that kind |
+| `all` | attention, mlp and experts, but not the router |
+| `block` | everything adaptable in the block, the router too |
+| `q`, `k`, `v`, `o`, `qkv`, `gate`, `up`, `down` | that one; `qkv` where a model fuses the three |
+| `q,v` | several of the above |
+
+| blocks | mean |
+|---|---|
+| `12`, `-1` | that one, from the end if negative |
+| `0-7` | first and last included |
+| `-4:`, `:8`, `4:12` | as Python slices: the end is left out |
+| `first-quarter` to `last-quarter`, `first-half`, `last-half` | that part of the depth |
+| `0,7,12-15` | several of the above |
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from distmatch.errors import ConfigError, TargetingError, unknown_name
+from distmatch.models.blocks import FUSED, KINDS, NAMES, Site, adaptable_sites
+
+if TYPE_CHECKING:
+    import peft
+
+_GROUPS = {"all": ("attention", "mlp", "experts"), "block": KINDS} | {
+    kind: (kind,) for kind in KINDS
+}
+_PARTS = {
+    "first-quarter": (0, 1),
+    "second-quarter": (1, 2),
+    "third-quarter": (2, 3),
+    "last-quarter": (3, 4),
+    "first-half": (0, 2),
+    "last-half": (2, 4),
+}
+_NUMBER = re.compile(r"-?\d+")
+_RANGE = re.compile(r"(\d+)-(\d+)")
+_SLICE = re.compile(r"(?:-?\d+)?:(?:-?\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class LoraTarget:
+    """Which weights learn, and with how large a LoRA.
+
+    Raises:
+        TargetingError: The expression can't be read.
+        ConfigError: A rank, alpha or dropout out of its range.
+    """
+
+    expression: str
+    """In the language of this module: `"mlp@15-29"`, `"q,v + experts@last-quarter"`."""
+    rank: int = 16
+    alpha: float | None = None
+    """The update is scaled by alpha / rank. None: twice the rank."""
+    dropout: float = 0.0
+    """Of the LoRA's input while training; impossible on experts and routers."""
+
+    def __post_init__(self) -> None:
+        """Check everything that can be checked without a model."""
+        _terms(self.expression)
+        if self.rank < 1:
+            raise ConfigError(f"rank must be at least 1, got {self.rank}")
+        if self.alpha is not None and not self.alpha > 0:
+            raise ConfigError(f"alpha must be above 0, got {self.alpha}")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(f"dropout must be in [0, 1), got {self.dropout}")
+
+
+def lora(
+    expression: str, rank: int = 16, *, alpha: float | None = None, dropout: float = 0.0
+) -> LoraTarget:
+    """The weights an expression names, to be adapted by a LoRA; checked against a model later.
+
+    Args:
+        expression: In the language of `distmatch.models.lora`: `"mlp@15-29"`, `"all"`.
+        rank: Of every site's LoRA; of each expert's, on experts.
+        alpha: The update is scaled by alpha / rank. None: twice the rank.
+        dropout: Of the LoRA's input while training; impossible on experts and routers.
+
+    Raises:
+        TargetingError: The expression can't be read.
+        ConfigError: A rank, alpha or dropout out of its range.
+
+    Example:
+        >>> lora("q,v@-4:", rank=8)
+        LoraTarget(expression='q,v@-4:', rank=8, alpha=None, dropout=0.0)
+    """
+    return LoraTarget(expression, rank, alpha, dropout)
+
+
+def resolve(target: LoraTarget, model: PreTrainedModel) -> list[Site]:
+    """The sites a target names in this model, in the model's order, each once.
+
+    Raises:
+        TargetingError: A block doesn't exist, or a named site isn't in one of the named blocks.
+    """
+    sites = adaptable_sites(model)
+    model_name = type(model).__name__
+    chosen: set[Site] = set()
+    for term in _terms(target.expression):
+        chosen |= _term_sites(term, sites, model_name)
+    return [site for site in sites if site in chosen]
+
+
+def target_table(target: LoraTarget, model: PreTrainedModel) -> str:
+    """What would be trained, as text: one row for each kind of site, and the total.
+
+    Blocks that hold the same site share a row; `*` stands for their numbers in its path.
+
+    Raises:
+        TargetingError: As `resolve`.
+    """
+    sites = resolve(target, model)
+    groups: dict[tuple[str, str, str], list[Site]] = {}
+    for site in sites:
+        path = re.sub(rf"\.{site.block}\.", ".*.", site.path)
+        groups.setdefault((site.name, path, _shape(site)), []).append(site)
+    rows = [("site", "blocks", "path", "in x out", "LoRA parameters")]
+    for (name, path, shape), members in groups.items():
+        size = sum(site.lora_size(target.rank) for site in members)
+        blocks = _spans(site.block for site in members)
+        path = members[0].path if len(members) == 1 else path
+        rows.append((name, blocks, path, shape, f"{size:,}"))
+    total = sum(site.lora_size(target.rank) for site in sites)
+    num_parameters = model.num_parameters()
+    return (
+        _aligned(rows)
+        + f"\n{len(sites)} sites in {_named({site.block for site in sites})}: "
+        + f"{total:,} LoRA parameters of rank {target.rank}, "
+        + f"{total / num_parameters:.3%} of the model's {num_parameters:,}"
+    )
+
+
+def attach_lora(
+    model: PreTrainedModel, target: "LoraTarget | peft.PeftConfig", *, seed: int | None = None
+) -> "peft.PeftModel":
+    """The model with a stock PEFT adapter on exactly the asked weights; everything else frozen.
+
+    The model is changed in place and stays in its mode, training or not. The adapter is in float32
+    even if the model is in 16 or 4 bits, and starts as no change at all.
+
+    Args:
+        model: Without an adapter.
+        target: A `LoraTarget`, or a PEFT config, which is passed through unchanged and unchecked.
+        seed: Of the adapter's first weights; torch's generators are left as they were. None:
+            they're drawn from torch's global generator.
+
+    Raises:
+        TargetingError: The target doesn't fit the model, the model already has an adapter, or
+            PEFT made other weights trainable than those asked for.
+    """
+    import peft
+
+    _refuse_a_second_adapter(model)
+    sites = resolve(target, model) if isinstance(target, LoraTarget) else []
+    config = _lora_config(target, sites, model) if isinstance(target, LoraTarget) else target
+    with _seeded(seed):
+        adapted = peft.get_peft_model(model, config)
+    if sites:
+        _require_exactly(sites, adapted)
+    return adapted.train(model.training)  # PEFT leaves its layers, so its dropout, in training mode
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """`SITES@BLOCKS`, read but not yet held against a model."""
+
+    words: tuple[str, ...]
+    blocks: tuple[str, ...]
+    """As written; none where the term names no blocks."""
+
+
+@lru_cache(maxsize=64)
+def _terms(expression: str) -> tuple[_Term, ...]:
+    return tuple(_term(text.strip(), expression) for text in expression.split("+"))
+
+
+def _term(text: str, expression: str) -> _Term:
+    sites, at, blocks = text.partition("@")
+    words = tuple(word.strip() for word in sites.split(","))
+    items = tuple(item.strip() for item in blocks.split(",")) if at else ()
+    if not all((*words, *items)):
+        raise TargetingError(
+            f'something is missing around "{text}" in "{expression}"; expected SITES or '
+            "SITES@BLOCKS, joined by +, such as mlp@15-29 or q,v@-4:+experts@12"
+        )
+    for word in words:
+        if word not in _GROUPS and word not in NAMES:
+            raise TargetingError(unknown_name("site", word, [*_GROUPS, *NAMES]))
+    for item in items:
+        _check_blocks(item)
+    return _Term(words, items)
+
+
+def _check_blocks(item: str) -> None:
+    span = _RANGE.fullmatch(item)
+    if span and int(span[1]) > int(span[2]):
+        raise TargetingError(f'the blocks "{item}" run backwards: write {span[2]}-{span[1]}')
+    if span or item in _PARTS or _NUMBER.fullmatch(item) or _SLICE.fullmatch(item):
+        return
+    if any(character.isalpha() for character in item):
+        raise TargetingError(unknown_name("part of the depth", item, _PARTS))
+    raise TargetingError(
+        f'can\'t read the blocks "{item}": expected such as 12, -1, 0-7, -4:, :8, 4:12, '
+        "last-quarter, or several of them with commas between"
+    )
+
+
+def _term_sites(term: _Term, sites: list[Site], model_name: str) -> set[Site]:
+    blocks = _existing_blocks(term, sites[-1].block + 1, model_name)
+    chosen: set[Site] = set()
+    for word in term.words:
+        matched = {site for site in sites if site.block in blocks and _is_named(site, word)}
+        without = blocks - {site.block for site in matched}
+        if without and (term.blocks or not matched):
+            raise TargetingError(_no_match(word, without, sites, model_name))
+        chosen |= matched
+    return chosen
+
+
+def _existing_blocks(term: _Term, num_blocks: int, model_name: str) -> set[int]:
+    existing = f"this {model_name} has {num_blocks}, numbered 0-{num_blocks - 1}"
+    blocks: set[int] = set()
+    for item in term.blocks or (":",):
+        numbers = _block_numbers(item, num_blocks)
+        if not numbers:
+            raise TargetingError(f'"{item}" names no block: {existing}')
+        blocks.update(numbers)
+    if missing := {block for block in blocks if not 0 <= block < num_blocks}:
+        as_written = {block - num_blocks if block < 0 else block for block in missing}
+        raise TargetingError(f"blocks [{_spans(as_written)}] do not exist: {existing}")
+    return blocks
+
+
+def _block_numbers(item: str, num_blocks: int) -> range:
+    """The numbers an item stands for; below 0 or too high where it asks for too much."""
+    if item in _PARTS:
+        first, last = _PARTS[item]
+        return range(num_blocks * first // 4, num_blocks * last // 4)
+    if span := _RANGE.fullmatch(item):
+        return range(int(span[1]), int(span[2]) + 1)
+    start, colon, stop = item.partition(":")
+    first = _from_start(int(start or 0), num_blocks)
+    if not colon:
+        return range(first, first + 1)
+    return range(first, _from_start(int(stop), num_blocks) if stop else num_blocks)
+
+
+def _from_start(number: int, num_blocks: int) -> int:
+    return number + num_blocks if number < 0 else number
+
+
+def _is_named(site: Site, word: str) -> bool:
+    return site.kind in _GROUPS[word] if word in _GROUPS else site.name == word
+
+
+def _no_match(word: str, blocks: set[int], sites: list[Site], model_name: str) -> str:
+    """The sentence for a site that isn't in these blocks, with what is in the first of them."""
+    names = list(dict.fromkeys(site.name for site in sites if site.block == min(blocks)))
+    for fused, parts in FUSED.items():
+        if word in parts and fused in names:
+            path = next(site.path for site in sites if site.name == fused)
+            return (
+                f"this {model_name} fuses {', '.join(parts)} in one matrix "
+                f'({path.rpartition(".")[2]}): ask for "{fused}" instead of "{word}"'
+            )
+    whose = "its" if len(blocks) == 1 else "their"
+    return f'"{word}" matched nothing in {_named(blocks)}; {whose} sites are: {", ".join(names)}'
+
+
+def _spans(numbers: Iterable[int]) -> str:
+    """Sorted, with three or more in a row as first-last: `0-3, 7`; `-7 to -5` below 0."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(
+        f"{run[0]}{'-' if run[0] >= 0 else ' to '}{run[-1]}"
+        if len(run) > 2
+        else ", ".join(map(str, run))
+        for run in runs
+    )
+
+
+def _named(blocks: set[int]) -> str:
+    return f"block {min(blocks)}" if len(blocks) == 1 else f"blocks {_spans(blocks)}"
+
+
+def _shape(site: Site) -> str:
+    stack = f"{site.num_experts} x " if site.num_experts else ""
+    return f"{stack}{site.in_features} x {site.out_features}"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
+    """Columns to the left, the last one (numbers) to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join([*map(str.ljust, row[:-1], widths), row[-1].rjust(widths[-1])]) for row in rows
+    )
+
+
+def _refuse_a_second_adapter(model: PreTrainedModel) -> None:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    if any(isinstance(module, BaseTunerLayer) for module in model.modules()):
+        raise TargetingError(
+            f"this {type(model).__name__} already has an adapter: attach to a model without one "
+            "(the PEFT model's merge_and_unload() or unload() gives it back)"
+        )
+
+
+def _lora_config(
+    target: LoraTarget, sites: list[Site], model: PreTrainedModel
+) -> "peft.LoraConfig":
+    import peft
+
+    modules = [site.path for site in sites if not site.is_parameter]
+    parameters = [site.path for site in sites if site.is_parameter]
+    if parameters and target.dropout:
+        raise TargetingError(
+            f"dropout {target.dropout} is impossible on experts and routers "
+            f"({parameters[0]}): leave them out or set dropout to 0"
+        )
+    alpha = 2 * target.rank if target.alpha is None else target.alpha
+    return peft.LoraConfig(
+        r=target.rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # floats work, and are saved as they are
+        lora_dropout=target.dropout,
+        target_modules=modules,
+        target_parameters=parameters or None,
+        fan_in_fan_out=any(isinstance(model.get_submodule(path), Conv1D) for path in modules),
+        task_type="CAUSAL_LM",
+    )
+
+
+def _require_exactly(sites: list[Site], adapted: "peft.PeftModel") -> None:
+    """Refuse an adapter whose trainable parameters aren't the two halves of every asked site.
+
+    PEFT rewrites the targets of some mixture-of-experts models, and then adapts other weights.
+    """
+    base = adapted.get_base_model()
+    layers = _adapted_layers(base)
+    asked = {site.path for site in sites}
+    expected = {
+        f"{layer}.lora_{half}.default.weight"
+        for layer, path in layers.items()
+        if path in asked
+        for half in "AB"
+    }
+    trainable = {name for name, weight in base.named_parameters() if weight.requires_grad}
+    missing = sorted((asked - set(layers.values())) | (expected - trainable))
+    surplus = sorted(trainable - expected)
+    if missing or surplus:
+        raise TargetingError(
+            "PEFT made other weights trainable than those asked for; "
+            f"asked, but not trainable: {', '.join(missing) or 'none'}; "
+            f"trainable, but not asked: {', '.join(surplus) or 'none'}. "
+            "The model has been changed: load it again"
+        )
+
+
+def _adapted_layers(base: torch.nn.Module) -> dict[str, str]:
+    """The site path of every LoRA layer, by the layer's own path."""
+    from peft.tuners.lora.layer import LoraLayer, ParamWrapper
+
+    return {
+        # Wrappers of several parameters of one module are nested, each the next one's base_layer
+        path: f"{path.replace('.base_layer', '')}.{layer.parameter_name}"
+        if isinstance(layer, ParamWrapper)
+        else path
+        for path, layer in base.named_modules()
+        if isinstance(layer, LoraLayer)
+    }
+
+
+@contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield

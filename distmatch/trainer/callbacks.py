@@ -1,0 +1,62 @@
+"""What happens between steps: the progress bar, and new examples when they are due."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from torch import nn
+from transformers.trainer_callback import ProgressCallback, TrainerCallback
+
+from distmatch.data.examples import Example
+from distmatch.errors import ConfigError
+
+Refresh = Callable[[nn.Module, list[Example]], list[Example]]
+
+SHOWN = ("tvd", "slope", "other")
+"""Metrics of the training examples in every log line and beside the bar."""
+
+
+class Trains(Protocol):
+    """What the refresh needs of a trainer."""
+
+    model: nn.Module
+    train_examples: list[Example]
+
+    def use_examples(self, examples: Sequence[Example]) -> None:
+        """Train on these from the next step on."""
+
+
+class ProgressBar(ProgressCallback):
+    """Their bar, with the latest numbers beside it instead of a line above it each time."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Show loss, TVD, slope and other of the steps since the last line."""
+        if self.training_bar is not None and logs:
+            shown = {k: f"{logs[k]:.3g}" for k in ("loss", *SHOWN) if k in logs}
+            if shown:
+                self.training_bar.set_postfix(shown)
+
+
+class RefreshExamples(TrainerCallback):
+    """Asks for new examples every so many steps, before a checkpoint of that step is written."""
+
+    def __init__(self, trainer: Trains, refresh: Refresh) -> None:
+        """Keep the trainer to hand the examples to."""
+        self.trainer = trainer
+        self.refresh = refresh
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Refresh, if it is time.
+
+        Raises:
+            ConfigError: The number of examples changed.
+        """
+        if state.global_step % args.refresh_steps:
+            return
+        before = self.trainer.train_examples
+        examples = self.refresh(self.trainer.model, list(before))
+        if len(examples) != len(before):
+            raise ConfigError(
+                f"refresh returned {len(examples)} examples for {len(before)}: "
+                "it must keep their number"
+            )
+        self.trainer.use_examples(examples)

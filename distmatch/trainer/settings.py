@@ -1,0 +1,98 @@
+"""What a run is told, and the checks that need no model: loss, targets, output directory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from transformers import TrainingArguments
+
+from distmatch.data.examples import Example
+from distmatch.errors import ConfigError, unknown_name
+from distmatch.losses.divergences import DIVERGENCES, Divergence, reverse_kl
+
+
+@dataclass
+class DistributionConfig(TrainingArguments):
+    """`transformers.TrainingArguments` and what this loss needs beside them.
+
+    Some defaults differ: learning rate 1e-3, nothing reported, a log line every 10 steps.
+    """
+
+    learning_rate: float = 1e-3
+    logging_steps: float = 10
+    report_to: str | list[str] | None = "none"
+    remove_unused_columns: bool | None = False
+    ddp_find_unused_parameters: bool | None = False
+    loss: str | Divergence = "forward_kl"
+    """A name in `DIVERGENCES`, or a function of log-probabilities and target."""
+    beta: float | None = None
+    """Weight of the target in the mixture of `jensen_shannon` and `skew_kl`; None: theirs."""
+    warmup_steps_forward_kl: int = 0
+    """Train on forward KL for so many steps first: other losses have almost no gradient while the
+    words are improbable."""
+    target_floor: float = 0.0
+    """Least target probability of any outcome, other included, for losses that are infinite where
+    the target is 0."""
+    retention_weight: float = 0.0
+    """Weight of KL(base || adapted) per token of `retention_dataset`."""
+    refresh_steps: int | None = None
+    """Call `refresh` after every so many steps; None: never."""
+
+
+def divergence(args: DistributionConfig) -> Divergence:
+    """The loss the settings name.
+
+    Raises:
+        ConfigError: An unknown name, or a `beta` for a loss without one or outside 0 to 1.
+    """
+    if not isinstance(args.loss, str):
+        return args.loss
+    if args.loss not in DIVERGENCES:
+        raise ConfigError(unknown_name("loss", args.loss, DIVERGENCES))
+    if args.beta is None:
+        return DIVERGENCES[args.loss]
+    if args.loss not in ("jensen_shannon", "skew_kl"):
+        raise ConfigError(f"beta is for jensen_shannon and skew_kl; {args.loss} has none")
+    if not 0 <= args.beta <= 1:
+        raise ConfigError(f"beta is {args.beta}, expected 0 to 1")
+    return partial(DIVERGENCES[args.loss], beta=args.beta)
+
+
+def check_targets(args: DistributionConfig, examples: Sequence[Example]) -> None:
+    """Refuse targets for which the loss is infinite.
+
+    Raises:
+        ConfigError: Reverse KL, or JS with beta 1, where a word or other is to have probability 0.
+    """
+    loss = divergence(args)
+    reverse = loss is reverse_kl or (args.loss == "jensen_shannon" and args.beta == 1)
+    if not reverse or args.target_floor > 0:
+        return
+    for row, example in enumerate(examples):
+        target = example.target
+        if 0.0 in target.probs or (target.other_prob == 0 and target.other != "free"):
+            raise ConfigError(
+                f"row {row}: {args.loss} is infinite where the target is 0, and here it is for "
+                f"{'a word' if 0.0 in target.probs else 'other'}: give other some probability "
+                '(or "free"), or set target_floor, say to 1e-3'
+            )
+
+
+def check_output_dir(path: str | Path | None, *, resume: bool) -> None:
+    """Refuse to write over another run.
+
+    Raises:
+        ConfigError: The directory holds checkpoints or an adapter, and this isn't to resume.
+    """
+    folder = Path(path) if path is not None else None
+    if resume or folder is None or not folder.is_dir():
+        return
+    held = sorted(
+        p.name for p in folder.iterdir() if p.name.startswith(("checkpoint-", "adapter_"))
+    )
+    if held:
+        raise ConfigError(
+            f"{folder} holds another run ({', '.join(held[:3])}): resume it "
+            "(resume_from_checkpoint=True), or choose another output_dir"
+        )

@@ -1,0 +1,145 @@
+"""Word pools: what is shipped, what a frequency band holds, how words are split."""
+
+import re
+import sys
+
+import pytest
+
+from distmatch.data.tasks.output_control import _ORDINALS, PHRASINGS, SYSTEM, WORDINGS
+from distmatch.data.vocabulary import (
+    frequent_words,
+    split_words,
+    word_class,
+    word_classes,
+    word_pool,
+)
+from distmatch.errors import DataError, MissingExtraError
+
+wordfreq = pytest.importorskip("wordfreq")
+
+
+def test_the_common_pool_is_large_and_plain():
+    words = word_pool()
+    assert word_classes()[0] == "common"
+    assert 1500 <= len(words) <= 2500
+    assert all(re.fullmatch("[a-z]{3,}", word) for word in words)
+
+
+def test_the_common_words_are_known_words():
+    assert min(wordfreq.zipf_frequency(word, "en") for word in word_pool()) > 1.5
+
+
+def test_nonsense_is_unknown():
+    assert max(wordfreq.zipf_frequency(word, "en") for word in word_pool("nonsense")) < 1.5
+
+
+@pytest.mark.parametrize("name", ["colours", "animals", "names", "phrases", "german", "japanese"])
+def test_the_small_classes_hold_enough_to_split(name):
+    assert len(word_pool(name)) >= 38
+    assert all(word == word.strip() and word for word in word_pool(name))
+
+
+def test_no_word_is_shipped_twice():
+    words = [word.casefold() for name in word_classes() for word in word_pool(name)]
+    assert len(words) == len(set(words))
+
+
+def test_the_templates_hold_no_word_of_the_pools():
+    styles = [style.alone for styles in PHRASINGS.values() for style in styles]
+    text = re.sub(r"\{\w+\}", " ", " ".join([*WORDINGS.values(), *styles, *_ORDINALS, SYSTEM]))
+    templates = {word.casefold() for word in re.findall("[A-Za-z]+", text)}
+    assert not templates & {w.casefold() for name in word_classes() for w in word_pool(name)}
+
+
+def test_the_class_of_words():
+    assert word_class(["kettle", "bridge"]) == "common"
+    assert word_class(["kettle", "red"]) == "mixed"
+    assert word_class(["kettle", "qqq"]) == "given"
+
+
+def test_an_unknown_class_names_the_nearest():
+    with pytest.raises(DataError, match=r'unknown word class "colors".*Did you mean "colours"'):
+        word_pool("colors")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_split_is_disjoint_complete_and_of_the_asked_size(seed):
+    train, test = split_words(word_pool(), test_share=0.25, seed=seed)
+    assert sorted(train + test) == sorted(word_pool())
+    assert abs(len(test) - 0.25 * len(word_pool())) <= 5
+
+
+def test_no_test_word_is_a_simple_inflection_of_a_train_word():
+    train, test = (set(side) for side in split_words(word_pool(), seed=1))
+    for one, other in ((train, test), (test, train)):
+        assert not other & {word + ending for word in one for ending in ("s", "es", "ing", "ly")}
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        ("Rose", "rose", "ROSES", "rose's"),
+        ("bake", "bakes", "baked", "baking", "baker"),
+        ("berry", "berries"),
+        ("run", "runs", "running", "runner"),
+        ("class", "classes"),
+        ("tree", "trees"),
+        ("quick", "quickly"),
+        ("caf\u00e9", "cafe\u0301"),
+    ],
+)
+def test_spellings_and_inflections_stay_together(family):
+    for seed in range(8):
+        train, test = split_words((*family, "window", "marble", "otter"), 0.5, seed)
+        assert set(family) <= set(train) or set(family) <= set(test)
+
+
+def test_a_split_depends_on_the_seed_alone():
+    assert split_words(word_pool(), seed=3) == split_words(word_pool(), seed=3)
+    assert split_words(word_pool(), seed=3) != split_words(word_pool(), seed=4)
+
+
+@pytest.mark.parametrize(
+    ("words", "share", "message"),
+    [
+        (("ash", "elm"), 0.0, "test_share is 0.0, expected a number between 0 and 1"),
+        (("ash", "elm"), 1, "test_share is 1, expected"),
+        (("cat", "Cats"), 0.5, r"\['cat', 'Cats'\] can't be split"),
+        ((), 0.5, r"\[\] can't be split"),
+    ],
+)
+def test_a_split_that_cannot_be_is_refused(words, share, message):
+    with pytest.raises(DataError, match=message):
+        split_words(words, share)
+
+
+@pytest.mark.parametrize("language", ["en", "de", "ru", "zh", "hi"])
+def test_frequent_words_lie_in_their_band(language):
+    words = frequent_words(40, language, zipf=(4.0, 4.5), min_length=2)
+    frequencies = wordfreq.get_frequency_dict(language)
+    assert len(set(words)) == 40
+    zipfs = [wordfreq.freq_to_zipf(frequencies[word]) for word in words]
+    assert all(4.0 <= zipf < 4.5 for zipf in zipfs)
+    assert zipfs == sorted(zipfs, reverse=True)
+    assert max(zipfs) - min(zipfs) > 0.4
+    assert all(len(word) >= 2 and not re.search(r"[\d\s'.-]", word) for word in words)
+
+
+def test_the_documented_frequencies():
+    the, table, kettle = (wordfreq.zipf_frequency(w, "en") for w in ("the", "table", "kettle"))
+    assert (round(the, 1), round(table), round(kettle, 1)) == (7.7, 5, 3.5)
+
+
+def test_frequent_words_errors_name_what_was_given():
+    with pytest.raises(DataError, match='unknown language "english"'):
+        frequent_words(3, "english")
+    with pytest.raises(DataError, match='10 words of "en" asked for, but zipf 9 to 10 holds 0'):
+        frequent_words(10, zipf=(9, 10))
+    with pytest.raises(DataError, match='0 words of "en" asked for'):
+        frequent_words(0)
+
+
+def test_without_wordfreq_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "wordfreq", None)
+    with pytest.raises(MissingExtraError, match=r"distmatch\[words\]"):
+        frequent_words(3)

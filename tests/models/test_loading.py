@@ -1,0 +1,240 @@
+"""Models, tokenizers and adapters: what loads, what is refused and in which words."""
+
+import json
+import os
+import pickle
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import GptOssConfig
+
+from distmatch.errors import ConfigError, LoadError
+from distmatch.models.loading import load_adapter, load_model, load_tokenizer
+from tests.tiny import tiny_model, tiny_tokenizer
+
+PROMPT = "Pick a word: red or blue."
+
+
+def saved(directory, family="llama", **overrides):
+    model = tiny_model(family, **overrides)
+    model.save_pretrained(directory)
+    tiny_tokenizer().save_pretrained(directory)
+    return model
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A directory with a tiny Llama in bfloat16."""
+    saved(tmp_path / "model", dtype=torch.bfloat16)
+    return tmp_path / "model"
+
+
+def logits(model):
+    with torch.no_grad():
+        return model(**tiny_tokenizer()(PROMPT, return_tensors="pt")).logits
+
+
+def adapter(directory, **settings):
+    """A directory with an adapter of the tiny Llama, and the logits it gives."""
+    config = LoraConfig(r=2, task_type="CAUSAL_LM", **{"target_modules": ["q_proj"]} | settings)
+    model = get_peft_model(tiny_model("llama"), config)
+    for name, weight in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight)
+    model.save_pretrained(directory)
+    return logits(model.eval())
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def test_the_embedded_model_loads_whole_in_eval_mode(embedded):
+    model, tokenizer = embedded
+    assert model.dtype == torch.float32 and not model.training
+    assert model.config.use_cache
+    assert model.num_parameters() == 134_515_008
+    assert len(tokenizer) == model.config.vocab_size == 49152
+
+
+def test_a_directory_keeps_its_dtype_and_its_numbers(checkpoint):
+    model, tokenizer = load_model(str(checkpoint), device="cpu")
+    assert model.dtype == torch.bfloat16 and not model.training
+    torch.testing.assert_close(logits(model), logits(tiny_model("llama", dtype=torch.bfloat16)))
+    assert tokenizer(PROMPT).input_ids == tiny_tokenizer()(PROMPT).input_ids
+
+
+def test_an_asked_dtype_and_device_are_given(checkpoint):
+    model, _ = load_model(str(checkpoint), dtype=torch.float64, device=torch.device("cpu"))
+    assert {weight.dtype for weight in model.parameters()} == {torch.float64}
+    assert model.device == torch.device("cpu")
+
+
+def test_a_tokenizer_needs_no_model_beside_it(tmp_path):
+    tiny_tokenizer().save_pretrained(tmp_path)
+    assert load_tokenizer(str(tmp_path))(PROMPT).input_ids == tiny_tokenizer()(PROMPT).input_ids
+
+
+def test_nf4_packs_the_linear_layers_and_computes_in_float32_on_a_cpu(checkpoint):
+    model, _ = load_model(str(checkpoint), quantization="nf4", dtype=torch.float32, device="cpu")
+    packed = model.model.layers[0].mlp.up_proj
+    assert packed.weight.dtype == torch.uint8
+    assert packed.weight.quant_type == "nf4" and packed.compute_dtype == torch.float32
+    assert model.lm_head.weight.dtype == torch.float32
+    assert not model.training and logits(model).isfinite().all()
+
+
+def test_an_evaluation_leaves_the_numbers_and_gradients_of_nf4_as_they_were(checkpoint):
+    model, _ = load_model(str(checkpoint), quantization="nf4", dtype=torch.float32, device="cpu")
+    embedded = torch.randn(1, 5, 48, requires_grad=True)
+    mixed = model(inputs_embeds=embedded).logits
+    (before,) = torch.autograd.grad(mixed.square().sum(), embedded)
+    with torch.no_grad():
+        evaluated = model(inputs_embeds=embedded).logits
+    again = model(inputs_embeds=embedded).logits
+    (after,) = torch.autograd.grad(again.square().sum(), embedded)
+    torch.testing.assert_close(evaluated, mixed, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
+
+
+@pytest.mark.gpu
+def test_nf4_computes_in_bfloat16_on_a_gpu(checkpoint):
+    pytest.importorskip("bitsandbytes")
+    model, _ = load_model(str(checkpoint), quantization="nf4")
+    packed = model.model.layers[0].mlp.up_proj
+    assert packed.compute_dtype == torch.bfloat16
+    assert model.device.type == packed.weight.device.type == "cuda"
+
+
+def test_an_unknown_quantization_names_the_known(checkpoint):
+    with pytest.raises(ConfigError, match='unknown quantization "nf8"; known: nf4'):
+        load_model(str(checkpoint), quantization="nf8")
+
+
+def test_experts_that_nf4_leaves_unpacked_are_refused_with_their_size(tmp_path):
+    GptOssConfig(num_hidden_layers=24, num_local_experts=32).save_pretrained(tmp_path)
+    # gpt-oss-20b: 24 blocks of 32 experts of 3 x 2880 x 2880 weights, 2 bytes each
+    with pytest.raises(LoadError, match=r"38\.2 GB in 16 bit.*quantization=None"):
+        load_model(str(tmp_path), quantization="nf4")
+
+
+def test_a_misspelt_name_gets_the_right_one():
+    with pytest.raises(LoadError, match='Did you mean "smollm2-135m"'):
+        load_model("smolm2-135m")
+
+
+@pytest.mark.parametrize("name", ["./nowhere", "../nowhere", "runs/a/b", "/nowhere"])
+def test_a_directory_that_is_not_there_is_refused_without_asking_the_hub(name):
+    with pytest.raises(LoadError, match="isn't a directory"):
+        load_tokenizer(name)
+
+
+def test_a_hub_id_that_cannot_be_read_is_called_by_its_name():
+    with pytest.raises(LoadError, match=r'can\'t load "nobody/nothing" .* taken for a hub id'):
+        load_model("nobody/nothing")
+
+
+def test_an_adapters_directory_is_no_model(tmp_path):
+    adapter(tmp_path)
+    with pytest.raises(LoadError, match=r"no config\.json: it holds an adapter"):
+        load_model(str(tmp_path))
+
+
+def test_a_cut_model_file_is_named(checkpoint):
+    truncate(checkpoint / "model.safetensors")
+    with pytest.raises(LoadError, match=r"model\.safetensors is corrupt or cut short"):
+        load_model(str(checkpoint))
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(checkpoint):
+    weights = load_file(checkpoint / "model.safetensors")
+    del weights["model.layers.2.mlp.up_proj.weight"]
+    save_file(weights, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(LoadError, match=r"lacks model\.layers\.2\.mlp\.up_proj\.weight"):
+        load_model(str(checkpoint))
+
+
+class Bomb:
+    """What runs code when unpickled."""
+
+    def __reduce__(self):
+        return os._exit, (3,)
+
+
+def test_a_pickled_model_is_not_read(checkpoint):
+    (checkpoint / "model.safetensors").unlink()
+    (checkpoint / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(LoadError, match=r"model\.safetensors"):
+        load_model(str(checkpoint))
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"target_modules": "all-linear", "modules_to_save": ["lm_head"]}]
+)
+def test_an_adapter_gives_the_logits_it_was_saved_with(tmp_path, settings):
+    wanted = adapter(tmp_path, **settings)
+    adapted = load_adapter(tiny_model("llama"), tmp_path)
+    torch.testing.assert_close(logits(adapted), wanted, rtol=0, atol=0)
+    assert not adapted.training
+    assert not any(weight.requires_grad for weight in adapted.parameters())
+
+
+def test_an_adapter_fits_onto_a_packed_model(checkpoint, tmp_path):
+    adapter(tmp_path / "adapter")
+    model, _ = load_model(str(checkpoint), quantization="nf4", device="cpu")
+    before = logits(model)
+    assert not torch.equal(logits(load_adapter(model, tmp_path / "adapter")), before)
+
+
+@pytest.mark.parametrize("filename", ["adapter_config.json", "adapter_model.safetensors"])
+@pytest.mark.parametrize("damage", [truncate, os.remove])
+def test_a_damaged_adapter_is_named_and_the_model_left_alone(tmp_path, filename, damage):
+    adapter(tmp_path)
+    damage(tmp_path / filename)
+    model = tiny_model("llama")
+    before = dict(model.named_modules())
+    with pytest.raises(LoadError, match=filename):
+        load_adapter(model, str(tmp_path))
+    assert dict(model.named_modules()) == before
+
+
+def test_a_pickled_adapter_is_not_read(tmp_path):
+    adapter(tmp_path)
+    (tmp_path / "adapter_model.safetensors").unlink()
+    (tmp_path / "adapter_model.bin").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(LoadError, match="is a pickle, which is not read"):
+        load_adapter(tiny_model("llama"), tmp_path)
+
+
+def test_an_adapter_that_lacks_a_weight_is_refused(tmp_path):
+    adapter(tmp_path)
+    weights = load_file(tmp_path / "adapter_model.safetensors")
+    dropped = sorted(weights)[0]
+    del weights[dropped]
+    save_file(weights, tmp_path / "adapter_model.safetensors")
+    with pytest.raises(LoadError, match=r"layers\.0\.self_attn\.q_proj\.lora_A.* only in one"):
+        load_adapter(tiny_model("llama"), tmp_path)
+
+
+def test_an_adapter_with_a_weight_too_many_is_refused(tmp_path):
+    adapter(tmp_path, target_modules=["q_proj", "v_proj"])
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    config["target_modules"] = ["q_proj"]
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(LoadError, match=r"v_proj.* and 5 more stand only in one of the two"):
+        load_adapter(tiny_model("llama"), tmp_path)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "qwen3"])
+def test_an_adapter_of_another_model_is_refused(tmp_path, family):
+    adapter(tmp_path)
+    other = tiny_model(family, **({"hidden_size": 32} if family == "qwen3" else {}))
+    with pytest.raises(LoadError, match="doesn't fit this model"):
+        load_adapter(other, tmp_path)
+
+
+def test_an_adapters_directory_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(LoadError, match="nowhere is not a directory"):
+        load_adapter(tiny_model("llama"), tmp_path / "nowhere")

@@ -1,0 +1,278 @@
+"""The trainer, on tiny models: what it optimises, what it leaves alone, and how it resumes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from distmatch.data import Example, WordDistribution
+from distmatch.errors import ConfigError, DataError
+from distmatch.losses import DIVERGENCES, forward_kl
+from distmatch.losses.words import support_log_probs
+from distmatch.models.lora import lora
+from distmatch.scoring import make_batch, model_encoder, score_batch, score_tries
+from distmatch.trainer import DistributionConfig, DistributionTrainer
+from tests.tiny import tiny_model, tiny_tokenizer
+
+PAIRS = [("otter", "red fox"), ("blue", "green"), ("oak", "birch"), ("tea", "milk")]
+
+
+def examples(count: int = 8, other: float | str = 0.0) -> list[Example]:
+    mass = 1.0 - other if isinstance(other, float) else 0.9 if other == "preserve" else 1.0
+    rows = []
+    for i in range(count):
+        p = (i + 1) / (count + 1)
+        words = PAIRS[i % len(PAIRS)]
+        ask = [{"role": "user", "content": f"{words[0]} {p:.2f} {words[1]} {1 - p:.2f}"}]
+        turn = ({"role": "user", "content": f"{words[0]} {1 - p:.2f} {words[1]} {p:.2f}"},)
+        target = WordDistribution(words, (p * mass, (1 - p) * mass), other)
+        rows.append(Example(prompt=tuple(ask), target=target, rotations=(turn,)))
+    return rows
+
+
+def trainer(folder: Path, rows: list[Example] | None = None, model=None, **given) -> DistributionTrainer:
+    data = {"train_dataset": examples() if rows is None else rows}
+    for name in ("eval_dataset", "retention_dataset", "refresh", "callbacks"):
+        data[name] = given.pop(name, None)
+    peft_config = given.pop("peft_config", lora("all", rank=4))
+    settings = {"max_steps": 4, "per_device_train_batch_size": 4, "disable_tqdm": True}
+    settings |= {"use_cpu": True, "save_strategy": "no", "learning_rate": 1e-2, "logging_steps": 1}
+    args = DistributionConfig(output_dir=str(folder), **(settings | given))
+    return DistributionTrainer(
+        model=tiny_model("llama") if model is None else model,
+        args=args,
+        processing_class=tiny_tokenizer(),
+        peft_config=peft_config,
+        **data,
+    )
+
+
+def losses_logged(run: DistributionTrainer) -> list[float]:
+    return [line["loss"] for line in run.state.log_history if "loss" in line]
+
+
+def adapter_of(run: DistributionTrainer) -> dict[str, torch.Tensor]:
+    return {n: p.detach().clone() for n, p in run.model.named_parameters() if p.requires_grad}
+
+
+def test_training_lowers_the_loss_and_logs_tvd_slope_and_other(tmp_path):
+    run = trainer(tmp_path, max_steps=40)
+    run.train()
+    losses = losses_logged(run)
+    assert losses[-1] < losses[0] / 3
+    first = run.state.log_history[0]
+    assert {"loss", "tvd", "slope", "other"} <= set(first)
+    assert first["other"] > 0.9 > run.state.log_history[-2]["other"]
+
+
+def test_the_first_logged_loss_is_the_mean_forward_kl_of_the_whole_step(tmp_path):
+    run = trainer(tmp_path, per_device_train_batch_size=8, max_steps=1)
+    encoder = model_encoder(run.model, run.processing_class)
+    scores = score_tries(run.model, encoder, encoder.encode_all(examples()))
+    target = torch.tensor([e.target.probs for e in examples()])
+    by_hand = (target * (target.log() - scores.words)).sum(-1).mean()
+    run.train()
+    assert losses_logged(run)[0] == pytest.approx(float(by_hand), abs=1e-4)
+
+
+@pytest.mark.parametrize(("batch", "accumulation"), [(2, 4), (1, 8), (4, 2), (3, 3)])
+def test_accumulation_and_batch_size_change_neither_loss_nor_gradient(tmp_path, batch, accumulation):
+    given = {"max_steps": 2, "learning_rate": 1e-3, "optim": "sgd", "max_grad_norm": 0.0}
+    whole = trainer(tmp_path / "a", per_device_train_batch_size=8, **given)
+    parts = trainer(
+        tmp_path / "b",
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation,
+        **given,
+    )
+    whole.train()
+    parts.train()
+    assert losses_logged(parts) == pytest.approx(losses_logged(whole), rel=1e-4, abs=1e-5)
+    for name, value in adapter_of(whole).items():
+        torch.testing.assert_close(adapter_of(parts)[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_an_empty_batch_gives_a_zero_loss_that_stays_in_the_graph(tmp_path):
+    run = trainer(tmp_path)
+    loss = run.compute_loss(run.model, {"rows": torch.tensor([], dtype=torch.long)})
+    loss.backward()
+    assert loss.item() == 0
+    grads = [p.grad for p in run.model.parameters() if p.requires_grad]
+    assert all(grad is not None and not grad.any() for grad in grads)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path, dropout):
+    given = {"peft_config": lora("all", rank=4, dropout=dropout), "lr_scheduler_type": "constant"}
+    given |= {"save_strategy": "steps", "save_steps": 3, "max_steps": 6}
+    straight = trainer(tmp_path / "a", **given)
+    straight.train()
+    trainer(tmp_path / "b", **(given | {"max_steps": 3})).train()
+    resumed = trainer(tmp_path / "b", **given)
+    resumed.train(resume_from_checkpoint=True)
+    for name, value in adapter_of(straight).items():
+        assert torch.equal(adapter_of(resumed)[name], value), name
+
+
+def moved_to_the_second_word(model, rows: list[Example]) -> list[Example]:
+    noise = float(torch.rand(()))  # the refresh may draw: its generator is in the checkpoint
+    return [
+        replace(row, target=WordDistribution(row.target.words, (0.2 * noise, 1 - 0.2 * noise)))
+        for row in rows
+    ]
+
+
+def test_refreshed_examples_are_trained_on_and_resumed_bit_for_bit(tmp_path):
+    given = {"refresh": moved_to_the_second_word, "refresh_steps": 2, "max_steps": 6}
+    given |= {"save_strategy": "steps", "save_steps": 2, "lr_scheduler_type": "constant"}
+    straight = trainer(tmp_path / "a", **given)
+    straight.train()
+    assert all(row.target.probs[1] >= 0.8 for row in straight.train_examples)
+    trainer(tmp_path / "b", **(given | {"max_steps": 4})).train()
+    resumed = trainer(tmp_path / "b", **given)
+    resumed.train(resume_from_checkpoint=True)
+    for name, value in adapter_of(straight).items():
+        assert torch.equal(adapter_of(resumed)[name], value), name
+
+
+def test_evaluation_during_training_logs_every_metric(tmp_path):
+    run = trainer(
+        tmp_path, eval_dataset={"held": examples(4)}, eval_strategy="steps", eval_steps=2
+    )
+    run.train()
+    lines = [line for line in run.state.log_history if "eval_held_tvd" in line]
+    names = "tvd forward_kl other control_tvd slope swap_gap policy_tvd within_0.05".split()
+    assert len(lines) == 2
+    assert {f"eval_held_{name}" for name in [*names, "within_0.10", "within_0.20", "loss"]} <= set(
+        lines[0]
+    )
+
+
+def test_preserve_keeps_the_base_shape_of_other(tmp_path):
+    # From the base, the only thing to learn is how much probability the words get; the rest of the
+    # distribution, renormalised, must come out as the base has it.
+    rows = examples(4, "preserve")
+    run = trainer(tmp_path, rows, max_steps=80, learning_rate=5e-3)
+    run.train()
+    encoder = run.encoder
+    batch = make_batch(encoder.encode_all(rows), encoder)
+    scores = score_batch(run.model.eval(), batch)
+    assert torch.allclose(scores.other.exp(), torch.tensor(0.1), atol=0.06)
+    with torch.no_grad():
+        final = run._losses(run.model, batch)
+    assert final.mean() < 0.1
+
+
+def test_at_most_becomes_the_smaller_of_the_bound_and_the_base(tmp_path):
+    word = "otter"
+    ask = ({"role": "user", "content": "say otter"},)
+    rows = [Example(prompt=ask, target=WordDistribution((word,), (cap,), "at_most")) for cap in (1e-9, 0.9)]
+    run = trainer(tmp_path, rows)
+    encoder = run.encoder
+    base = score_tries(tiny_model("llama"), encoder, run.train_tries).words.exp()[0, 0]
+    bounds = [row.target.probs[0] for row in run.train_examples]
+    assert bounds[0] == 1e-9
+    assert bounds[1] == pytest.approx(float(base), rel=1e-4)
+
+
+def test_retention_is_reported_and_holds_the_model_near_its_base(tmp_path):
+    texts = ["green tea and milk are on the table", "the red fox ran over the hill"]
+    given = {"retention_dataset": texts, "eval_dataset": examples(2), "max_steps": 25}
+    free = trainer(tmp_path / "a", **given)
+    held = trainer(tmp_path / "b", retention_weight=20.0, **given)
+    assert free.evaluate()["eval_retention_kl"] == pytest.approx(0, abs=1e-6)
+    free.train()
+    held.train()
+    assert held.evaluate()["eval_retention_kl"] < 0.5 * free.evaluate()["eval_retention_kl"]
+
+
+def test_exactly_the_adapter_moves(tmp_path):
+    run = trainer(tmp_path, peft_config=lora("q,v@1", rank=2))
+    before = {n: p.detach().clone() for n, p in run.model.named_parameters()}
+    run.train()
+    moved = {n for n, p in run.model.named_parameters() if not torch.equal(p, before[n])}
+    assert moved and all(".layers.1.self_attn." in n and "lora_" in n for n in moved)
+
+
+def test_a_loss_that_does_not_start_says_so(tmp_path, caplog):
+    run = trainer(tmp_path, loss="total_variation", max_steps=22, learning_rate=1e-6)
+    messages: list[str] = []
+    handler = _Collect(messages)
+    import logging
+
+    logger = logging.getLogger("distmatch.trainer.distribution_trainer")
+    logger.addHandler(handler)
+    run.train()
+    logger.removeHandler(handler)
+    assert len(messages) == 1
+    assert "total_variation has almost no gradient there: set warmup_steps_forward_kl" in messages[0]
+
+
+def test_warm_up_trains_on_forward_kl_first(tmp_path):
+    given = {"max_steps": 3, "lr_scheduler_type": "constant"}
+    warm = trainer(tmp_path / "a", loss="total_variation", warmup_steps_forward_kl=3, **given)
+    plain = trainer(tmp_path / "b", **given)
+    warm.train()
+    plain.train()
+    assert losses_logged(warm) == losses_logged(plain)
+
+
+@pytest.mark.parametrize("name", [n for n in DIVERGENCES if n != "wasserstein1"])
+def test_every_divergence_trains_a_model(tmp_path, name):
+    rows = examples(4, 0.05)
+    run = trainer(tmp_path, rows, loss=name, warmup_steps_forward_kl=15, max_steps=60)
+    encoder = run.encoder
+    batch = make_batch(run.train_tries, encoder)
+
+    def kl() -> float:
+        with torch.no_grad():
+            scores = score_batch(run.model.eval(), batch)
+        return float(forward_kl(support_log_probs(scores, batch.is_free), batch.target).mean())
+
+    before = kl()
+    run.train()
+    assert kl() < before / 4
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"loss": "forwardkl"}, 'unknown loss "forwardkl".*Did you mean "forward_kl"'),
+        ({"loss": "reverse_kl"}, "row 0: reverse_kl is infinite.*set target_floor"),
+        ({"loss": "forward_kl", "beta": 0.5}, "forward_kl has none"),
+        ({"loss": "jensen_shannon", "beta": 1.5}, "beta is 1.5, expected 0 to 1"),
+        ({"retention_weight": 0.1}, "retention_weight needs a retention_dataset"),
+        ({"refresh_steps": 3}, "refresh and refresh_steps go together"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(tmp_path, given, message):
+    with pytest.raises(ConfigError, match=message):
+        trainer(tmp_path, **given)
+
+
+def test_an_output_directory_that_holds_another_run_is_refused(tmp_path):
+    trainer(tmp_path, save_strategy="steps", save_steps=2, max_steps=2).train()
+    with pytest.raises(ConfigError, match=r"holds another run \(checkpoint-2\)"):
+        trainer(tmp_path).train()
+
+
+def test_preserve_without_an_adapter_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="preserve.*needs the base model"):
+        trainer(tmp_path, examples(2, "preserve"), peft_config=None)
+
+
+def test_bad_rows_are_named_with_their_numbers(tmp_path):
+    bad = {"prompt": "a", "words": ["b"], "probs": [0.5]}
+    with pytest.raises(DataError, match="row 1: target probabilities sum to 0.5"):
+        trainer(tmp_path, [examples(1)[0], bad])
+
+
+class _Collect:
+    level = 0
+
+    def __init__(self, messages):
+        self.messages = messages
+
+    def handle(self, record):
+        self.messages.append(record.getMessage())
