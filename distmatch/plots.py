@@ -8,7 +8,7 @@ import functools
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -43,16 +43,18 @@ _DPI = 160
 _NUM_BINS = 10
 _FEWEST_IN_BIN = 3
 _NUM_RESAMPLES = 400
+_TAILS = (2.5, 97.5)
 
 _CURVES = {
-    "loss": ("loss (nats)", _INK, None),
-    "tvd": ("TVD to the target", _BLUE, None),
-    "slope": ("slope: given on asked", _GREEN, 1.0),
-    "other": ("other: none of the words", _ORANGE, None),
+    "loss": ("loss", _INK, None),
+    "tvd": ("TVD", _BLUE, None),
+    "slope": ("slope, given on asked", _GREEN, 1.0),
+    "other": ("other", _ORANGE, None),
 }
 """What `learning_curve` draws: a label, a colour, and where perfect is if that is not 0."""
 
 
+@runtime_checkable
 class Answers(Protocol):
     """What `calibration` draws: any object with these, such as an evaluation report."""
 
@@ -100,13 +102,14 @@ def calibration(
         raise DataError("there are no answers to draw: give at least one report")
     style = import_extra("matplotlib.style", "plots")
     with style.context(["default", _STYLE]):
-        figure = _new_figure(4.1 * len(panels) + 0.5, 4.9)
+        figure = _new_figure(4.2 * len(panels) + 0.4, 5.2)
         axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
         for axis, (name, panel) in zip(axes, panels.items(), strict=True):
             _draw_calibration(axis, name, panel)
         axes[0].set_ylabel("given probability")
         handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        columns = 2 if len(panels) == 1 else len(labels)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
         _save(figure, path)
     return figure
 
@@ -115,6 +118,8 @@ def learning_curve(
     history: Sequence[Mapping[str, Any]], path: str | Path | None = None
 ) -> "matplotlib.figure.Figure":
     """Loss, TVD, slope and other over the steps of a training run; a panel for each that is there.
+
+    Titles show the last value.
 
     Args:
         history: What was logged, such as `trainer.state.log_history`: dicts with "step" and some
@@ -137,6 +142,9 @@ def learning_curve(
         axes = figure.subplots(1, len(present), sharex=True, squeeze=False)[0]
         for axis, name in zip(axes, present, strict=True):
             _draw_curve(axis, name, series[name], series[f"eval_{name}"])
+        both = [axis for axis in axes if len(axis.get_legend_handles_labels()[1]) == 2]
+        if both:
+            both[0].legend()
         _save(figure, path)
     return figure
 
@@ -150,17 +158,27 @@ def _draw_calibration(axis: Any, name: str, answers: Answers) -> None:
         raise DataError(f"no example{of} has two words, so there is no control to draw")
     axis.plot([0, 1], [0, 1], color=_INK, lw=1.2, label="as asked")
     for number, count in enumerate(np.unique(counts[counts > 0])):
-        label = "numbers ignored (1/K)" if number == 0 else None
+        label = "numbers ignored: 1/K" if number == 0 else None
         axis.axhline(1 / count, color=_PURPLE, lw=1.3, ls=(0, (1, 2)), label=label)
+        axis.annotate(
+            f"1/{count}",
+            (1, 1 / count),
+            xycoords=axis.get_yaxis_transform(),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+            color=_PURPLE,
+        )
     size = float(np.clip(600 / is_drawn.sum() ** 0.5, 5, 26))
     axis.scatter(
         asked[is_drawn], given[is_drawn], s=size, color=_BLUE, alpha=0.3, lw=0, label="a word"
     )
-    centres, means, low, high = _binned(asked, given, is_drawn)
+    centres, means, low, high = _bin_means(asked, given, is_drawn).T
     axis.errorbar(
         centres,
         means,
-        yerr=[means - low, high - means],
+        yerr=np.maximum([means - low, high - means], 0),
         fmt="o",
         color=_ORANGE,
         markersize=6,
@@ -171,11 +189,16 @@ def _draw_calibration(axis: Any, name: str, answers: Answers) -> None:
     )
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axis.set_xlabel("asked probability")
-    axis.set_title(_summary(asked, given, answers.other), fontsize=9.5, color=_INK)
-    if name:
-        axis.annotate(
-            name, (0, 1), (0, 20), "axes fraction", textcoords="offset points", fontweight="bold"
-        )
+    # The name, where there is one, stands above the numbers.
+    axis.set_title(name or " ", fontsize=11, fontweight="bold", pad=22)
+    axis.annotate(
+        _summary(asked, given, answers.other),
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(0, 7),
+        textcoords="offset points",
+        fontsize=9.5,
+    )
 
 
 def _summary(asked: np.ndarray, given: np.ndarray, other: np.ndarray | None) -> str:
@@ -186,32 +209,29 @@ def _summary(asked: np.ndarray, given: np.ndarray, other: np.ndarray | None) -> 
     had = np.where(is_drawn, given, np.nan)[rows] - centre
     spread = float(np.nansum(wanted**2))
     parts = [f"slope {np.nansum(wanted * had) / spread:.2f}"] if spread else []
-    parts.append(f"TVD {0.5 * np.nansum(abs(wanted - had), axis=1).mean():.3f}")
+    parts.append(f"control TVD {0.5 * np.nansum(abs(wanted - had), axis=1).mean():.3f}")
     if other is not None:
         parts.append(f"other {np.mean(other):.3f}")
-    return "   ".join(parts)
+    return "  ·  ".join(parts)
 
 
-def _binned(
+def _bin_means(
     asked: np.ndarray, given: np.ndarray, is_drawn: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> Float[np.ndarray, "bins 4"]:
     """Mean asked, mean given, and the latter's interval, for each bin with enough words."""
-    bins = np.clip(np.where(is_drawn, asked, 0) * _NUM_BINS, 0, _NUM_BINS - 1).astype(int)
-    member = (bins[..., None] == np.arange(_NUM_BINS)) & is_drawn[..., None]
-    num_words = member.sum(1).astype(float)  # examples × bins
-    member = member[..., num_words.sum(0) >= _FEWEST_IN_BIN]
-    num_words = num_words[:, num_words.sum(0) >= _FEWEST_IN_BIN]
-    sums = [(np.where(is_drawn, values, 0)[..., None] * member).sum(1) for values in (asked, given)]
-    size = len(asked)
-    weights = np.random.default_rng(0).multinomial(
-        size, np.full(size, 1 / size), size=_NUM_RESAMPLES
-    )
-    resampled_words = weights @ num_words
-    draws = np.full(resampled_words.shape, np.nan)
-    np.divide(weights @ sums[1], resampled_words, out=draws, where=resampled_words > 0)
-    low, high = np.nanpercentile(draws, [2.5, 97.5], axis=0)
-    centres, means = (total.sum(0) / num_words.sum(0) for total in sums)
-    return centres, means, np.minimum(low, means), np.maximum(high, means)
+    bins = np.minimum(np.where(is_drawn, asked, 0) * _NUM_BINS, _NUM_BINS - 1).astype(int)
+    shares = np.full(len(asked), 1 / len(asked))
+    resamples = np.random.default_rng(0).multinomial(len(asked), shares, size=_NUM_RESAMPLES)
+    rows = []
+    for index in range(_NUM_BINS):
+        member = is_drawn & (bins == index)
+        if member.sum() < _FEWEST_IN_BIN:
+            continue
+        totals = resamples @ np.where(member, given, 0).sum(1)
+        counts = resamples @ member.sum(1)
+        draws = totals[counts > 0] / counts[counts > 0]
+        rows.append([asked[member].mean(), given[member].mean(), *np.percentile(draws, _TAILS)])
+    return np.array(rows).reshape(-1, 4)
 
 
 def _series(history: Sequence[Mapping[str, Any]], name: str) -> Float[np.ndarray, "points 2"]:
@@ -241,17 +261,8 @@ def _draw_curve(axis: Any, name: str, trained: np.ndarray, evaluated: np.ndarray
         axis.plot(*trained.T, color=colour, lw=width, alpha=alpha, label="train")
     if len(evaluated):
         axis.plot(*evaluated.T, color=colour, lw=1.8, marker="o", ms=4, label="eval")
-        axis.annotate(
-            f"{evaluated[-1, 1]:.3g}",
-            evaluated[-1],
-            xytext=(0, 6),
-            textcoords="offset points",
-            ha="right",
-            fontsize=9,
-            color=colour,
-        )
-    if len(trained) and len(evaluated):
-        axis.legend()
+    last = (evaluated if len(evaluated) else trained)[-1, 1]
+    axis.set_title(f"{last:.3f}", fontsize=10, loc="right", color=colour, fontweight="bold")
     axis.set_title(label, fontsize=10)
     axis.set_xlabel("step")
     low, high = axis.get_ylim()
@@ -263,7 +274,7 @@ def _new_figure(width: float, height: float) -> Any:
     """A figure of its own, without pyplot, that can show itself in a notebook."""
     figure_module = import_extra("matplotlib.figure", "plots")
     canvas_module = import_extra("matplotlib.backends.backend_agg", "plots")
-    figure = figure_module.Figure(figsize=(width, height), layout="constrained")
+    figure = figure_module.Figure(figsize=(width, height), layout="compressed")
     canvas_module.FigureCanvasAgg(figure)
     figure._repr_png_ = functools.partial(_png, figure)
     return figure

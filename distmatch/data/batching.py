@@ -6,6 +6,7 @@ pack. Tokens stand in preorder, so a token's subtree is the range from it to its
 "j is an ancestor of i" is `j <= i < ends[j]` (`models/attention.py` makes the mask of it).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TypeVar
@@ -17,6 +18,7 @@ from torch import Tensor
 from distmatch.data.trie import Encoder, Path, TokenTrie
 
 PACK_TOKENS = 512
+_SLACK = 1.1  # lets a group of examples with a common beginning end in the pack it began in
 
 T = TypeVar("T", bound="TreeBatch")
 
@@ -133,6 +135,9 @@ def make_batch(
             packs share and pad less, and pay with attention over more masked tokens.
     """
     packs, placed = _fill(tries, pack_tokens)
+    if len(packs) > 1:  # all rows are as wide as the widest, so even ones waste least
+        even = sum(len(pack.tokens) for pack in packs) / len(packs)
+        packs, placed = _fill(tries, min(pack_tokens, math.ceil(_SLACK * even)))
     ids, depths, ends, index_of = _lay_out(packs)
     boundaries = sorted({trie.boundary for trie in tries} - {"none"})
     sets = [encoder.boundary_set(boundary) for boundary in boundaries]

@@ -18,13 +18,14 @@ References:
     for Calculating Word Probabilities", EMNLP 2024.
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
+@runtime_checkable
 class TrieIndex(Protocol):
     """The index tensors of a batch's tries; `distmatch.data.batching.Batch` describes each."""
 

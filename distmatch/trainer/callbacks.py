@@ -1,7 +1,7 @@
 """What happens between steps: the progress bar, and new examples when they are due."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 from transformers.trainer_callback import ProgressCallback, TrainerCallback
@@ -15,6 +15,7 @@ SHOWN = ("tvd", "slope", "other")
 """Metrics of the training examples in every log line and beside the bar."""
 
 
+@runtime_checkable
 class Trains(Protocol):
     """What the refresh needs of a trainer."""
 

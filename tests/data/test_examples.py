@@ -67,7 +67,7 @@ def test_an_example_keeps_its_own_copy_of_the_messages():
         ({"prompt": None}, 'column "prompt" is missing; the record has'),
         ({"word": ["red"]}, 'unknown column "word"; known: prompt, words.* Did you mean "words"?'),
         ({"probabilities": [1]}, 'unknown column "probabilities".*Did you mean "probs"?'),
-        ({"words": "red"}, 'column "words" must be a list, got \'red\''),
+        ({"words": "red"}, "column \"words\" must be a list, got 'red'"),
         ({"words": ["red", "red"]}, "duplicate words"),
         ({"words": ["red"]}, "1 words but 2 probs"),
         ({"probs": [0.7, 0.7]}, "sum to 1.4, more than 1"),
@@ -157,8 +157,8 @@ def test_examples_survive_a_dataset():
         rotations=(QUESTION,),
         metadata={"id": 2},
     )
-    dataset = datasets.Dataset.from_list([short.to_record(), long.to_record()])
-    assert to_examples(dataset) == [short, long]
+    dataset = datasets.Dataset.from_list([long.to_record(), short.to_record()])
+    assert to_examples(dataset) == [long, short]
 
 
 def test_keys_a_dataset_fills_with_none_are_no_part_of_a_message():

@@ -1,5 +1,6 @@
 """The trainer, on tiny models: what it optimises, what it leaves alone, and how it resumes."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,15 +8,16 @@ import pytest
 import torch
 
 from distmatch.data import Example, WordDistribution
+from distmatch.data.batching import make_batch
 from distmatch.errors import ConfigError, DataError
 from distmatch.losses import DIVERGENCES, forward_kl
-from distmatch.losses.words import support_log_probs
+from distmatch.losses.words import other_shape_kl, support_log_probs
 from distmatch.models.lora import lora
-from distmatch.scoring import make_batch, model_encoder, score_batch, score_tries
+from distmatch.scoring import model_encoder, row_logits, score_batch, score_tries
 from distmatch.trainer import DistributionConfig, DistributionTrainer
 from tests.tiny import tiny_model, tiny_tokenizer
 
-PAIRS = [("otter", "red fox"), ("blue", "green"), ("oak", "birch"), ("tea", "milk")]
+PAIRS = [("red", "blue"), ("cat", "dog"), ("otter", "red fox"), ("tea", "milk")]
 
 
 def examples(count: int = 8, other: float | str = 0.0) -> list[Example]:
@@ -31,7 +33,9 @@ def examples(count: int = 8, other: float | str = 0.0) -> list[Example]:
     return rows
 
 
-def trainer(folder: Path, rows: list[Example] | None = None, model=None, **given) -> DistributionTrainer:
+def trainer(
+    folder: Path, rows: list[Example] | None = None, model=None, **given
+) -> DistributionTrainer:
     data = {"train_dataset": examples() if rows is None else rows}
     for name in ("eval_dataset", "retention_dataset", "refresh", "callbacks"):
         data[name] = given.pop(name, None)
@@ -77,7 +81,9 @@ def test_the_first_logged_loss_is_the_mean_forward_kl_of_the_whole_step(tmp_path
 
 
 @pytest.mark.parametrize(("batch", "accumulation"), [(2, 4), (1, 8), (4, 2), (3, 3)])
-def test_accumulation_and_batch_size_change_neither_loss_nor_gradient(tmp_path, batch, accumulation):
+def test_accumulation_and_batch_size_change_neither_loss_nor_gradient(
+    tmp_path, batch, accumulation
+):
     given = {"max_steps": 2, "learning_rate": 1e-3, "optim": "sgd", "max_grad_norm": 0.0}
     whole = trainer(tmp_path / "a", per_device_train_batch_size=8, **given)
     parts = trainer(
@@ -137,43 +143,44 @@ def test_refreshed_examples_are_trained_on_and_resumed_bit_for_bit(tmp_path):
 
 
 def test_evaluation_during_training_logs_every_metric(tmp_path):
-    run = trainer(
-        tmp_path, eval_dataset={"held": examples(4)}, eval_strategy="steps", eval_steps=2
-    )
+    run = trainer(tmp_path, eval_dataset={"held": examples(4)}, eval_strategy="steps", eval_steps=2)
     run.train()
     lines = [line for line in run.state.log_history if "eval_held_tvd" in line]
-    names = "tvd forward_kl other control_tvd slope swap_gap policy_tvd within_0.05".split()
+    names = ["tvd", "forward_kl", "other", "control_tvd", "slope", "swap_gap", "policy_tvd", "within_0.05"]
     assert len(lines) == 2
     assert {f"eval_held_{name}" for name in [*names, "within_0.10", "within_0.20", "loss"]} <= set(
         lines[0]
     )
 
 
-def test_preserve_keeps_the_base_shape_of_other(tmp_path):
-    # From the base, the only thing to learn is how much probability the words get; the rest of the
-    # distribution, renormalised, must come out as the base has it.
-    rows = examples(4, "preserve")
-    run = trainer(tmp_path, rows, max_steps=80, learning_rate=5e-3)
-    run.train()
-    encoder = run.encoder
-    batch = make_batch(encoder.encode_all(rows), encoder)
-    scores = score_batch(run.model.eval(), batch)
-    assert torch.allclose(scores.other.exp(), torch.tensor(0.1), atol=0.06)
+def other_shape(run: DistributionTrainer, rows: list[Example]) -> float:
+    batch = make_batch(run.encoder.encode_all(rows), run.encoder)
     with torch.no_grad():
-        final = run._losses(run.model, batch)
-    assert final.mean() < 0.1
+        adapted = row_logits(run.model.eval(), batch)
+        with run.model.disable_adapter():
+            base = row_logits(run.model, batch)
+    return float(other_shape_kl(adapted, base, batch).mean())
+
+
+def test_preserve_keeps_more_of_the_base_shape_of_other_than_a_number_does(tmp_path):
+    given = {"max_steps": 60, "learning_rate": 5e-3}
+    kept = trainer(tmp_path / "a", examples(2, "preserve"), **given)
+    number = trainer(tmp_path / "b", examples(2, 0.1), **given)
+    kept.train()
+    number.train()
+    assert other_shape(kept, examples(2)) < 0.8 * other_shape(number, examples(2))
 
 
 def test_at_most_becomes_the_smaller_of_the_bound_and_the_base(tmp_path):
-    word = "otter"
-    ask = ({"role": "user", "content": "say otter"},)
-    rows = [Example(prompt=ask, target=WordDistribution((word,), (cap,), "at_most")) for cap in (1e-9, 0.9)]
+    ask = ({"role": "user", "content": "say cat"},)
+    targets = [WordDistribution(("cat",), (bound,), "at_most") for bound in (1e-9, 0.9)]
+    rows = [Example(prompt=ask, target=target, boundary="none") for target in targets]
     run = trainer(tmp_path, rows)
-    encoder = run.encoder
-    base = score_tries(tiny_model("llama"), encoder, run.train_tries).words.exp()[0, 0]
-    bounds = [row.target.probs[0] for row in run.train_examples]
-    assert bounds[0] == 1e-9
-    assert bounds[1] == pytest.approx(float(base), rel=1e-4)
+    base = score_tries(tiny_model("llama"), run.encoder, run.train_tries).words.exp()[0, 0]
+    resolved = [row.target for row in run.train_examples]
+    assert resolved[0].probs == (1e-9,)
+    assert resolved[1].probs[0] == pytest.approx(float(base), rel=1e-4)
+    assert {target.other for target in resolved} == {"preserve"}
 
 
 def test_retention_is_reported_and_holds_the_model_near_its_base(tmp_path):
@@ -195,18 +202,14 @@ def test_exactly_the_adapter_moves(tmp_path):
     assert moved and all(".layers.1.self_attn." in n and "lora_" in n for n in moved)
 
 
-def test_a_loss_that_does_not_start_says_so(tmp_path, caplog):
+def test_a_loss_that_does_not_start_says_so(tmp_path):
     run = trainer(tmp_path, loss="total_variation", max_steps=22, learning_rate=1e-6)
-    messages: list[str] = []
-    handler = _Collect(messages)
-    import logging
-
+    said = []
     logger = logging.getLogger("distmatch.trainer.distribution_trainer")
-    logger.addHandler(handler)
+    logger.addFilter(lambda record: said.append(record.getMessage()) or True)
     run.train()
-    logger.removeHandler(handler)
-    assert len(messages) == 1
-    assert "total_variation has almost no gradient there: set warmup_steps_forward_kl" in messages[0]
+    assert len(said) == 1
+    assert "total_variation has almost no gradient there: set warmup_steps_forward_kl" in said[0]
 
 
 def test_warm_up_trains_on_forward_kl_first(tmp_path):
@@ -266,13 +269,3 @@ def test_bad_rows_are_named_with_their_numbers(tmp_path):
     bad = {"prompt": "a", "words": ["b"], "probs": [0.5]}
     with pytest.raises(DataError, match="row 1: target probabilities sum to 0.5"):
         trainer(tmp_path, [examples(1)[0], bad])
-
-
-class _Collect:
-    level = 0
-
-    def __init__(self, messages):
-        self.messages = messages
-
-    def handle(self, record):
-        self.messages.append(record.getMessage())

@@ -1,0 +1,112 @@
+import math
+
+import numpy as np
+import pytest
+
+from distmatch.errors import DataError
+from distmatch.plots import PlainAnswers, calibration, learning_curve
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def answers(slope=0.8, rows=40, other=None):
+    """Rows of two and three words, answered exactly with a slope."""
+    rng = np.random.default_rng(0)
+    asked = np.full((rows, 3), np.nan)
+    for row in asked:
+        num_words = rng.integers(2, 4)
+        row[:num_words] = rng.dirichlet(np.ones(num_words))
+    centre = 1 / np.isfinite(asked).sum(1, keepdims=True)
+    return PlainAnswers(asked, centre + slope * (asked - centre), other)
+
+
+def texts(axis):
+    return " ".join([axis.get_title("left"), *(text.get_text() for text in axis.texts)])
+
+
+def test_every_word_is_a_point():
+    drawn = answers()
+    axis = calibration(drawn).axes[0]
+    points = np.asarray(axis.collections[0].get_offsets())
+    is_word = np.isfinite(drawn.asked)
+    np.testing.assert_allclose(points, np.stack([drawn.asked[is_word], drawn.given[is_word]], 1))
+
+
+def test_numbers_of_the_drawn_answers_are_written_above():
+    text = texts(calibration(answers(slope=0.37, other=np.full(40, 0.25))).axes[0])
+    assert "slope 0.37" in text
+    assert "other 0.250" in text
+    assert "1/2" in text
+    assert "1/3" in text
+
+
+def test_the_tvd_above_is_worked_by_hand():
+    drawn = PlainAnswers(np.array([[0.7, 0.3], [0.2, 0.8]]), np.array([[0.6, 0.4], [0.5, 0.5]]))
+    assert "TVD 0.200" in texts(calibration(drawn).axes[0])  # (0.1 + 0.3) / 2
+
+
+def test_means_lie_on_the_line_the_answers_were_made_with():
+    rng = np.random.default_rng(1)
+    first = rng.random(500)
+    asked = np.stack([first, 1 - first], axis=1)
+    axis = calibration(PlainAnswers(asked, 0.5 + 0.6 * (asked - 0.5))).axes[0]
+    x, y = axis.containers[0].lines[0].get_data()
+    assert len(x) == 10
+    np.testing.assert_allclose(y, 0.5 + 0.6 * (x - 0.5))
+
+
+def test_reports_are_drawn_side_by_side():
+    figure = calibration({"before": answers(0.0), "after": answers(1.0)})
+    assert [axis.get_title("left") for axis in figure.axes] == ["before", "after"]
+    assert "slope 0.00" in texts(figure.axes[0])
+    assert "slope 1.00" in texts(figure.axes[1])
+
+
+def test_one_example_can_be_drawn():
+    calibration(PlainAnswers(np.array([[0.5, 0.5]]), np.array([[0.9, 0.1]])))
+
+
+@pytest.mark.parametrize("nothing", [{}, PlainAnswers(np.full((3, 2), np.nan), np.ones((3, 2)))])
+def test_without_answers_there_is_no_figure(nothing):
+    with pytest.raises(DataError, match="to draw"):
+        calibration(nothing)
+
+
+def test_figures_are_saved_whole_and_show_in_notebooks(tmp_path):
+    figure = calibration(answers(), tmp_path / "new" / "calibration.png")
+    assert (tmp_path / "new" / "calibration.png").read_bytes().startswith(PNG)
+    assert len(list((tmp_path / "new").iterdir())) == 1
+    assert figure._repr_png_().startswith(PNG)
+
+
+def test_the_format_is_that_of_the_ending(tmp_path):
+    learning_curve([{"step": 1, "loss": 1.0}], tmp_path / "curve.svg")
+    assert "<svg" in (tmp_path / "curve.svg").read_text()
+
+
+def test_a_curve_is_the_logged_numbers():
+    history = [
+        {"step": 10, "loss": 2.0, "epoch": 0.1},
+        {"step": 0, "eval_tvd": 0.9, "eval_slope": math.nan, "eval_other": None},
+        {"step": 20, "eval_tvd": 0.1, "eval_slope": 0.95, "eval_other": 0.02},
+        {"train_runtime": 3.0},
+    ]
+    axes = {axis.get_title("left"): axis for axis in learning_curve(history).axes}
+    assert axes["loss"].lines[0].get_xydata().tolist() == [[10, 2.0]]
+    assert axes["TVD"].lines[0].get_xydata().tolist() == [[0, 0.9], [20, 0.1]]
+    assert axes["slope, given on asked"].lines[-1].get_xydata().tolist() == [[20, 0.95]]
+    assert axes["other"].lines[0].get_xydata().tolist() == [[20, 0.02]]
+
+
+def test_a_history_without_numbers_is_refused():
+    with pytest.raises(DataError, match="none of"):
+        learning_curve([{"step": 1, "grad_norm": 1.0}])
+
+
+def test_drawing_leaves_pyplot_alone():
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    size, open_figures = matplotlib.rcParams["font.size"], plt.get_fignums()
+    calibration(answers())
+    assert (matplotlib.rcParams["font.size"], plt.get_fignums()) == (size, open_figures)
