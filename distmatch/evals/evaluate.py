@@ -57,11 +57,11 @@ def evaluate(
         metadata=tuple(dict(example.metadata) for example in examples),
         asked=_padded(asked, outcomes.is_word),
         given=_padded(given, outcomes.is_word),
-        target=outcomes.target.double().numpy(),
-        probs=support_log_probs(outcomes.scores, outcomes.is_free).double().exp().numpy(),
-        other=outcomes.scores.other.double().exp().numpy(),
+        target=outcomes.target.numpy(),
+        probs=support_log_probs(outcomes.scores, outcomes.is_free).exp().numpy(),
+        other=outcomes.scores.other.exp().numpy(),
         ratios={
-            name: (ratio.numerator.double().numpy(), ratio.denominator.double().numpy())
+            name: (ratio.numerator.numpy(), ratio.denominator.numpy())
             for name, ratio in ratios.items()
         },
     )
@@ -71,7 +71,7 @@ def evaluate(
 def _padded(
     probs: Float[Tensor, "batch words"], is_word: Bool[Tensor, "batch words"]
 ) -> Float[np.ndarray, "batch words"]:
-    return probs.double().masked_fill(~is_word, torch.nan).numpy()
+    return probs.masked_fill(~is_word, torch.nan).numpy()
 
 
 def _check_resolved(examples: list[Example]) -> None:

@@ -15,11 +15,11 @@ from distmatch.errors import DataError, unknown_name
 READING = {
     "tvd": "lower is better; words and other",
     "forward_kl": "lower is better; nats, words and other",
-    "other": "probability of none of the words; lower is more copying",
+    "other": "none of the words; lower is more copying",
     "control_tvd": "lower is better; over the words alone",
     "slope": "1 is perfect, 0 ignores the numbers",
     "swap_gap": "lower is better; a fixed preference",
-    "policy_tvd": "best that ignores the numbers; control_tvd has to be lower",
+    "policy_tvd": "best without the numbers; control to beat",
     "within_0.05": "higher is better; share of examples",
     "within_0.10": "higher is better; share of examples",
     "within_0.20": "higher is better; share of examples",
@@ -220,8 +220,10 @@ def _intervals(
     ratios: Mapping[str, tuple[np.ndarray, np.ndarray]], num_resamples: int, seed: int
 ) -> dict[str, Interval]:
     """Percentile bootstrap of every metric, all on the same resamples of the examples."""
-    numerators = np.stack([numerator for numerator, _ in ratios.values()], axis=1)
-    denominators = np.stack([denominator for _, denominator in ratios.values()], axis=1)
+    numerators = np.stack([numerator for numerator, _ in ratios.values()], axis=1, dtype=float)
+    denominators = np.stack(
+        [denominator for _, denominator in ratios.values()], axis=1, dtype=float
+    )
     size = len(numerators)
     rng = np.random.default_rng(seed)
     chunk = max(1, _CHUNK // size)
@@ -252,4 +254,5 @@ def _plain(value: Any) -> Any:
     """An array or number as JSON has it."""
     if isinstance(value, np.ndarray) and value.ndim:
         return [_plain(item) for item in value]
-    return float(value) if math.isfinite(value) else None
+    # Through str: a float32 0.46 is 0.46, not 0.46000000834.
+    return float(str(value)) if math.isfinite(value) else None

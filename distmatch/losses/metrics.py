@@ -56,6 +56,7 @@ def metric_ratios(
     tvd = total_variation(log_probs, outcomes.target)
     given, asked = renormalised(outcomes)
     policy = _best_policy(asked, outcomes.is_word)
+    counts = _has_control(outcomes)
     per_example = {
         "tvd": tvd,
         "forward_kl": forward_kl(log_probs, outcomes.target),
@@ -63,8 +64,8 @@ def metric_ratios(
         **{f"within_{limit}": (tvd <= float(limit)).float() for limit in ("0.05", "0.10", "0.20")},
     }
     ratios = {name: Ratio(values, torch.ones_like(values)) for name, values in per_example.items()}
-    ratios["control_tvd"] = _where_defined(0.5 * (given - asked).abs().sum(-1))
-    ratios["policy_tvd"] = _where_defined(0.5 * (policy - asked).abs().sum(-1))
+    ratios["control_tvd"] = _mean(0.5 * (given - asked).abs().sum(-1), counts)
+    ratios["policy_tvd"] = _mean(0.5 * (policy - asked).abs().sum(-1), counts)
     ratios["slope"] = slope_ratio(outcomes)
     ratios["swap_gap"] = _swap_gap(outcomes, rotations, rotation_of)
     return {name: ratios[name] for name in METRICS}
@@ -78,9 +79,10 @@ def slope_ratio(outcomes: Outcomes) -> Ratio:
     """
     given, asked = renormalised(outcomes)
     centre = outcomes.is_word / outcomes.is_word.sum(-1, keepdim=True)
+    is_nothing = ~_has_control(outcomes)
     return Ratio(
-        ((asked - centre) * (given - centre)).sum(-1).nan_to_num(),
-        (asked - centre).square().sum(-1).nan_to_num(),
+        ((asked - centre) * (given - centre)).sum(-1).masked_fill(is_nothing, 0),
+        (asked - centre).square().sum(-1).masked_fill(is_nothing, 0),
     )
 
 
@@ -92,16 +94,23 @@ def renormalised(
     An example says nothing about control, and is NaN in both, if it has a single word, or if its
     words have no probability at all, asked or given.
     """
+    is_nothing = ~_has_control(outcomes)[:, None]
     given = outcomes.scores.words.softmax(-1)
     words = outcomes.target[:, :-1]
     asked = words / words.sum(-1, keepdim=True)
-    undefined = (given + asked).isnan().any(-1) | (outcomes.is_word.sum(-1) < 2)
-    return tuple(part.masked_fill(undefined[:, None], torch.nan) for part in (given, asked))  # type: ignore[return-value]
+    return given.masked_fill(is_nothing, torch.nan), asked.masked_fill(is_nothing, torch.nan)
 
 
-def _where_defined(values: Float[Tensor, " batch"]) -> Ratio:
-    """The mean over the examples that have a value."""
-    return Ratio(values.nan_to_num(), (~values.isnan()).to(values.dtype))
+def _has_control(outcomes: Outcomes) -> Bool[Tensor, " batch"]:
+    """Which examples have at least two words, and of these some asked for and some possible."""
+    is_ruled_out = torch.isneginf(outcomes.scores.words).all(-1)
+    is_asked = (outcomes.target[:, :-1] > 0).any(-1)
+    return (outcomes.is_word.sum(-1) > 1) & is_asked & ~is_ruled_out
+
+
+def _mean(values: Float[Tensor, " batch"], counts: Bool[Tensor, " batch"]) -> Ratio:
+    """The mean over the examples that count."""
+    return Ratio(values.masked_fill(~counts, 0), counts.to(values.dtype))
 
 
 def _swap_gap(
@@ -117,7 +126,7 @@ def _swap_gap(
         counts = counts.index_add(0, rotation_of, torch.ones_like(rotation_of))
     gap = torch.where(outcomes.is_word, (given - 1).abs(), 0.0).sum(-1) / num_words.square()
     is_complete = (counts == num_words) & (num_words > 1)
-    return _where_defined(gap.masked_fill(~is_complete, torch.nan))
+    return _mean(gap, is_complete)
 
 
 def _best_policy(
