@@ -82,17 +82,18 @@ def skew_kl(
 ) -> Float[Tensor, "*batch"]:
     r"""KL(p || beta p + (1 - beta) q): forward KL that is finite even where the model has zeros.
 
-    At most -log(beta), and equal to `forward_kl` at beta = 0.
+    At most -log(beta), and equal to `forward_kl` at beta = 0. At beta = 1 nothing would be left
+    of the model.
 
     Raises:
-        ValueError: `beta` is outside 0 to 1.
+        ValueError: `beta` is below 0, or not below 1.
 
     References:
         Lee, "On the Effectiveness of the Skew Divergence for Statistical Language Analysis", 2001.
         Ko et al., "DistiLLM: Towards Streamlined Distillation for Large Language Models", 2024.
     """
-    if not 0 <= beta <= 1:
-        raise ValueError(f"beta is {beta}, expected 0 to 1")
+    if not 0 <= beta < 1:
+        raise ValueError(f"beta is {beta}, expected 0 or more and less than 1")
     if beta == 0:
         return forward_kl(log_probs, target)
     return _kl(target.log(), _log_mixture(log_probs, target, beta))
@@ -146,8 +147,6 @@ def _log_mixture(
 ) -> Float[Tensor, "*batch support"]:
     """log(beta p + (1 - beta) q), in log space so that neither side underflows alone."""
     log_p = target.log() + math.log(beta)
-    if beta == 1:
-        return log_p
     log_q = log_probs + math.log1p(-beta)
     # logaddexp(-inf, -inf) has a nan gradient even when masked out.
     neither = torch.isneginf(log_p) & torch.isneginf(log_q)

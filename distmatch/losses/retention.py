@@ -33,4 +33,6 @@ def _rows_kl(
     logits: Float[Tensor, "rows vocab"], base_logits: Float[Tensor, "rows vocab"]
 ) -> Float[Tensor, " rows"]:
     log_base = base_logits.log_softmax(-1)
-    return (log_base.exp() * (log_base - logits.log_softmax(-1))).sum(-1)
+    base = log_base.exp()
+    log_ratio = torch.where(base > 0, log_base - logits.log_softmax(-1), 0.0)
+    return (base * log_ratio).sum(-1)

@@ -123,7 +123,8 @@ def support_log_probs(
 
     Where `is_free`, they are renormalised over the words and other gets -inf.
     """
-    renormalised = scores.words - scores.words.logsumexp(-1, keepdim=True)
+    mass = _logsumexp(scores.words, torch.ones_like(scores.words, dtype=torch.bool))
+    renormalised = scores.words - mass[:, None]
     words = torch.where(is_free[:, None], renormalised, scores.words)
     other = torch.where(is_free, -torch.inf, scores.other)
     return torch.cat([words, other[:, None]], dim=-1)
@@ -141,38 +142,37 @@ def _split_rows(logits: Float[Tensor, "rows vocab"], trie: TrieIndex) -> _Rows:
     if len(ends):
         members = _fit(trie.boundary_sets, log_probs.shape[-1])[trie.row_boundary[ends]]
         members = members & ~is_child[ends]
-        boundary = boundary.index_put((ends,), _masked_logsumexp(log_probs[ends], members))
+        boundary = boundary.index_put((ends,), _logsumexp(log_probs[ends], members))
         is_off[ends] &= ~members
-    off = _masked_logsumexp(log_probs, is_off)
+    off = _logsumexp(log_probs, is_off)
     reach = _padded(edges, 0.0)[trie.row_path].sum(-1)
     return _Rows(edges, boundary, off, reach, is_off, log_probs)
 
 
 def _words(rows: _Rows, trie: TrieIndex) -> Float[Tensor, "batch words"]:
     paths = _padded(rows.edges, 0.0)[trie.path_edges].sum(-1) + rows.boundary[trie.path_row]
-    # A padded word points at an ordinary number: a logsumexp of -inf alone has a nan gradient.
-    padded = torch.cat([paths, paths.new_tensor([-torch.inf, 0.0])])
-    forms = torch.where(trie.is_word[..., None], trie.word_paths, len(paths) + 1)
-    return torch.where(trie.is_word, padded[forms].logsumexp(-1), -torch.inf)
+    forms = _padded(paths, -torch.inf)[trie.word_paths]
+    return _logsumexp(forms, torch.ones_like(forms, dtype=torch.bool))
 
 
 def _other(rows: _Rows, trie: TrieIndex) -> Float[Tensor, " batch"]:
     leaving = _padded(rows.reach + rows.off, -torch.inf)[trie.example_rows]
-    return _masked_logsumexp(leaving, torch.isfinite(leaving))
+    return _logsumexp(leaving, torch.ones_like(leaving, dtype=torch.bool))
 
 
 def _padded(values: Float[Tensor, " items"], fill: float) -> Float[Tensor, " items_and_one"]:
     return torch.cat([values, values.new_full((1,), fill)])
 
 
-def _masked_logsumexp(
-    values: Float[Tensor, "rows items"], mask: Bool[Tensor, "rows items"]
-) -> Float[Tensor, " rows"]:
-    """Logsumexp of the values under the mask; -inf without a gradient where there are none."""
-    empty = ~mask.any(-1)
-    filled = torch.where(mask | empty[:, None], values, -torch.inf)
-    filled = torch.where(empty[:, None], 0.0, filled)
-    return torch.where(empty, -torch.inf, filled.logsumexp(-1))
+def _logsumexp(
+    values: Float[Tensor, "*rows items"], mask: Bool[Tensor, "*rows items"]
+) -> Float[Tensor, "*rows"]:
+    """Logsumexp of the values under the mask; -inf without a gradient where all is impossible."""
+    is_possible = mask & ~values.isneginf()
+    none = ~is_possible.any(-1)
+    # torch's own logsumexp of -inf alone has a nan gradient.
+    filled = torch.where(is_possible, values, torch.where(none, 0.0, -torch.inf)[..., None])
+    return torch.where(none, -torch.inf, filled.logsumexp(-1))
 
 
 def _fit(sets: Bool[Tensor, "sets tokenizer_vocab"], vocab: int) -> Bool[Tensor, "sets vocab"]:

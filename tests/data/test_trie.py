@@ -103,7 +103,7 @@ def test_a_boundary_set_may_reach_beyond_the_tokenizer():
         (("cat", "catalog"), "none", '"cat" is a beginning of "catalog"'),
         (
             *(("red", "red fox"), "end_of_word"),
-            '"red fox" is "red" followed by the end of a word, so under end_of_word.*="end_of_turn"',
+            '"red fox" is "red" followed by the end of a word, so under .*="end_of_turn"',
         ),
         (("red", "red-hot"), "end_of_word", '"red-hot" is "red" followed by the end of a word'),
         (("red", "赤"), "end_of_word", '"赤" ends in a script without spaces.*end_of_turn'),

@@ -171,9 +171,9 @@ def test_gradients_of_a_mixed_batch_are_finite():
     assert (logits.grad.abs().sum(-1) > 0).all()
 
 
-def almost_certain(dtype, log_other=math.log(1e-9)):
+def almost_certain(dtype):
     """Logits of two one-token words, all else together having 1e-9."""
-    logits = torch.full((1, VOCAB), log_other - math.log(VOCAB - 2), dtype=torch.float64)
+    logits = torch.full((1, VOCAB), math.log(1e-9 / (VOCAB - 2)), dtype=torch.float64)
     logits[0, 1], logits[0, 2] = math.log(0.7), math.log(0.3)
     return logits.to(dtype).requires_grad_()
 
@@ -332,3 +332,14 @@ def test_free_examples_are_renormalised_over_their_words():
     torch.testing.assert_close(words.exp().sum(-1), torch.ones_like(words[:, 0]))
     gaps = words[:, 0] - scores.words[is_free, 0]
     torch.testing.assert_close(gaps, -scores.words[is_free].logsumexp(-1))
+
+
+def test_free_words_that_are_impossible_have_no_nan_gradient_for_others():
+    logits = torch.randn(2, VOCAB)
+    logits[0, 1:3] = -torch.inf
+    logits.requires_grad_()
+    case = ((((1,),), ((2,),)), "none")
+    scores = word_log_probs(logits, batch_of(case, case))
+    log_probs = support_log_probs(scores, torch.tensor([False, True]))
+    log_probs[1, 0].backward()
+    assert logits.grad.isfinite().all()
