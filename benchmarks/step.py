@@ -47,7 +47,7 @@ def main() -> None:
     rows = [measure(model, encoder, num_words, args.steps) for num_words in args.num_words]
     report = {
         "command": "python benchmarks/step.py",
-        "device": f"CPU, {torch.get_num_threads()} threads ({platform.processor() or platform.machine()})",
+        "device": f"CPU, {torch.get_num_threads()} threads, {platform.machine()}",
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         "load_average": os.getloadavg()[0],
         "batch": BATCH,

@@ -97,7 +97,7 @@ def score_tries(
     """Log-probabilities for any number of examples, without gradient and in evaluation mode.
 
     Args:
-        model: The model; its training mode is restored afterwards.
+        model: The model; the mode of each of its modules is restored afterwards.
         encoder: What made the tries.
         tries: The examples.
         batch_size: Examples a forward.
@@ -114,7 +114,7 @@ def score_tries(
     starts: Iterable[int] = range(0, len(order), batch_size)
     if progress is not None:
         starts = tqdm(starts, desc=progress, leave=False)
-    was_training = model.training
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.no_grad():
@@ -125,7 +125,8 @@ def score_tries(
                 words[which, : scores.words.shape[1]] = scores.words.float().cpu()
                 other[which] = scores.other.float().cpu()
     finally:
-        model.train(was_training)
+        for module, is_training in modes.items():
+            module.training = is_training
     return WordLogProbs(words, other)
 
 

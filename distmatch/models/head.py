@@ -23,7 +23,7 @@ def predicting_rows(model: nn.Module, rows: Int[Tensor, " rows"]) -> Iterator[No
         rows: Indices into the flattened (batch * tokens) hidden states.
     """
     head = output_head(model)
-    plain = type(head) is nn.Linear
+    plain = type(head) is nn.Linear and "forward" not in vars(head)  # or hooked by accelerate
 
     def select(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (rearrange(args[0], "batch tokens hidden -> (batch tokens) hidden")[rows], *args[1:])
@@ -60,18 +60,20 @@ def full_precision_linear(
 
     A half-precision product would round logits to 8 bits before any log-softmax.
     """
-    if weight.dtype in (torch.float32, torch.float64):
-        return nn.functional.linear(hidden, weight, bias)
-    chunks = [_chunk_product(hidden, chunk) for chunk in weight.split(_CHUNK)]
-    logits = torch.cat(chunks, dim=-1)
-    return logits if bias is None else logits + bias.float()
+    with torch.autocast(hidden.device.type, enabled=False):  # which would round the product
+        if weight.dtype in (torch.float32, torch.float64):
+            return nn.functional.linear(hidden.to(weight.dtype), weight, bias)
+        hidden = hidden.float()  # before the chunks, so that their gradients add up in float32
+        chunks = [_chunk_product(hidden, chunk) for chunk in weight.split(_CHUNK)]
+        logits = torch.cat(chunks, dim=-1)
+        return logits if bias is None else logits + bias.float()
 
 
 def _chunk_product(
     hidden: Float[Tensor, "rows hidden"], weight: Float[Tensor, "chunk hidden"]
 ) -> Float[Tensor, "rows chunk"]:
     if weight.requires_grad:
-        return hidden.float() @ weight.float().T
+        return hidden @ weight.float().T
     return _FrozenProduct.apply(hidden, weight)  # type: ignore[no-any-return]
 
 
@@ -81,10 +83,9 @@ class _FrozenProduct(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden: Tensor, weight: Tensor) -> Tensor:  # noqa: ANN001
         ctx.save_for_backward(weight)
-        ctx.dtype = hidden.dtype
-        return hidden.float() @ weight.float().T
+        return hidden @ weight.float().T
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN001
         (weight,) = ctx.saved_tensors
-        return (grad @ weight.float()).to(ctx.dtype), None
+        return grad @ weight.float(), None

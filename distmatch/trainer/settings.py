@@ -23,6 +23,7 @@ class DistributionConfig(TrainingArguments):
     logging_steps: float = 10
     report_to: str | list[str] | None = "none"
     remove_unused_columns: bool | None = False
+    dataloader_pin_memory: bool = False
     ddp_find_unused_parameters: bool | None = False
     loss: str | Divergence = "forward_kl"
     """A name in `DIVERGENCES`, or a function of log-probabilities and target."""

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distmatch.data.batching import make_batch
+from distmatch.data.batching import make_batch, make_text_batch
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.trie import Encoder, TokenTrie
 from tests.tiny import tiny_tokenizer
@@ -193,3 +193,13 @@ def test_a_batch_may_be_empty():
 def test_a_batch_moves_whole():
     batch = make_batch([make_trie((1,), [(4,)])], ENCODER).to("meta")
     assert {getattr(batch, field.name).device.type for field in fields(batch)} == {"meta"}
+
+
+@few
+@given(st.lists(st.lists(ids, min_size=2, max_size=6).map(tuple), max_size=6), st.integers(1, 20))
+def test_texts_predict_after_every_token_but_their_last(texts, pack_tokens):
+    batch = make_text_batch(texts, pack_tokens)
+    for text, rows in zip(texts, batch.example_rows.tolist(), strict=True):
+        rows = [row for row in rows if row < len(batch.row_tokens)]
+        seen = [sequence(batch, batch.row_tokens[row]) for row in rows]
+        assert seen == [text[:length] for length in range(1, len(text))]

@@ -21,17 +21,17 @@ from distmatch.errors import DataError, unknown_name
 SYSTEM = "Give only the answer."
 
 WORDINGS = {
-    "pick": "Pick one: {words}. Chances: {numbers}.",
-    "say": "Say {words_or}, {numbers}.",
-    "pairs": "Answer with one of these: {pairs}.",
+    "pick": "Pick one: {quoted}. Chances: {numbers}.",
+    "say": "Say {quoted_or}, {numbers}.",
+    "pairs": "Answer with one of these: {quoted_pairs}.",
     "brackets": "Write one word: {brackets}.",
-    "question": "Which one, {words_or}? Decide by chance: {numbers}.",
-    "respectively": "Output {words_or} with probability {numbers}, respectively.",
-    "generator": "You are a random generator. Outcomes: {words}. Probabilities: {numbers}.",
+    "question": "Which one, {quoted_or}? Decide by chance: {numbers}.",
+    "respectively": "Output {quoted_or} with probability {numbers}, respectively.",
+    "generator": "You are a random generator. Outcomes: {quoted}. Probabilities: {numbers}.",
     "lines": "Draw one answer.\n{lines}",
     "table": "| answer | probability |\n{table}",
     "code": "sample([{quoted}], weights=[{numbers}])",
-    "ordinals": "Choose from {words}: {ordinals}.",
+    "ordinals": "Choose from {quoted}: {ordinals}.",
     "distribution": "Distribution over {words}: {numbers}. Your sample:",
     "repeated": "{words}? {pairs}. Name one.",
     "numbers_first": "With chances {numbers}, reply {words_or}.",
@@ -41,7 +41,14 @@ WORDINGS = {
     "draws they should come up like this: {pairs}.",
     "bare": "{words}: {numbers}",
 }
-"""Prompts by name; each takes any number of words and any phrasing."""
+"""Prompts by name; each takes any number of words and any phrasing.
+
+A word in quotation marks, or at the start of a line, usually has the same tokens in the prompt as
+in the answer; after a space it often hasn't, so a model must learn to spell it as well.
+"""
+
+QUOTED_WORDINGS = tuple(name for name, text in WORDINGS.items() if "quoted" in text)
+"""The wordings with every word in quotation marks: the ones learned soonest."""
 
 
 class Style(NamedTuple):
@@ -212,11 +219,14 @@ class _Frame:
         """The whole content; a template takes of these fields what it needs."""
         words = self.words
         numbers = self._numbers(self.style.alone, percents)
+        quoted = [f'"{word}"' for word in words]
         both = list(zip(words, numbers, strict=True))
         return WORDINGS[self.wording].format(
             words=", ".join(words),
             words_or=f"{', '.join(words[:-1])} or {words[-1]}",
-            quoted=", ".join(f'"{word}"' for word in words),
+            quoted=", ".join(quoted),
+            quoted_or=f"{', '.join(quoted[:-1])} or {quoted[-1]}",
+            quoted_pairs=", ".join(map(" ".join, zip(quoted, numbers, strict=True))),
             numbers=self.style.between.join(
                 self._numbers(self.style.listed or self.style.alone, percents)
             ),

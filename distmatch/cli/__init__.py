@@ -1,0 +1,144 @@
+"""The command line: `distmatch train | eval | data`.
+
+Nothing heavy is imported before a command is known to be well-formed, so `--help` is instant.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from distmatch.errors import DistmatchError
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 2 where something was refused, with the reason on stderr.
+
+    Args:
+        argv: The arguments; None: the process's own.
+    """
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
+    # argparse leaves out the overrides that stand behind an option
+    stray = [item for item in rest if item.startswith("-") or args.command != "train"]
+    if stray:
+        parser.error(f"unrecognized arguments: {' '.join(stray)}")
+    try:
+        _run(args, rest)
+    except DistmatchError as error:
+        print(f"distmatch: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(args: argparse.Namespace, rest: list[str]) -> None:
+    if args.command == "train":
+        from distmatch.cli.training import train
+
+        train(args.run_file, [*args.overrides, *rest], resume=args.resume)
+    elif args.command == "eval":
+        from distmatch.cli.measuring import measure
+
+        measure(
+            args.model,
+            args.data,
+            adapter=args.adapter,
+            quantization=args.quantization,
+            out=args.out,
+            batch_size=args.batch_size,
+        )
+    else:
+        from distmatch.cli.sources import write_data
+
+        write_data(_given_settings(args), args.out)
+
+
+def _given_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says about a task, without what it leaves out."""
+    settings = {name: value for name, value in vars(args).items() if value is not None}
+    return {name: value for name, value in settings.items() if name not in ("command", "out")}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="distmatch",
+        description="Fine-tune language models until their distribution over given words "
+        "has given probabilities.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_eval(commands)
+    _add_data(commands)
+    return parser
+
+
+def _add_train(commands: Any) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train as a run file says, and measure before and after",
+        description="Train as a run file says, measure before and after on its test examples, "
+        "and leave the adapter, metrics.json and figures in train.output_dir.",
+    )
+    train.add_argument("run_file", metavar="RUN.toml", help="see docs/run-files.md")
+    train.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="section.key=value",
+        help="instead of what the file says, as in train.learning_rate=2e-3",
+    )
+    train.add_argument(
+        "--resume", action="store_true", help="go on with the run in train.output_dir"
+    )
+
+
+def _add_eval(commands: Any) -> None:
+    measure = commands.add_parser(
+        "eval",
+        help="measure a model, with or without an adapter",
+        description="Measure a model: print every metric, and with --out leave report.json, "
+        "rows.jsonl and calibration.png there.",
+    )
+    measure.add_argument("model", metavar="MODEL", help="smollm2-135m, a directory or a hub id")
+    measure.add_argument("--adapter", metavar="DIR", help="a PEFT adapter to measure it with")
+    measure.add_argument(
+        "--data",
+        required=True,
+        metavar="FILE",
+        help="examples as JSONL, or a run file (.toml) for its test examples",
+    )
+    measure.add_argument("--quantization", metavar="NAME", help="nf4, for a model in 4 bit")
+    measure.add_argument("--batch-size", type=int, default=32, help="prompts a forward (32)")
+    measure.add_argument("--out", metavar="DIR", help="where the report goes")
+
+
+def _add_data(commands: Any) -> None:
+    data = commands.add_parser(
+        "data",
+        help="write a task's examples",
+        description="Write a task's examples: train.jsonl and test.jsonl. Options left out have "
+        "the task's own defaults.",
+    )
+    data.add_argument("task", metavar="TASK", help="output_control")
+    data.add_argument("--out", required=True, metavar="DIR", help="where the two files go")
+    data.add_argument("--n", type=int, help="number of train rows (2000)")
+    data.add_argument("--n-test", type=int, help="number of test rows (200)")
+    data.add_argument("--seed", type=int, help="decides everything drawn (0)")
+    data.add_argument("--words", type=int, nargs="+", help="words in a prompt (2 3)")
+    data.add_argument(
+        "--hold-out",
+        nargs="*",
+        metavar="AXIS",
+        help="what test rows share with no train row: words, targets, wordings, phrasings; "
+        "nothing for none (words)",
+    )
+    data.add_argument("--phrasings", nargs="+", help="ways to write the numbers (percent)")
+    data.add_argument("--wordings", nargs="+", help="prompts to draw from (all)")
+    data.add_argument(
+        "--pool", nargs="+", help="a class of words such as colours, or the words (common)"
+    )
+    data.add_argument(
+        "--targets-per-prompt", type=int, help="rows in a row that differ in numbers only (1)"
+    )
+    data.add_argument("--system", help='the system message; "" for none')

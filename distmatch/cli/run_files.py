@@ -1,0 +1,174 @@
+"""Run files: what a training run is told, from TOML and back."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from difflib import get_close_matches
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from distmatch.cli.sources import resolved_data
+from distmatch.cli.tables import Tables, check_keys, read_tables, require_keys, to_toml
+from distmatch.errors import ConfigError, unknown_name
+from distmatch.models.loading import QUANTIZATIONS
+from distmatch.models.lora import LoraTarget
+from distmatch.trainer import DistributionConfig, divergence
+
+SECTIONS = ("model", "data", "lora", "train")
+
+_PACKAGES = ("distmatch", "torch", "transformers", "peft")
+_NEEDS_CODE = {
+    "refresh_steps": "needs a function",
+    "retention_weight": "needs ordinary texts",
+    "resume_from_checkpoint": "is what --resume is for",
+}
+"""Settings of the trainer that a run file can't serve."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """The section [model].
+
+    Raises:
+        ConfigError: An unknown quantization.
+    """
+
+    name: str
+    """`"smollm2-135m"`, a directory, or a hub id."""
+    quantization: str | None = None
+    """`"nf4"` packs linear layers into 4 bit; None keeps the checkpoint's weights."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without loading."""
+        if self.quantization is not None and self.quantization not in QUANTIZATIONS:
+            raise ConfigError(unknown_name("quantization", self.quantization, QUANTIZATIONS))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run file, checked, with its defaults filled in."""
+
+    model: ModelChoice
+    data: Mapping[str, Any]
+    """The section [data], resolved."""
+    lora: LoraTarget
+    config: DistributionConfig
+    tables: Tables
+    """All of it as it is written to `run.toml`."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the run leaves what it makes."""
+        return Path(str(self.config.output_dir))
+
+    def save(self, path: Path) -> None:
+        """Write it as a run file, replacing the file only when all is written."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        part.write_text(f"# {_versions()}\n\n{to_toml(self.tables)}", encoding="utf-8")
+        part.replace(path)
+
+
+def read_run(path: str | Path, overrides: Iterable[str] = ()) -> Run:
+    """The run a file describes.
+
+    Args:
+        path: A TOML file with the sections model, data, lora and train.
+        overrides: Settings instead of the file's, each as `section.key=value`.
+
+    Raises:
+        ConfigError: Anything that can be seen to be wrong without data and model.
+        DataError: A value the task refuses.
+        TargetingError: A layer expression that can't be read.
+    """
+    empty: Tables = {section: {} for section in SECTIONS}
+    tables = empty | read_tables(path, SECTIONS, overrides)
+    model = _model(tables["model"])
+    data = resolved_data(tables["data"])
+    lora = _lora(tables["lora"])
+    config = _config(tables["train"])
+    resolved = {
+        "model": {"name": model.name, "quantization": model.quantization},
+        "data": data,
+        "lora": {
+            "target": lora.expression,
+            "rank": lora.rank,
+            "alpha": lora.alpha,
+            "dropout": lora.dropout,
+        },
+        "train": _own_defaults() | tables["train"],
+    }
+    set_ones = {
+        section: {key: value for key, value in table.items() if value is not None}
+        for section, table in resolved.items()
+    }
+    return Run(model=model, data=data, lora=lora, config=config, tables=set_ones)
+
+
+def read_data_section(path: str | Path) -> dict[str, Any]:
+    """The resolved section [data] of a run file; the other sections may be missing.
+
+    Raises:
+        ConfigError: A file, section or key that can't be used.
+        DataError: A value the task refuses.
+    """
+    return resolved_data(read_tables(path, SECTIONS).get("data", {}))
+
+
+def _model(table: Mapping[str, Any]) -> ModelChoice:
+    check_keys("model", table, get_type_hints(ModelChoice))
+    require_keys("model", table, ["name"])
+    return ModelChoice(**table)
+
+
+def _lora(table: Mapping[str, Any]) -> LoraTarget:
+    hints = get_type_hints(LoraTarget)
+    check_keys("lora", table, {"target": hints.pop("expression")} | hints)
+    require_keys("lora", table, ["target"])
+    return LoraTarget(table["target"], **{k: v for k, v in table.items() if k != "target"})
+
+
+def _config(table: Mapping[str, Any]) -> DistributionConfig:
+    names = {field.name for field in fields(DistributionConfig) if field.init}
+    for key in table:
+        if key not in names:
+            near = get_close_matches(key, names, n=1, cutoff=0.5)
+            raise ConfigError(
+                f'unknown key of [train] "{key}", expected a field of DistributionConfig or '
+                "transformers.TrainingArguments." + (f' Did you mean "{near[0]}"?' if near else "")
+            )
+        if table[key] and key in _NEEDS_CODE:
+            raise ConfigError(
+                f"train.{key} {_NEEDS_CODE[key]}, which a run file can't give: leave it out"
+                + ("" if key.startswith("resume") else ", or use DistributionTrainer in Python")
+            )
+    check_keys("train", table, get_type_hints(DistributionConfig))
+    require_keys("train", table, ["output_dir"])
+    try:
+        config = DistributionConfig(**table)
+    except (ValueError, TypeError, ImportError) as error:
+        raise ConfigError(f"[train] can't be used: {error}") from error
+    divergence(config)
+    return config
+
+
+def _own_defaults() -> dict[str, Any]:
+    """Defaults of ours, which may differ between versions; not those of transformers."""
+    return {
+        field.name: field.default
+        for field in fields(DistributionConfig)
+        if field.name in DistributionConfig.__annotations__ and field.default is not MISSING
+    }
+
+
+def _versions() -> str:
+    return ", ".join(f"{package} {_version(package)}" for package in _PACKAGES)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a source tree
+        from distmatch import __version__
+
+        return __version__

@@ -1,0 +1,138 @@
+"""The section [data]: a task's settings, or two files."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from distmatch.cli.tables import check_keys
+from distmatch.data import Example, read_jsonl, write_jsonl
+from distmatch.data.tasks import OutputControl
+from distmatch.data.vocabulary import word_pool
+from distmatch.errors import ConfigError, DataError, unknown_name
+
+Split = tuple[list[Example], list[Example]]
+
+TASKS = {"output_control": OutputControl}
+FILES = ("train", "test")
+
+_ROWS = {"n": 2000, "n_test": 200, "seed": 0}
+_ROW_HINTS = {"task": str, **dict.fromkeys(_ROWS, int)}
+# Shorter ways to say the same as the task's own fields.
+_SHORT_HINTS = {
+    "words": int | list[int],
+    "hold_out": str | list[str],
+    "pool": str | list[str],
+    "system": str,
+}
+
+
+def resolved_data(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The section with its defaults filled in, checked as far as can be without drawing or reading.
+
+    Raises:
+        ConfigError: Neither a task nor files, both, an unknown key, or a value of a wrong type.
+        DataError: A value the task refuses.
+    """
+    if "task" not in table:
+        hints = dict.fromkeys(FILES, str)
+        check_keys("data", table, hints if set(table) & set(FILES) else {"task": str} | hints)
+        missing = [name for name in FILES if name not in table]
+        if missing:
+            raise ConfigError(
+                f"[data] has neither a task nor {' and '.join(missing)}: give "
+                'task = "output_control", or train = "train.jsonl" and test = "test.jsonl"'
+            )
+        return dict(table)
+    if both := [name for name in FILES if name in table]:
+        raise ConfigError(f"[data] has both a task and {' and '.join(both)}: leave one out")
+    if table["task"] not in TASKS:
+        raise ConfigError(unknown_name("task", str(table["task"]), TASKS))
+    task = TASKS[table["task"]]
+    check_keys("data", table, _ROW_HINTS | get_type_hints(task) | _SHORT_HINTS)
+    given = {name: _listed(name, value) for name, value in table.items()}
+    resolved = {"task": table["task"]} | _ROWS | _defaults(task) | given
+    _task(resolved)
+    return resolved
+
+
+def examples(table: Mapping[str, Any]) -> Split:
+    """Train and test examples of a resolved section.
+
+    Raises:
+        DataError: They can't be drawn, or lines of the files can't be used: all of them are listed.
+    """
+    if "task" in table:
+        drawn = _task(table).draw(table["n"], n_test=table["n_test"], seed=table["seed"])
+        if not drawn[1]:
+            raise DataError("n_test is 0, so there is nothing to measure on: give at least 1")
+        return drawn
+    train, test = refused_together(
+        [lambda path=table[name]: read_jsonl(path) for name in FILES]  # type: ignore[misc]
+    )
+    return train, test
+
+
+def write_data(table: Mapping[str, Any], out: str | Path) -> None:
+    """Write a task's examples into a directory, and say how many.
+
+    Raises:
+        ConfigError: An unusable setting, or the directory holds such files already.
+        DataError: A value the task refuses.
+    """
+    resolved = resolved_data(table)
+    paths = [Path(out) / f"{name}.jsonl" for name in FILES]
+    if there := [str(path) for path in paths if path.exists()]:
+        raise ConfigError(f"{' and '.join(there)} exist already: choose another --out")
+    settings = _task(resolved)
+    drawn = settings.draw(resolved["n"], n_test=resolved["n_test"], seed=resolved["seed"])
+    for path, rows in zip(paths, drawn, strict=True):
+        write_jsonl(path, rows)
+        print(f"{path}: {len(rows)} examples")
+
+
+def refused_together(steps: list[Callable[[], Any]]) -> list[Any]:
+    """What the steps return.
+
+    Raises:
+        DataError: What any of them refuses, all in one.
+    """
+    results, errors = [], []
+    for step in steps:
+        try:
+            results.append(step())
+        except DataError as error:
+            errors.append(str(error))
+    if errors:
+        raise DataError("\n".join(errors))
+    return results
+
+
+def _task(table: Mapping[str, Any]) -> OutputControl:
+    names = {field.name for field in fields(TASKS[table["task"]])}
+    settings = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in table.items()
+        if name in names
+    }
+    if len(settings["pool"]) == 1:  # the name of a class
+        settings["pool"] = word_pool(settings["pool"][0])
+    return TASKS[table["task"]](**settings | {"system": settings["system"] or None})
+
+
+def _listed(name: str, value: Any) -> Any:
+    """The value as the list the task wants, where a single item may stand for one."""
+    return [value] if name in ("words", "hold_out", "pool") and not _is_list(value) else value
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _defaults(task: type[OutputControl]) -> dict[str, Any]:
+    defaults = {
+        field.name: list(field.default) if isinstance(field.default, tuple) else field.default
+        for field in fields(task)
+        if field.default is not MISSING
+    }
+    return defaults | {"pool": ["common"]}

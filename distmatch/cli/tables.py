@@ -1,0 +1,174 @@
+"""TOML tables: read with overrides, checked against the types of what they describe, written."""
+
+import json
+import re
+import tomllib
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+from distmatch.errors import ConfigError, unknown_name
+
+Tables = dict[str, dict[str, Any]]
+"""Settings by section and key."""
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_EXPECTED = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    list: "a list",
+    dict: "a table",
+}
+
+
+def read_tables(path: str | Path, sections: Sequence[str], overrides: Iterable[str] = ()) -> Tables:
+    """The sections of a TOML file, with some of their keys set anew.
+
+    Args:
+        path: The file.
+        sections: All it may have.
+        overrides: Each as `section.key=value`.
+
+    Raises:
+        ConfigError: The file is missing or not TOML, a section is unknown, or an override can't
+            be read.
+    """
+    path = Path(path)
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"can't read the run file {path}: {error.strerror}") from error
+    except ValueError as error:  # not TOML, or not even UTF-8
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    for section, key, value in map(_override, overrides):
+        tables.setdefault(section, {})
+        if isinstance(tables[section], dict):
+            tables[section][key] = value
+    for section, table in tables.items():
+        if section not in sections:
+            raise ConfigError(f"{path}: {unknown_name('section', section, sections)}")
+        if not isinstance(table, dict):
+            raise ConfigError(
+                f"{path}: {section} is {_value(table)}, expected a section [{section}]"
+            )
+    return tables
+
+
+def check_keys(section: str, table: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
+    """Refuse keys a section doesn't have, and values of the wrong type.
+
+    Raises:
+        ConfigError: The first such key, with what was expected.
+    """
+    for key, value in table.items():
+        if key not in hints:
+            raise ConfigError(unknown_name(f"key of [{section}]", key, hints))
+        if not _fits(value, hints[key]):
+            raise ConfigError(
+                f"{section}.{key} is {_value(value)}, expected {_expected(hints[key])}"
+            )
+
+
+def require_keys(section: str, table: Mapping[str, Any], keys: Iterable[str]) -> None:
+    """Refuse a section that lacks one of the keys.
+
+    Raises:
+        ConfigError: The first that is missing.
+    """
+    for key in keys:
+        if key not in table:
+            raise ConfigError(f'[{section}] has no "{key}", which every run needs: add it')
+
+
+def differences(there: Tables, here: Tables) -> list[str]:
+    """A line for each setting that isn't the same in both."""
+    lines = []
+    for section in dict.fromkeys([*there, *here]):
+        old, new = there.get(section, {}), here.get(section, {})
+        for key in dict.fromkeys([*old, *new]):
+            before, after = (
+                _value(table[key]) if key in table else "not set" for table in (old, new)
+            )
+            if before != after:
+                lines.append(f"{section}.{key}: {before} there, {after} here")
+    return lines
+
+
+def to_toml(tables: Tables) -> str:
+    """The tables as TOML; tuples become lists, and what is None is left out."""
+    return "\n".join(
+        f"[{section}]\n"
+        + "".join(f"{_key(k)} = {_value(v)}\n" for k, v in table.items() if v is not None)
+        for section, table in tables.items()
+    )
+
+
+def _override(text: str) -> tuple[str, str, Any]:
+    name, equals, value = text.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot and section and key):
+        raise ConfigError(
+            f'can\'t read the override "{text}": expected section.key=value, '
+            "such as train.learning_rate=2e-3"
+        )
+    try:
+        parsed = tomllib.loads(f"value = {value}")
+    except tomllib.TOMLDecodeError as error:
+        if value.lstrip()[:1] in ("[", "{", '"', "'"):
+            raise ConfigError(f'the value of the override "{text}" is not TOML: {error}') from error
+        return section, key, value
+    return section, key, parsed["value"] if len(parsed) == 1 else value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    kinds = [(kind, hint) for hint in _alternatives(hint) if (kind := _plain(hint))]
+    return any(_fits_kind(value, kind, get_args(hint)) for kind, hint in kinds)
+
+
+def _fits_kind(value: Any, kind: type, items: tuple[Any, ...]) -> bool:
+    if kind is list:
+        return isinstance(value, list) and all(_fits(item, items[0]) for item in value if items)
+    return type(value) is kind or (kind is float and type(value) is int)
+
+
+def _expected(hint: Any) -> str:
+    kinds = dict.fromkeys(kind for hint in _alternatives(hint) if (kind := _plain(hint)))
+    items = [get_args(hint)[0] for hint in _alternatives(hint) if _plain(hint) is list]
+    of = [f" with {_expected(item)} each" for item in items if _plain(item)]
+    return " or ".join(_EXPECTED[kind] + (of[0] if kind is list and of else "") for kind in kinds)
+
+
+def _alternatives(hint: Any) -> list[Any]:
+    if get_origin(hint) in (Union, types.UnionType):
+        return [item for part in get_args(hint) for item in _alternatives(part)]
+    return [hint]
+
+
+def _plain(hint: Any) -> type | None:
+    """The kind of TOML value a type is written as; None if there is none."""
+    origin = get_origin(hint) or hint
+    if origin in (list, tuple, Sequence):
+        return list
+    if isinstance(origin, type) and issubclass(origin, Enum):
+        return str
+    return origin if origin in _EXPECTED else None
+
+
+def _key(key: str) -> str:
+    return key if _BARE_KEY.fullmatch(key) else _value(key)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):  # JSON's escapes are TOML's, but for one character
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_key(k)} = {_value(v)}' for k, v in value.items())}}}"
+    return str(value)

@@ -1,0 +1,170 @@
+"""`distmatch train`: everything that can be checked first, then before, training, after."""
+
+import json
+import shutil
+import time
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from distmatch.cli.measuring import check_encodable, resolved_test
+from distmatch.cli.outcome import METRICS_FILE, save_comparison, saved_report
+from distmatch.cli.run_files import Run, read_run
+from distmatch.cli.sources import examples
+from distmatch.cli.tables import Tables, differences, to_toml
+from distmatch.data import Example
+from distmatch.errors import ConfigError
+from distmatch.evals import Report, comparison_table, evaluate
+from distmatch.models.loading import load_model
+from distmatch.models.lora import target_table
+from distmatch.trainer import DistributionTrainer, check_output_dir, check_targets
+
+RUN_FILE = "run.toml"
+BEFORE_FILE = "before.json"
+AFTER_FILE = "after.json"
+
+
+def train(path: str | Path, overrides: Sequence[str] = (), *, resume: bool = False) -> None:
+    """Train as a run file says, and leave in its folder what came of it.
+
+    Args:
+        path: The run file.
+        overrides: Settings instead of the file's, each as `section.key=value`.
+        resume: Go on with the run in the folder.
+
+    Raises:
+        DistmatchError: What can't be used; before the model is loaded where that can be known.
+    """
+    start = time.perf_counter()
+    run = read_run(path, overrides)
+    check_folder(run, resume=resume)
+    if resume and (run.folder / METRICS_FILE).is_file():
+        print(f"{run.folder} is finished already")
+        print(comparison_table(_reports(run.folder)))
+        return
+    train_examples, test = examples(run.data)
+    check_targets(run.config, train_examples)
+    check_encodable(run.model.name, train_examples, test)
+    model, tokenizer = load_model(run.model.name, quantization=run.model.quantization)
+    print(target_table(run.lora, model))
+    test = resolved_test(model, tokenizer, test)
+    trainer = DistributionTrainer(
+        model=model,
+        args=run.config,
+        processing_class=tokenizer,
+        train_dataset=train_examples,
+        eval_dataset=test,
+        peft_config=run.lora,
+    )
+    run.save(run.folder / RUN_FILE)
+    if not (run.folder / BEFORE_FILE).is_file():  # the adapter is attached, but changes nothing yet
+        _measured(run, model, tokenizer, test).save(run.folder / BEFORE_FILE)
+    checkpoint = last_checkpoint(run.folder) if resume else None
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    trainer.save_model()
+    _measured(run, model, tokenizer, test).save(run.folder / AFTER_FILE)
+    reports = _reports(run.folder)
+    print(comparison_table(reports))
+    seconds = time.perf_counter() - start
+    print(
+        save_comparison(run.folder, **reports, seconds=seconds, history=trainer.state.log_history)
+    )
+
+
+def check_folder(run: Run, *, resume: bool) -> None:
+    """Refuse to write over another run, and to go on with one that was told other things.
+
+    Raises:
+        ConfigError: The folder holds a run and this isn't to resume; or it is, and the folder
+            holds none, or one with other settings.
+    """
+    kept = run.folder / RUN_FILE
+    if not resume:
+        if kept.exists():
+            raise ConfigError(
+                f"{run.folder} holds another run: go on with it (--resume), "
+                "or choose another train.output_dir"
+            )
+        try:
+            return check_output_dir(run.folder, resume=False)
+        except ConfigError as error:  # its remedy is Python's
+            raise ConfigError(
+                f"{run.folder} holds checkpoints or an adapter of another run: "
+                "choose another train.output_dir"
+            ) from error
+    if not kept.is_file():
+        raise ConfigError(
+            f"{run.folder} holds no run to resume (no {RUN_FILE}): leave out --resume, "
+            "or check train.output_dir"
+        )
+    there = tomllib.loads(kept.read_text(encoding="utf-8"))
+    different = differences(_without_folder(there), _without_folder(_as_read(run.tables)))
+    if different:
+        raise ConfigError(
+            f"the run in {run.folder} was told other things: {'; '.join(different)}. Resume it "
+            f"with its own settings ({kept}), or choose another train.output_dir"
+        )
+    return None
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end; what a kill left unfinished is removed.
+
+    The trainer writes a checkpoint's `trainer_state.json` last.
+    """
+    steps = {}
+    for path in folder.glob("checkpoint-*"):
+        if _is_json(path / "trainer_state.json"):
+            steps[int(path.name.removeprefix("checkpoint-"))] = path
+        else:
+            shutil.rmtree(path)
+    if steps:
+        return steps[max(steps)]
+    for path in folder.glob("adapter_*"):  # of a run that kept no checkpoints: from the beginning
+        path.unlink()
+    return None
+
+
+def _measured(
+    run: Run,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    test: list[Example],
+) -> Report:
+    return evaluate(
+        model,
+        tokenizer,
+        test,
+        batch_size=4 * run.config.per_device_eval_batch_size,
+        progress=not run.config.disable_tqdm,
+    )
+
+
+def _reports(folder: Path) -> dict[str, Report]:
+    """Both as they were kept, so that a resumed run shows what an uninterrupted one does."""
+    return {
+        "before": saved_report(folder / BEFORE_FILE),
+        "after": saved_report(folder / AFTER_FILE),
+    }
+
+
+def _as_read(tables: Tables) -> Tables:
+    return tomllib.loads(to_toml(tables))
+
+
+def _without_folder(tables: Tables) -> Tables:
+    """Without the one setting that may be written in several ways, and by which it was found."""
+    return {
+        section: {key: value for key, value in table.items() if key != "output_dir"}
+        for section, table in tables.items()
+    }
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,0 +1,349 @@
+"""One forward of packed trees against one a sequence; what a score is; what is left alone."""
+
+import math
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from torch.testing import assert_close
+
+from distmatch.data.batching import make_batch, make_text_batch
+from distmatch.data.distribution import WordDistribution
+from distmatch.data.examples import Example
+from distmatch.data.trie import Encoder
+from distmatch.errors import DataError
+from distmatch.losses.divergences import forward_kl
+from distmatch.losses.words import support_log_probs
+from distmatch.models.head import full_precision_linear, output_head, predicting_rows
+from distmatch.scoring import (
+    _cached_row_logits,
+    model_encoder,
+    resolve_at_most,
+    row_logits,
+    score,
+    score_batch,
+    score_tries,
+)
+from tests.tiny import FAMILIES, tiny_model, tiny_tokenizer
+
+TOKENIZER = tiny_tokenizer()
+ENCODER = Encoder(TOKENIZER)
+LONG = "The red fox saw a dog, and the cat saw the blue dog: a word with red or blue is"  # > window
+USER = ({"role": "user", "content": "red or blue?"},)
+
+
+def example(prompt, *words, boundary="end_of_turn", **settings):
+    target = WordDistribution.normalised(dict.fromkeys(words, 1.0))
+    return Example(prompt=prompt, target=target, boundary=boundary, **settings)
+
+
+EXAMPLES = [
+    example(LONG, "red", "red fox", "otter"),
+    example("The red", "cat", "dog", boundary="none"),
+    example(LONG + " not", "blue", "catalog", boundary="end_of_word"),
+    example("The red", "cat", "fox and dog", forms=("space", "capital")),
+    example(USER, "red", "blue"),
+    example(USER, "catalog", prefill="I say"),
+]
+TRIES = ENCODER.encode_all(EXAMPLES)
+
+
+@pytest.fixture
+def stays_double(monkeypatch):
+    """Norms and softmaxes of transformers compute in float32 even in a float64 model; not here."""
+    to, softmax = torch.Tensor.to, torch.nn.functional.softmax
+
+    def to_unless_double(tensor, *args, **kwargs):
+        rounds = torch.float32 in (*args, kwargs.get("dtype")) and tensor.dtype == torch.float64
+        return tensor if rounds else to(tensor, *args, **kwargs)
+
+    def softmax_as_is(tensor, dim=None, dtype=None, **kwargs):
+        return softmax(tensor, dim, dtype=torch.promote_types(dtype or tensor.dtype, tensor.dtype))
+
+    monkeypatch.setattr(torch.Tensor, "to", to_unless_double)
+    monkeypatch.setattr(torch.Tensor, "float", lambda x: to_unless_double(x, torch.float32))
+    monkeypatch.setattr(torch.nn.functional, "softmax", softmax_as_is)
+
+
+def double_model(family):
+    model = tiny_model(family, dtype=torch.float64)
+    if family == "gpt_oss":
+        model.set_experts_implementation("eager")  # the grouped kernel takes no float64
+    return model
+
+
+def separate_logits(model, tries):
+    """The same rows, one forward for every sequence, as transformers runs it."""
+    sequences = [trie.prompt_ids + node for trie in tries for node in trie.nodes]
+    return torch.cat([model(torch.tensor([ids])).logits[:, -1] for ids in sequences])
+
+
+def gradient(model, logits):
+    """Of the embeddings, through a fixed random weighting of all logits."""
+    weight = model.get_input_embeddings().weight
+    generator = torch.Generator().manual_seed(1)
+    mixed = (logits * torch.randn(logits.shape, generator=generator).to(logits)).sum()
+    return torch.autograd.grad(mixed, weight)[0]
+
+
+@pytest.mark.usefixtures("stays_double")
+@pytest.mark.parametrize("pack_tokens", [1, 60, 1000])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_packed_trees_give_what_separate_sequences_give(family, pack_tokens):
+    model = double_model(family)
+    packed = row_logits(model, make_batch(TRIES, ENCODER, pack_tokens))
+    separate = separate_logits(model, TRIES)
+    assert packed.dtype == torch.float64
+    assert_close(packed, separate, atol=1e-9, rtol=1e-9)
+    assert_close(gradient(model, packed), gradient(model, separate), atol=1e-8, rtol=1e-8)
+
+
+@pytest.mark.usefixtures("stays_double")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_kv_cache_gives_what_packed_trees_give(family):
+    model = double_model(family)
+    batch = make_batch(TRIES, ENCODER)
+    with torch.no_grad():
+        assert_close(_cached_row_logits(model, batch), row_logits(model, batch))
+
+
+@torch.no_grad()
+@pytest.mark.usefixtures("stays_double")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_packed_texts_give_what_separate_texts_give(family):
+    model = double_model(family)
+    texts = [ENCODER.encode_text(text) for text in (LONG, "red or blue", LONG + " not")]
+    separate = torch.cat([model(torch.tensor([text])).logits[0, :-1] for text in texts])
+    batch = make_text_batch(texts)
+    assert_close(row_logits(model, batch), separate, atol=1e-9, rtol=1e-9)
+    assert_close(_cached_row_logits(model, batch), separate, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.usefixtures("stays_double")
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma3"])
+def test_attention_implementations_agree(family, implementation):
+    model = double_model(family)
+    model.set_attn_implementation(implementation)
+    with torch.no_grad():
+        packed = row_logits(model, make_batch(TRIES, ENCODER))
+        assert_close(packed, separate_logits(model, TRIES))
+
+
+@pytest.mark.usefixtures("stays_double")
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_adapters_have_the_gradients_of_separate_sequences(family):
+    model = get_peft_model(
+        double_model(family), LoraConfig(target_modules="all-linear", init_lora_weights=False)
+    ).eval()
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    grads = []
+    for logits in (row_logits(model, make_batch(TRIES, ENCODER)), separate_logits(model, TRIES)):
+        grads.append(torch.autograd.grad(logits.tanh().sum(), weights))
+    assert len(weights) == 4 * 7 * 2
+    assert_close(grads[0], grads[1], atol=1e-8, rtol=1e-7)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_words_and_other_sum_to_one(family):
+    scores = score_tries(tiny_model(family), ENCODER, TRIES)
+    total = torch.cat([scores.words, scores.other[:, None]], -1).logsumexp(-1)
+    assert_close(total, torch.zeros(len(TRIES)), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3", "gpt_oss"])
+def test_company_changes_neither_score_nor_gradient(family):
+    model = tiny_model(family)
+    weight = model.get_input_embeddings().weight
+    for row, trie in enumerate(TRIES):
+        results = []
+        for tries, place in (([trie], 0), (TRIES, row), (TRIES[::-1], len(TRIES) - 1 - row)):
+            batch = make_batch(tries, ENCODER, 60)
+            scores = support_log_probs(score_batch(model, batch), batch.is_free)
+            loss = forward_kl(scores, batch.target)[place]
+            results.append((loss.detach(), torch.autograd.grad(loss, weight)[0]))
+        for loss, grad in results[1:]:
+            assert_close(loss, results[0][0], atol=1e-5, rtol=1e-5)
+            assert (grad - results[0][1]).norm() <= 1e-5 * results[0][1].norm()
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 32])
+def test_scores_come_in_the_order_asked(batch_size):
+    model = tiny_model("llama")
+    scores = score_tries(model, ENCODER, TRIES, batch_size=batch_size)
+    for row, trie in enumerate(TRIES):
+        alone = score_tries(model, ENCODER, [trie])
+        assert_close(scores.words[row, : len(trie.paths)], alone.words[0], atol=1e-5, rtol=1e-5)
+        assert scores.words[row, len(trie.paths) :].isneginf().all()
+        assert_close(scores.other[row], alone.other[0], atol=1e-5, rtol=1e-5)
+
+
+def by_hand(model, prompt_ids, path, ends):
+    """log P of a path and one of the tokens that may follow, a step at a time."""
+    total = 0.0
+    for place in range(len(path) + 1):
+        ids = torch.tensor([[*prompt_ids, *path[:place]]])
+        log_probs = model(ids).logits[0, -1].double().log_softmax(-1)
+        total += log_probs[[path[place]] if place < len(path) else ends].logsumexp(-1).item()
+    return total
+
+
+@pytest.mark.parametrize(
+    ("prompt", "prefill", "rendered", "written"),
+    [
+        (
+            *(USER, ""),
+            "<|im_start|>user\nred or blue?<|im_end|>\n<|im_start|>assistant\n",
+            ("red fox", "otter"),
+        ),
+        (
+            *(list(USER), "I say"),
+            "<|im_start|>user\nred or blue?<|im_end|>\n<|im_start|>assistant\nI say",
+            (" red fox", " otter"),
+        ),
+        ("The word is", "", "The word is", (" red fox", " otter")),
+        ("The word\n", "is", "The word\nis", (" red fox", " otter")),
+    ],
+)
+@torch.no_grad()
+def test_a_score_is_the_product_of_its_steps(prompt, prefill, rendered, written):
+    model = tiny_model("llama")
+    ours = score(
+        model, TOKENIZER, prompt, ["red fox", "otter"], prefill=prefill, boundary="end_of_turn"
+    )
+    ids = TOKENIZER(rendered)["input_ids"]
+    for value, text in zip(ours.log_probs, written, strict=True):
+        assert value.item() == pytest.approx(
+            by_hand(model, ids, TOKENIZER(text)["input_ids"], [2]), abs=1e-4
+        )
+    total = ours.log_probs.exp().sum() + ours.log_other.exp()
+    assert total.item() == pytest.approx(1, abs=1e-5)
+
+
+@torch.no_grad()
+def test_plain_text_ends_at_a_word_by_default():
+    model, words = tiny_model("llama"), ["red", "dog"]
+    ends = ENCODER.boundary_set("end_of_word").nonzero()[:, 0].tolist()
+    ours = score(model, TOKENIZER, "The word is", words)
+    ids = TOKENIZER("The word is")["input_ids"]
+    expected = [by_hand(model, ids, TOKENIZER(f" {w}")["input_ids"], ends) for w in words]
+    assert_close(ours.log_probs, torch.tensor(expected), atol=1e-4, rtol=0)
+
+
+def test_a_word_is_the_sum_of_its_forms():
+    model = tiny_model("llama")
+    each = [score(model, TOKENIZER, USER, ["red"], forms=[f]).log_probs for f in ("bare", "space")]
+    both = score(model, TOKENIZER, USER, ["red"], forms=["bare", "space"]).log_probs
+    assert_close(both, torch.logaddexp(*each))
+
+
+def test_what_cannot_be_scored_is_an_error():
+    model = tiny_model("llama")
+    with pytest.raises(DataError, match="no words"):
+        score(model, TOKENIZER, USER, [])
+    with pytest.raises(DataError, match="remove it"):
+        score(model, TOKENIZER, "The word is ", ["red"])
+    with pytest.raises(DataError, match="more than the model's context of 16"):
+        score(tiny_model("llama", max_position_embeddings=16), TOKENIZER, LONG, ["red"])
+
+
+@pytest.mark.parametrize(("eos", "expected"), [(None, (2,)), (0, (0, 2)), ([0, 5], (0, 2, 5))])
+def test_the_models_own_ends_of_turn_count(eos, expected):
+    model = tiny_model("llama")
+    model.generation_config.eos_token_id = eos
+    assert model_encoder(model, TOKENIZER).end_ids == expected
+
+
+def test_upper_bounds_become_targets():
+    model = tiny_model("llama")
+    base = score(model, TOKENIZER, USER, ["red", "blue"]).log_probs.exp().tolist()
+    bounds = (base[0] / 2, 1.0)
+    capped = Example(prompt=USER, target=WordDistribution(("red", "blue"), bounds, "at_most"))
+    plain = example(USER, "red", "blue")
+    first, second = resolve_at_most(model, model_encoder(model, TOKENIZER), [plain, capped])
+    assert first == plain
+    assert second.target.other == "preserve"
+    assert second.target.probs == pytest.approx((base[0] / 2, base[1]), rel=1e-4)
+
+
+def test_every_module_keeps_its_mode():
+    model = tiny_model("llama")
+    model.train()
+    model.model.layers[1].eval()
+    before = [module.training for module in model.modules()]
+    score_tries(model, ENCODER, TRIES[:1])
+    assert [module.training for module in model.modules()] == before
+
+
+def test_scoring_itself_is_in_evaluation_mode():
+    model = tiny_model("gpt2", attn_pdrop=0.5, resid_pdrop=0.5, embd_pdrop=0.5)
+    expected = score_tries(model, ENCODER, TRIES)
+    assert_close(score_tries(model.train(), ENCODER, TRIES), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_head_is_left_as_it_was_after_an_error(dtype):
+    model = tiny_model("llama", dtype=dtype)
+    ids = torch.tensor([[5, 6, 7]])
+    before, head = model(ids).logits, dict(vars(output_head(model)))
+    with pytest.raises(RuntimeError, match="inside"), predicting_rows(model, torch.tensor([1])):
+        assert model(ids).logits.shape == (1, 320)
+        raise RuntimeError("inside")
+    assert vars(output_head(model)) == head
+    assert not output_head(model)._forward_pre_hooks
+    assert torch.equal(model(ids).logits, before)
+
+
+def test_a_head_that_something_else_has_wrapped_keeps_its_wrapper():
+    model = tiny_model("llama")
+    head = output_head(model)
+    plain = head.forward
+    head.forward = wrapper = lambda hidden: plain(hidden) + 1
+    batch = make_batch(TRIES, ENCODER)
+    wrapped = row_logits(model, batch)
+    assert head.forward is wrapper
+    del head.forward
+    assert_close(wrapped, row_logits(model, batch) + 1)
+
+
+def test_a_half_precision_head_is_no_worse_than_its_naive_product():
+    hidden = (torch.randn(9, 64) * 4).bfloat16()
+    weight = torch.randn(500, 64).bfloat16()
+    truth = hidden.double() @ weight.double().T
+    ours = full_precision_linear(hidden, weight)
+    naive = hidden @ weight.T
+    assert ours.dtype == torch.float32
+    assert (ours - truth).abs().max() <= 1e-2 * (naive - truth).abs().max()
+
+
+@pytest.mark.parametrize("is_frozen", [True, False])
+def test_a_half_precision_head_rounds_its_gradients_once(is_frozen):
+    hidden = torch.randn(9, 64).bfloat16().requires_grad_()
+    weight = torch.randn(20_000, 64).bfloat16().requires_grad_(not is_frozen)
+    above = torch.randn(9, 20_000)
+    (full_precision_linear(hidden, weight, torch.ones(20_000)) * above).sum().backward()
+    pairs = [(hidden.grad, above.double() @ weight.detach().double())]
+    if not is_frozen:
+        pairs.append((weight.grad, above.double().T @ hidden.detach().double()))
+    for ours, truth in pairs:
+        assert_close(ours.double(), truth, rtol=2**-8, atol=truth.std().item() / 10_000)
+    assert (weight.grad is None) == is_frozen
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autocast_does_not_round_the_logits(dtype):
+    hidden, weight = torch.randn(9, 64).to(dtype), torch.randn(50, 64).to(dtype)
+    expected = full_precision_linear(hidden, weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert_close(full_precision_linear(hidden, weight), expected, rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_a_half_precision_model_is_scored_in_float32():
+    model = tiny_model("llama", dtype=torch.bfloat16)
+    logits = row_logits(model, make_batch(TRIES, ENCODER))
+    assert logits.dtype == torch.float32
+    scores = score_tries(model, ENCODER, TRIES)
+    total = torch.cat([scores.words, scores.other[:, None]], -1).logsumexp(-1)
+    assert_close(total, torch.zeros(len(TRIES)), atol=1e-5, rtol=0)
+    assert math.isfinite(scores.other.sum())
