@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import distmatch as dm
+from distmatch.data.tasks.output_control import QUOTED_WORDINGS, OutputControl
 from distmatch.evals import comparison_table
 
 
@@ -26,9 +27,10 @@ def main() -> None:
     start = time.perf_counter()
 
     model, tokenizer = dm.load_model("smollm2-135m")
-    train, test = dm.data.output_control(
-        n=16 * args.steps, words=2, hold_out="words", n_test=200, targets_per_prompt=4
+    task = OutputControl(
+        words=(2,), wordings=QUOTED_WORDINGS, hold_out=("words",), targets_per_prompt=4
     )
+    train, test = task.draw(n=16 * args.steps, n_test=200)
     print(
         f"{len(train)} training examples; {len(test)} with words that never occur in them, such as"
     )
