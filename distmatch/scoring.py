@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
-from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from distmatch.data.batching import Batch, TreeBatch, make_batch
 from distmatch.data.distribution import WordDistribution
@@ -28,7 +28,7 @@ class Score(NamedTuple):
 
 
 def score(
-    model: PreTrainedModel,
+    model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     prompt: Prompt,
     words: Sequence[str],

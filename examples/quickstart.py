@@ -6,14 +6,12 @@ Leaves in runs/quickstart/: metrics.json, calibration.png, and the adapter in PE
 """
 
 import argparse
-import json
-import resource
 import time
 from pathlib import Path
 
 import distmatch as dm
 from distmatch.data.tasks.output_control import QUOTED_WORDINGS, OutputControl
-from distmatch.evals import comparison_table
+from distmatch.evals import comparison_table, save_comparison
 
 
 def main() -> None:
@@ -58,17 +56,11 @@ def main() -> None:
     after = dm.evaluate(trainer.model, tokenizer, test)
 
     trainer.save_model()
-    reports = {"before": before, "after": after}
-    dm.plots.calibration(reports, args.out / "calibration.png")
-    metrics = {
-        **{name: report.to_json()["metrics"] for name, report in reports.items()},
-        "num_examples": len(test),
-        "seconds": time.perf_counter() - start,
-        "peak_rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-    }
-    (args.out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    print(comparison_table(reports))
-    print(f"{metrics['seconds']:.0f} s, {metrics['peak_rss_gb']:.1f} GB; see {args.out}/")
+    seconds = time.perf_counter() - start
+    print(comparison_table({"before": before, "after": after}))
+    history = trainer.state.log_history
+    print(save_comparison(args.out, before, after, seconds=seconds, history=history))
+    print(f"{seconds:.0f} s; the adapter, for stock PEFT too, is in {args.out}/")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distmatch import plots
-from distmatch.cli.outcome import draw, write_text
+from distmatch.evals.outcome import draw, write_text
 from distmatch.cli.run_files import ModelChoice, read_data_section
 from distmatch.cli.sources import examples, refused_together
 from distmatch.data import Example, read_jsonl

@@ -10,7 +10,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distmatch.cli.measuring import check_encodable, resolved_test
-from distmatch.cli.outcome import METRICS_FILE, save_comparison, saved_report
+from distmatch.evals.outcome import METRICS_FILE, save_comparison, saved_report
 from distmatch.cli.run_files import Run, read_run
 from distmatch.cli.sources import examples
 from distmatch.cli.tables import Tables, differences, to_toml

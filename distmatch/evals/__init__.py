@@ -1,6 +1,7 @@
 """Measure a model: copying, control and policies, with intervals; nothing here trains."""
 
 from distmatch.evals.evaluate import evaluate
+from distmatch.evals.outcome import save_comparison
 from distmatch.evals.report import Interval, Report, comparison_table
 
-__all__ = ["Interval", "Report", "comparison_table", "evaluate"]
+__all__ = ["Interval", "Report", "comparison_table", "evaluate", "save_comparison"]

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from distmatch.data.examples import Example, to_examples
 from distmatch.errors import DataError
@@ -18,7 +18,7 @@ from distmatch.scoring import Questions, model_encoder
 
 
 def evaluate(
-    model: PreTrainedModel,
+    model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     examples: Iterable[Example | Mapping[str, Any]],
     *,

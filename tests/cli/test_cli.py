@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from distmatch.cli import main
-from distmatch.cli.outcome import draw, saved_report
+from distmatch.evals.outcome import draw, saved_report
 from distmatch.cli.tables import to_toml
 from distmatch.data import output_control, read_jsonl, write_jsonl
 from distmatch.errors import MissingExtraError
