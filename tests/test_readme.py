@@ -29,5 +29,7 @@ def test_every_file_the_readme_draws_exists():
     for line in tree.strip("\n").splitlines():
         name, depth = line.split()[0], (len(line) - len(line.lstrip())) // 2
         inside = [*inside[:depth], name]
-        path = README.parent / "".join(part for part in inside if part.endswith("/") or part == name)
+        path = README.parent / "".join(
+            part for part in inside if part.endswith("/") or part == name
+        )
         assert path.exists(), path

@@ -7,13 +7,13 @@ from pathlib import Path
 from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distmatch import plots
-from distmatch.evals.outcome import draw, write_text
 from distmatch.cli.run_files import ModelChoice, read_data_section
 from distmatch.cli.sources import examples, refused_together
 from distmatch.data import Example, read_jsonl
 from distmatch.data.trie import Encoder
 from distmatch.errors import ConfigError, LoadError
 from distmatch.evals import Report, evaluate
+from distmatch.evals.outcome import draw, write_text
 from distmatch.models.loading import load_adapter, load_model, load_tokenizer
 from distmatch.scoring import model_encoder, resolve_at_most
 

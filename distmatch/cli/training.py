@@ -10,13 +10,13 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distmatch.cli.measuring import check_encodable, resolved_test
-from distmatch.evals.outcome import METRICS_FILE, save_comparison, saved_report
 from distmatch.cli.run_files import Run, read_run
 from distmatch.cli.sources import examples
 from distmatch.cli.tables import Tables, differences, to_toml
 from distmatch.data import Example
 from distmatch.errors import ConfigError
 from distmatch.evals import Report, comparison_table, evaluate
+from distmatch.evals.outcome import METRICS_FILE, save_comparison, saved_report
 from distmatch.models.loading import load_model
 from distmatch.models.lora import target_table
 from distmatch.trainer import DistributionTrainer, check_output_dir, check_targets

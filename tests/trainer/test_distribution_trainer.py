@@ -146,7 +146,16 @@ def test_evaluation_during_training_logs_every_metric(tmp_path):
     run = trainer(tmp_path, eval_dataset={"held": examples(4)}, eval_strategy="steps", eval_steps=2)
     run.train()
     lines = [line for line in run.state.log_history if "eval_held_tvd" in line]
-    names = ["tvd", "forward_kl", "other", "control_tvd", "slope", "swap_gap", "policy_tvd", "within_0.05"]
+    names = [
+        "tvd",
+        "forward_kl",
+        "other",
+        "control_tvd",
+        "slope",
+        "swap_gap",
+        "policy_tvd",
+        "within_0.05",
+    ]
     assert len(lines) == 2
     assert {f"eval_held_{name}" for name in [*names, "within_0.10", "within_0.20", "loss"]} <= set(
         lines[0]
