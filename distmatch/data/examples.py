@@ -156,7 +156,7 @@ def read_jsonl(path: str | Path) -> list[Example]:
     if not path.is_file():
         raise DataError(f"{path} is not a file")
     examples, errors = [], []
-    with path.open(encoding="utf-8") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
@@ -167,6 +167,8 @@ def read_jsonl(path: str | Path) -> list[Example]:
                 examples.append(Example.from_record(record))
             except json.JSONDecodeError as error:
                 errors.append(f"{path}:{number}: not JSON ({error.msg}, column {error.colno})")
+            except UnicodeDecodeError as error:
+                errors.append(f"{path}:{number}: not UTF-8 (byte {error.start + 1} of the line)")
             except DataError as error:
                 errors.append(f"{path}:{number}: {error}")
     _raise_all(errors)

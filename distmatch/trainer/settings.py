@@ -9,7 +9,7 @@ from transformers import TrainingArguments
 
 from distmatch.data.examples import Example
 from distmatch.errors import ConfigError, unknown_name
-from distmatch.losses.divergences import DIVERGENCES, Divergence, reverse_kl
+from distmatch.losses.divergences import DIVERGENCES, Divergence, reverse_kl, wasserstein1
 
 
 @dataclass
@@ -61,12 +61,20 @@ def divergence(args: DistributionConfig) -> Divergence:
 
 
 def check_targets(args: DistributionConfig, examples: Sequence[Example]) -> None:
-    """Refuse targets for which the loss is infinite.
+    """Refuse targets for which the loss is infinite or undefined.
 
     Raises:
-        ConfigError: Reverse KL, or JS with beta 1, where a word or other is to have probability 0.
+        ConfigError: Reverse KL, or JS with beta 1, where a word or other is to have probability 0;
+            Wasserstein where no word is to have any.
     """
     loss = divergence(args)
+    if loss is wasserstein1:
+        for row, example in enumerate(examples):
+            if not any(example.target.probs):
+                raise ConfigError(
+                    f"row {row}: wasserstein1 compares the words alone, and none is to have any "
+                    "probability: leave the row out"
+                )
     reverse = loss is reverse_kl or (args.loss == "jensen_shannon" and args.beta == 1)
     if not reverse or args.target_floor > 0:
         return

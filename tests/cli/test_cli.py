@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from distmatch.cli import main
-from distmatch.evals.outcome import draw, saved_report
 from distmatch.cli.tables import to_toml
 from distmatch.data import output_control, read_jsonl, write_jsonl
 from distmatch.errors import MissingExtraError
 from distmatch.evals import evaluate
+from distmatch.evals.outcome import draw, saved_report
 from distmatch.losses.metrics import METRICS
 from tests.tiny import tiny_model, tiny_tokenizer
 

@@ -167,3 +167,10 @@ def test_keys_a_dataset_fills_with_none_are_no_part_of_a_message():
     plain = [{"role": "user", "content": "red or blue?"}]
     dataset = datasets.Dataset.from_list([RECORD | {"prompt": p} for p in (named, plain)])
     assert [list(example.prompt) for example in to_examples(dataset)] == [named, plain]
+
+
+def test_a_line_that_is_not_utf8_is_named(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"prompt": "a", "words": ["b"], "probs": [1]}\n\xff{}\n')
+    with pytest.raises(DataError, match=r"rows.jsonl:2: not UTF-8 \(byte 1 of the line\)"):
+        read_jsonl(path)

@@ -263,6 +263,24 @@ def test_settings_that_do_not_fit_are_refused(tmp_path, given, message):
         trainer(tmp_path, **given)
 
 
+def test_metrics_reach_tensorboard(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = trainer(
+        tmp_path,
+        report_to="tensorboard",
+        eval_dataset=examples(2),
+        eval_strategy="steps",
+        eval_steps=2,
+    )
+    run.train()
+    (folder,) = {path.parent for path in tmp_path.rglob("events.out.tfevents*")}
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    shown = set(events.Tags()["scalars"])
+    assert {"train/loss", "train/tvd", "train/slope", "eval/tvd", "eval/swap_gap"} <= shown
+
+
 def test_an_output_directory_that_holds_another_run_is_refused(tmp_path):
     trainer(tmp_path, save_strategy="steps", save_steps=2, max_steps=2).train()
     with pytest.raises(ConfigError, match=r"holds another run \(checkpoint-2\)"):
@@ -270,11 +288,11 @@ def test_an_output_directory_that_holds_another_run_is_refused(tmp_path):
 
 
 def test_preserve_without_an_adapter_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="preserve.*needs the base model"):
+    with pytest.raises(ConfigError, match=r"preserve.*needs the base model"):
         trainer(tmp_path, examples(2, "preserve"), peft_config=None)
 
 
 def test_bad_rows_are_named_with_their_numbers(tmp_path):
     bad = {"prompt": "a", "words": ["b"], "probs": [0.5]}
-    with pytest.raises(DataError, match="row 1: target probabilities sum to 0.5"):
+    with pytest.raises(DataError, match=r"row 1: target probabilities sum to 0\.5"):
         trainer(tmp_path, [examples(1)[0], bad])
