@@ -57,6 +57,8 @@ def divergence(args: DistributionConfig) -> Divergence:
         raise ConfigError(f"beta is for jensen_shannon and skew_kl; {args.loss} has none")
     if not 0 <= args.beta <= 1:
         raise ConfigError(f"beta is {args.beta}, expected 0 to 1")
+    if args.loss == "skew_kl" and args.beta == 1:
+        raise ConfigError("skew_kl with beta 1 compares the target with itself: lower beta")
     return partial(DIVERGENCES[args.loss], beta=args.beta)
 
 
