@@ -19,7 +19,7 @@ import torch
 import transformers
 
 import distmatch as dm
-from distmatch.data.tasks.output_control import OutputControl
+from distmatch.data.tasks.output_control import PAIRED_WORDINGS, OutputControl
 
 LOSSES: list[tuple[str, float | None]] = [
     ("forward_kl", None),
@@ -31,7 +31,6 @@ LOSSES: list[tuple[str, float | None]] = [
     ("skew_kl", 0.1),
 ]
 BATCH, LEARNING_RATE, OTHER = 8, 1e-3, 0.02
-WORDINGS = ("pick", "say", "question", "pairs", "brackets", "ordinals")
 
 
 def main() -> None:
@@ -62,7 +61,7 @@ def main() -> None:
 def run(loss: str, beta: float | None, warmup: int, steps: int) -> dict[str, float | str]:
     """Train once from the base, and measure on held-out words."""
     model, tokenizer = dm.load_model("smollm2-135m")
-    task = OutputControl(words=(2,), wordings=WORDINGS, targets_per_prompt=2)
+    task = OutputControl(words=(2,), wordings=PAIRED_WORDINGS)
     train, test = (
         [with_other(example) for example in side] for side in task.draw(BATCH * steps, 100)
     )
@@ -78,7 +77,6 @@ def run(loss: str, beta: float | None, warmup: int, steps: int) -> dict[str, flo
                 learning_rate=LEARNING_RATE,
                 max_steps=steps,
                 per_device_train_batch_size=BATCH,
-                train_sampling_strategy="sequential",
                 save_strategy="no",
             ),
             peft_config=dm.lora("all", rank=16),

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import distmatch as dm
-from distmatch.data.tasks.output_control import PHRASINGS, QUOTED_WORDINGS, WORDINGS, OutputControl
+from distmatch.data.tasks.output_control import PAIRED_WORDINGS, PHRASINGS, WORDINGS, OutputControl
 from distmatch.evals import Report
 
 BATCH, SEED, NUM_TEST = 16, 0, 200
@@ -31,7 +31,7 @@ def main() -> None:
     start = time.perf_counter()
 
     model, tokenizer = dm.load_model("smollm2-135m")
-    task = OutputControl(words=(2,), wordings=QUOTED_WORDINGS, targets_per_prompt=4)
+    task = OutputControl(words=(2,), wordings=PAIRED_WORDINGS)
     train, test = task.draw(BATCH * args.steps, NUM_TEST, SEED)
     trainer = dm.DistributionTrainer(
         model=model,
@@ -43,7 +43,6 @@ def main() -> None:
             warmup_steps=20,
             max_steps=args.steps,
             per_device_train_batch_size=BATCH,
-            train_sampling_strategy="sequential",  # targets of one prompt are cheap side by side
             logging_steps=25,
             eval_strategy="steps",
             eval_steps=150,
@@ -74,10 +73,10 @@ def main() -> None:
 
 def transfer() -> dict[str, list[dm.Example]]:
     """Test sets that differ from the training examples in one more thing than their words."""
-    unseen = tuple(name for name in WORDINGS if name not in QUOTED_WORDINGS)
+    unseen = tuple(name for name in WORDINGS if name not in PAIRED_WORDINGS)
 
     def test(**changed: tuple) -> list[dm.Example]:
-        settings = {"words": (2,), "wordings": QUOTED_WORDINGS} | changed
+        settings = {"words": (2,), "wordings": PAIRED_WORDINGS} | changed
         return OutputControl(**settings).draw(1, NUM_TEST // 2, SEED)[1]
 
     return {

@@ -10,8 +10,11 @@ import time
 from pathlib import Path
 
 import distmatch as dm
-from distmatch.data.tasks.output_control import QUOTED_WORDINGS, OutputControl
+from distmatch.data.tasks.output_control import PAIRED_WORDINGS, OutputControl
+from distmatch.data.vocabulary import word_pool
 from distmatch.evals import comparison_table, save_comparison
+
+BATCH = 16
 
 
 def main() -> None:
@@ -20,38 +23,34 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("runs/quickstart"))
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=240)
     args = parser.parse_args()
     start = time.perf_counter()
 
     model, tokenizer = dm.load_model("smollm2-135m")
-    task = OutputControl(
-        words=(2,), wordings=QUOTED_WORDINGS, hold_out=("words",), targets_per_prompt=4
-    )
-    train, test = task.draw(n=16 * args.steps, n_test=200)
-    print(
-        f"{len(train)} training examples; {len(test)} with words that never occur in them, such as"
-    )
+    words = tuple(word for word in word_pool() if len(tokenizer(word)["input_ids"]) == 1)
+    task = OutputControl(words=(2,), wordings=PAIRED_WORDINGS, pool=words, hold_out=("words",))
+    train, test = task.draw(n=BATCH * args.steps, n_test=200)
+    print(f"{len(train)} examples to train on, {len(test)} to test with words not among them:")
     for example in test[:3]:
         print("  |", example.prompt[-1]["content"].replace("\n", "\n  | "))
 
-    before = dm.evaluate(model, tokenizer, test)
     trainer = dm.DistributionTrainer(
         model=model,
         processing_class=tokenizer,
         args=dm.DistributionConfig(
             output_dir=str(args.out),
             loss="forward_kl",
-            learning_rate=2e-3,
+            learning_rate=1.5e-3,
             warmup_steps=10,
             max_steps=args.steps,
-            per_device_train_batch_size=16,
-            train_sampling_strategy="sequential",  # targets of one prompt are cheap side by side
+            per_device_train_batch_size=BATCH,
             save_strategy="no",
         ),
         peft_config=dm.lora("all", rank=16),
         train_dataset=train,
     )
+    before = dm.evaluate(trainer.model, tokenizer, test)
     trainer.train()
     after = dm.evaluate(trainer.model, tokenizer, test)
 

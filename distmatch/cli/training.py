@@ -58,6 +58,8 @@ def train(path: str | Path, overrides: Sequence[str] = (), *, resume: bool = Fal
         eval_dataset=test,
         peft_config=run.lora,
     )
+    ends = tokenizer.convert_ids_to_tokens(list(trainer.encoder.end_ids))
+    print(f"an answer to a chat ends with one of: {', '.join(ends)}")
     run.save(run.folder / RUN_FILE)
     if not (run.folder / BEFORE_FILE).is_file():  # the adapter is attached, but changes nothing yet
         _measured(run, model, tokenizer, test).save(run.folder / BEFORE_FILE)

@@ -34,13 +34,11 @@ def tree_mask(
     is_seen = (index <= index[:, None]) & (index[:, None] < ends[:, None, :])
     kinds = set(getattr(config, "layer_types", None) or ())
     window = getattr(config, "sliding_window", None)
-    if "sliding_attention" not in kinds:
-        slides = window is not None and not kinds
-        return _additive(_within(is_seen, depths, window) if slides else is_seen, dtype)
-    return {
-        "full_attention": _additive(is_seen, dtype),
-        "sliding_attention": _additive(_within(is_seen, depths, window), dtype),
-    }
+    full = _additive(is_seen, dtype)
+    if window is None or (kinds and "sliding_attention" not in kinds):
+        return full
+    sliding = _additive(_within(is_seen, depths, window), dtype)
+    return {"full_attention": full, "sliding_attention": sliding} if kinds else sliding
 
 
 def takes_tree_mask(config: PretrainedConfig) -> bool:

@@ -24,7 +24,11 @@ WORDINGS = {
     "pick": "Pick one: {quoted}. Chances: {numbers}.",
     "say": "Say {quoted_or}, {numbers}.",
     "pairs": "Answer with one of these: {quoted_pairs}.",
-    "brackets": "Write one word: {brackets}.",
+    "brackets": "Write one word: {quoted_brackets}.",
+    "with": "Answer {quoted_with}.",
+    "ahead": "Choose: {ahead}.",
+    "colons": "{{{colons}}} Draw one.",
+    "shown": "Options: {quoted_brackets}. Your answer:",
     "question": "Which one, {quoted_or}? Decide by chance: {numbers}.",
     "respectively": "Output {quoted_or} with probability {numbers}, respectively.",
     "generator": "You are a random generator. Outcomes: {quoted}. Probabilities: {numbers}.",
@@ -47,8 +51,8 @@ A word in quotation marks, or at the start of a line, usually has the same token
 in the answer; after a space it often hasn't, so a model must learn to spell it as well.
 """
 
-QUOTED_WORDINGS = tuple(name for name, text in WORDINGS.items() if "quoted" in text)
-"""The wordings with every word in quotation marks: the ones learned soonest."""
+PAIRED_WORDINGS = ("pairs", "brackets", "with", "colons", "shown")
+"""Each word in quotation marks and right after it its number: what is learned soonest."""
 
 
 class Style(NamedTuple):
@@ -86,7 +90,6 @@ _Targets = frozenset[tuple[int, ...]]
 
 _TEST_SHARE = 0.2
 _MOST_DRAWS = 100
-_MOST_TARGETS = 16
 _ORDINALS = ("first", "second", "third", "fourth", "fifth")
 
 
@@ -97,7 +100,6 @@ def output_control(
     seed: int = 0,
     n_test: int = 200,
     phrasings: tuple[str, ...] = ("percent",),
-    targets_per_prompt: int = 1,
 ) -> tuple[list[Example], list[Example]]:
     """Train and test examples that ask for one of K words with stated probabilities.
 
@@ -110,7 +112,6 @@ def output_control(
         seed: Decides everything drawn.
         n_test: Number of test rows.
         phrasings: Ways the numbers may be written, names from `PHRASINGS`.
-        targets_per_prompt: How many consecutive train rows differ in their numbers only.
 
     Raises:
         DataError: A setting or number that can't be used.
@@ -124,7 +125,6 @@ def output_control(
         words=(words,) if isinstance(words, int) else words,
         hold_out=(hold_out,) if isinstance(hold_out, str) else hold_out or (),
         phrasings=phrasings,
-        targets_per_prompt=targets_per_prompt,
     )
     return task.draw(n, n_test=n_test, seed=seed)
 
@@ -155,9 +155,6 @@ class OutputControl:
     """The wordings to draw from, names from `WORDINGS`."""
     pool: Sequence[str] = field(default_factory=word_pool)
     """The words to draw from; by default the shipped class "common"."""
-    targets_per_prompt: int = 1
-    """How many consecutive train rows differ in their numbers only, so that they share most of
-    their prompt. Test rows are drawn one by one, so that they stay independent."""
     system: str | None = SYSTEM
     """The system message. None leaves it out; some templates then write a long one of theirs."""
 
@@ -168,10 +165,6 @@ class OutputControl:
         _check_names("hold_out axis", self.hold_out or AXES, AXES)
         if not self.words or not set(self.words) <= set(range(2, MOST_WORDS + 1)):
             raise DataError(f"words is {self.words}, expected numbers of words, 2 to {MOST_WORDS}")
-        if not 1 <= self.targets_per_prompt <= _MOST_TARGETS:
-            raise DataError(
-                f"targets_per_prompt is {self.targets_per_prompt}, expected 1 to {_MOST_TARGETS}"
-            )
         for axis, choices in (("wordings", self.wordings), ("phrasings", self.phrasings)):
             if axis in self.hold_out and len(choices) < 2:
                 raise DataError(f"holding out {axis} needs two of them, got only {list(choices)}")
@@ -201,7 +194,6 @@ class _Side:
     phrasings: tuple[str, ...]
     refused: _Targets
     """Sorted percents that belong to the other side."""
-    targets_per_prompt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +223,10 @@ class _Frame:
                 self._numbers(self.style.listed or self.style.alone, percents)
             ),
             pairs=", ".join(f"{word} {number}" for word, number in both),
-            brackets=", ".join(f"{word} ({number})" for word, number in both),
+            quoted_brackets=", ".join(f'"{word}" ({number})' for word, number in both),
+            quoted_with=" or ".join(f'"{word}" with chance {number}' for word, number in both),
+            ahead=", ".join(f'{number} "{word}"' for word, number in both),
+            colons=", ".join(f'"{word}": {number}' for word, number in both),
             lines="\n".join(f"{word}: {number}" for word, number in both),
             table="\n".join(f"| {word} | {number} |" for word, number in both),
             ordinals=", ".join(f"{i} {x}" for i, x in zip(_ORDINALS, numbers, strict=False)),
@@ -257,12 +252,8 @@ class _Frame:
 def _rows(task: OutputControl, side: _Side, rng: random.Random) -> Iterator[Example]:
     while True:
         frame = _frame(task, side, rng)
-        drawn: set[tuple[int, ...]] = set()
-        while len(drawn) < side.targets_per_prompt:
-            percents = _percents(len(frame.words), rng)
-            if percents in drawn or tuple(sorted(percents)) in side.refused:
-                continue
-            drawn.add(percents)
+        percents = _percents(len(frame.words), rng)
+        if tuple(sorted(percents)) not in side.refused:
             yield _example(task, frame, percents)
 
 
@@ -338,8 +329,8 @@ def _sides(task: OutputControl, seed: int) -> tuple[_Side, _Side]:
                 "give a larger pool"
             )
     return (
-        _Side(pools[0], wordings[0], phrasings[0], targets[1], task.targets_per_prompt),
-        _Side(pools[1], wordings[1], phrasings[1], targets[0], 1),
+        _Side(pools[0], wordings[0], phrasings[0], targets[1]),
+        _Side(pools[1], wordings[1], phrasings[1], targets[0]),
     )
 
 
