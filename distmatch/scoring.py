@@ -232,7 +232,7 @@ def _example_logits(model: nn.Module, batch: TreeBatch, rows: list[int]) -> list
     prompt, nodes = sequences[0], [sequence[len(sequences[0]) :] for sequence in sequences[1:]]
     flat = batch.ids.flatten()
     device = batch.ids.device
-    cache = DynamicCache(config=unwrapped(model).config)
+    cache = DynamicCache(config=unwrapped(model).config)  # type: ignore[arg-type]
     with predicting_rows(model, torch.tensor([len(prompt) - 1], device=device)):
         slot = model(input_ids=flat[prompt][None], past_key_values=cache, use_cache=True).logits
     if not nodes:

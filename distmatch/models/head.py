@@ -30,7 +30,8 @@ def predicting_rows(model: nn.Module, rows: Int[Tensor, " rows"]) -> Iterator[No
 
     handle = head.register_forward_pre_hook(select)
     if plain:
-        head.forward = lambda hidden: full_precision_linear(hidden, head.weight, head.bias)  # type: ignore[method-assign]
+        weight, bias = head.get_parameter("weight"), dict(head.named_parameters()).get("bias")
+        head.forward = lambda hidden: full_precision_linear(hidden, weight, bias)
     try:
         yield
     finally:
@@ -41,7 +42,7 @@ def predicting_rows(model: nn.Module, rows: Int[Tensor, " rows"]) -> Iterator[No
 
 def output_head(model: nn.Module) -> nn.Module:
     """The module that turns hidden states into logits, beneath any wrappers."""
-    return unwrapped(model).get_output_embeddings()  # type: ignore[operator, no-any-return]
+    return unwrapped(model).get_output_embeddings()  # type: ignore[operator]
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -74,7 +75,7 @@ def _chunk_product(
 ) -> Float[Tensor, "rows chunk"]:
     if weight.requires_grad:
         return hidden @ weight.float().T
-    return _FrozenProduct.apply(hidden, weight)  # type: ignore[no-any-return]
+    return _FrozenProduct.apply(hidden, weight)
 
 
 class _FrozenProduct(torch.autograd.Function):

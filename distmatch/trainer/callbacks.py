@@ -19,8 +19,13 @@ SHOWN = ("tvd", "slope", "other")
 class Trains(Protocol):
     """What the refresh needs of a trainer."""
 
-    model: nn.Module
-    train_examples: list[Example]
+    @property
+    def adapted(self) -> nn.Module:
+        """The model in training."""
+
+    @property
+    def train_examples(self) -> list[Example]:
+        """What it trains on."""
 
     def use_examples(self, examples: Sequence[Example]) -> None:
         """Train on these from the next step on."""
@@ -54,7 +59,7 @@ class RefreshExamples(TrainerCallback):
         if state.global_step % args.refresh_steps:
             return
         before = self.trainer.train_examples
-        examples = self.refresh(self.trainer.model, list(before))
+        examples = self.refresh(self.trainer.adapted, list(before))
         if len(examples) != len(before):
             raise ConfigError(
                 f"refresh returned {len(examples)} examples for {len(before)}: "

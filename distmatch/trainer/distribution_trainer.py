@@ -74,6 +74,7 @@ class DistributionTrainer(Trainer):
         TargetingError: `peft_config` names weights the model doesn't have.
     """
 
+    args: DistributionConfig
     loss_is_scaled_for_ga = True
 
     def __init__(  # noqa: PLR0913 (TRL's argument names)
@@ -102,12 +103,11 @@ class DistributionTrainer(Trainer):
         if (refresh is None) != (args.refresh_steps is None):
             raise ConfigError("refresh and refresh_steps go together: give both or neither")
         self._refreshes = refresh is not None
+        if peft_config is None and not isinstance(model, PeftModel):
+            _refuse_what_needs_a_base([train, *examples.values()], bool(self.texts))
         # The seed that shuffles the data draws the adapter too.
-        adapted = model if peft_config is None else attach_lora(model, peft_config, seed=args.seed)
-        self._adapted = adapted
-        self._needs_base(
-            bool(self.texts), [*train, *(e for rows in examples.values() for e in rows)]
-        )
+        adapted = model if peft_config is None else attach_lora(model, peft_config, seed=args.seed)  # type: ignore[arg-type]
+        self.adapted: nn.Module = adapted
         self.use_examples(train)
         self._questions = {
             name: Questions.encode(self.encoder, self._resolved(rows))
@@ -118,8 +118,8 @@ class DistributionTrainer(Trainer):
             model=adapted,
             args=args,
             data_collator=_row_numbers,
-            train_dataset=list(range(len(train))) if train else None,  # type: ignore[arg-type]
-            eval_dataset=examples or None,  # type: ignore[arg-type]
+            train_dataset=list(range(len(train))) if train else None,
+            eval_dataset=examples or None,
             processing_class=processing_class,
             callbacks=callbacks,
             optimizers=optimizers,
@@ -217,16 +217,8 @@ class DistributionTrainer(Trainer):
 
     @contextmanager
     def _base(self) -> Iterator[nn.Module]:
-        with self._adapted.disable_adapter():  # type: ignore[operator]
-            yield self._adapted
-
-    def _needs_base(self, has_texts: bool, examples: Sequence[Example]) -> None:
-        rules = {e.target.other for e in examples} & {"preserve", "at_most"}
-        if (rules or has_texts) and not isinstance(self._adapted, PeftModel):
-            asked = sorted(map(str, rules)) or "retention_dataset"
-            raise ConfigError(
-                f"{asked} needs the base model beside the trained: give a peft_config"
-            )
+        with self.adapted.disable_adapter():  # type: ignore[operator]
+            yield self.adapted
 
     def _resolved(self, examples: Sequence[Example]) -> list[Example]:
         if not any(example.target.other == "at_most" for example in examples):
@@ -236,7 +228,7 @@ class DistributionTrainer(Trainer):
 
     # Measuring ---------------------------------------------------------------------------------
 
-    def evaluate(
+    def evaluate(  # type: ignore[override]
         self,
         eval_dataset: Rows | dict[str, Rows] | None = None,
         ignore_keys: list[str] | None = None,
@@ -266,7 +258,7 @@ class DistributionTrainer(Trainer):
             )
         if self.texts:
             with torch.no_grad():
-                per_token = self._retention(self.model.eval(), self.texts)
+                per_token = self._retention(self.adapted.eval(), self.texts)
             metrics[f"{metric_key_prefix}_retention_kl"] = float(per_token.mean())
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
@@ -277,7 +269,7 @@ class DistributionTrainer(Trainer):
     def _measure(self, questions: Questions) -> dict[str, float]:
         bar = None if self.args.disable_tqdm else "evaluating"
         outcomes, ratios = questions.score(
-            self.model,
+            self.adapted,
             self.encoder,
             batch_size=self.args.per_device_eval_batch_size * 4,
             progress=bar,
@@ -326,7 +318,7 @@ class DistributionTrainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any, *args: Any, **kwargs: Any) -> None:
         super()._save_checkpoint(model, trial, *args, **kwargs)
         if self._refreshes and self.args.should_save:
-            folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+            folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
             write_jsonl(folder / _EXAMPLES_FILE, self.train_examples)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -360,3 +352,13 @@ def _train_only_adapters(model: nn.Module) -> None:
         if "lora_dropout" in name or isinstance(module, GradientCheckpointingLayer):
             module.training = was_training
     model.training = was_training
+
+
+def _refuse_what_needs_a_base(datasets: Sequence[Sequence[Example]], has_texts: bool) -> None:
+    rules = {example.target.other for rows in datasets for example in rows}
+    asked = sorted(str(rule) for rule in rules & {"preserve", "at_most"})
+    if asked or has_texts:
+        raise ConfigError(
+            f"{', '.join(asked) or 'retention_dataset'} needs the base model beside the trained "
+            "one: give a peft_config"
+        )

@@ -1,10 +1,11 @@
 """What a run is told, and the checks that need no model: loss, targets, output directory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from torch import Tensor
 from transformers import TrainingArguments
 
 from distmatch.data.examples import Example
@@ -22,7 +23,7 @@ class DistributionConfig(TrainingArguments):
     learning_rate: float = 1e-3
     logging_steps: float = 10
     report_to: str | list[str] | None = "none"
-    remove_unused_columns: bool | None = False
+    remove_unused_columns: bool = False
     dataloader_pin_memory: bool = False
     ddp_find_unused_parameters: bool | None = False
     loss: str | Divergence = "forward_kl"
@@ -59,7 +60,8 @@ def divergence(args: DistributionConfig) -> Divergence:
         raise ConfigError(f"beta is {args.beta}, expected 0 to 1")
     if args.loss == "skew_kl" and args.beta == 1:
         raise ConfigError("skew_kl with beta 1 compares the target with itself: lower beta")
-    return partial(DIVERGENCES[args.loss], beta=args.beta)
+    loss: Callable[..., Tensor] = DIVERGENCES[args.loss]
+    return partial(loss, beta=args.beta)
 
 
 def check_targets(args: DistributionConfig, examples: Sequence[Example]) -> None:
