@@ -38,7 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--json", type=Path, required=True, help="results, a line a run")
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/divergences.jsonl"))
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--warmup", type=int, default=25, help="steps of forward KL, where asked")
     args = parser.parse_args()
@@ -60,7 +60,7 @@ def main() -> None:
 
 def run(loss: str, beta: float | None, warmup: int, steps: int) -> dict[str, float | str]:
     """Train once from the base, and measure on held-out words."""
-    model, tokenizer = dm.load_model("smollm2-135m")
+    model, tokenizer = dm.load_model("smollm2-135m", device="cpu")
     task = OutputControl(words=(2,), wordings=PAIRED_WORDINGS)
     train, test = (
         [with_other(example) for example in side] for side in task.draw(BATCH * steps, 100)

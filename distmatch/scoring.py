@@ -1,5 +1,6 @@
 """Model + batch → exact log-probabilities of words. The only place where they are computed."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -11,13 +12,16 @@ from tqdm.auto import tqdm
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from distmatch.data.batching import Batch, TreeBatch, make_batch
-from distmatch.data.distribution import WordDistribution
+from distmatch.data.distribution import OtherRule, WordDistribution
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.trie import Encoder, TokenTrie
+from distmatch.errors import ConfigError
 from distmatch.losses.metrics import Outcomes, Ratio, metric_ratios
 from distmatch.losses.words import WordLogProbs, word_log_probs
 from distmatch.models.attention import takes_tree_mask, tree_mask
-from distmatch.models.head import predicting_rows, unwrapped
+from distmatch.models.head import is_checkpointing, predicting_rows, unwrapped
+
+_NOTHING_LEFT = 1e-5
 
 
 class Score(NamedTuple):
@@ -188,10 +192,13 @@ def resolve_at_most(
     bounded = [i for i, example in enumerate(examples) if example.target.other == "at_most"]
     scores = score_tries(base, encoder, encoder.encode_all([examples[i] for i in bounded]))
     resolved = list(examples)
-    for i, log_probs in zip(bounded, scores.words.exp().tolist(), strict=True):
+    for i, base_probs in zip(bounded, scores.words.exp().tolist(), strict=True):
         target = examples[i].target
-        probs = tuple(min(bound, p) for bound, p in zip(target.probs, log_probs, strict=False))
-        resolved[i] = replace(examples[i], target=WordDistribution(target.words, probs, "preserve"))
+        probs = tuple(min(bound, p) for bound, p in zip(target.probs, base_probs, strict=False))
+        rest = 1.0 - math.fsum(probs)
+        # Where the base says nothing but these words, there is no shape to keep.
+        other: float | OtherRule = "preserve" if rest > _NOTHING_LEFT else max(rest, 0.0)
+        resolved[i] = replace(examples[i], target=WordDistribution(target.words, probs, other))
     return resolved
 
 
@@ -216,6 +223,11 @@ def row_logits(model: nn.Module, batch: TreeBatch) -> Float[Tensor, "rows vocab"
 
 def _cached_row_logits(model: nn.Module, batch: TreeBatch) -> Float[Tensor, "rows vocab"]:
     """The same, one example at a time: its prompt into a cache, its branches continuing that."""
+    if any(is_checkpointing(module) and module.training for module in model.modules()):
+        raise ConfigError(
+            "gradient checkpointing drops the KV cache that this attention implementation needs: "
+            'load the model with attn_implementation="sdpa" or "eager", or turn checkpointing off'
+        )
     num_rows = len(batch.row_tokens)
     logits: list[Tensor] = []
     order: list[int] = []

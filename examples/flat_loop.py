@@ -9,6 +9,8 @@ numbers from the same seed.
     python examples/flat_loop.py
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -19,7 +21,7 @@ from distmatch.data.prompts import end_of_turn_ids
 
 def main() -> None:
     """Train the embedded model for a few steps, and show one answer before and after."""
-    model, tokenizer = dm.load_model("smollm2-135m")
+    model, tokenizer = dm.load_model("smollm2-135m", device="cpu")
     train, test = dm.data.output_control(n=30 * 8, words=2, n_test=1)
     print(test[0].prompt[-1]["content"])
     show(model, tokenizer, test[0])
@@ -37,14 +39,13 @@ def training(
     examples: list[dm.Example],
     batch_size: int,
     learning_rate: float,
-) -> list[float]:
+) -> Iterator[float]:
     """One pass over the examples with AdamW and a linear decay; the mean loss of every step."""
     model.eval()  # the base never uses dropout
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=0.0)
     num_steps = len(examples) // batch_size
     decay = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / num_steps)
-    losses = []
     for step in range(num_steps):
         batch = examples[step * batch_size : (step + 1) * batch_size]
         loss = torch.stack([forward_kl(model, tokenizer, example) for example in batch]).mean()
@@ -53,8 +54,7 @@ def training(
         optimizer.step()
         optimizer.zero_grad()
         decay.step()
-        losses.append(loss.item())
-    return losses
+        yield loss.item()
 
 
 def forward_kl(

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import distmatch as dm
 from distmatch.data.tasks.output_control import PAIRED_WORDINGS, OutputControl
-from distmatch.data.vocabulary import word_pool
 from distmatch.evals import comparison_table, save_comparison
+from distmatch.trainer import check_output_dir
 
-BATCH = 16
+BATCH = 8
 
 
 def main() -> None:
@@ -23,13 +23,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("runs/quickstart"))
-    parser.add_argument("--steps", type=int, default=240)
+    parser.add_argument("--steps", type=int, default=400)
     args = parser.parse_args()
+    check_output_dir(args.out, resume=False)
     start = time.perf_counter()
 
     model, tokenizer = dm.load_model("smollm2-135m")
-    words = tuple(word for word in word_pool() if len(tokenizer(word)["input_ids"]) == 1)
-    task = OutputControl(words=(2,), wordings=PAIRED_WORDINGS, pool=words, hold_out=("words",))
+    task = OutputControl(words=(2,), wordings=PAIRED_WORDINGS, hold_out=("words",))
     train, test = task.draw(n=BATCH * args.steps, n_test=200)
     print(f"{len(train)} examples to train on, {len(test)} to test with words not among them:")
     for example in test[:3]:
@@ -41,7 +41,7 @@ def main() -> None:
         args=dm.DistributionConfig(
             output_dir=str(args.out),
             loss="forward_kl",
-            learning_rate=1.5e-3,
+            learning_rate=2e-3,
             warmup_steps=10,
             max_steps=args.steps,
             per_device_train_batch_size=BATCH,

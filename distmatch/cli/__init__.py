@@ -138,7 +138,4 @@ def _add_data(commands: Any) -> None:
     data.add_argument(
         "--pool", nargs="+", help="a class of words such as colours, or the words (common)"
     )
-    data.add_argument(
-        "--targets-per-prompt", type=int, help="rows in a row that differ in numbers only (1)"
-    )
     data.add_argument("--system", help='the system message; "" for none')

@@ -11,10 +11,10 @@ from distmatch.cli.run_files import ModelChoice, read_data_section
 from distmatch.cli.sources import examples, refused_together
 from distmatch.data import Example, read_jsonl
 from distmatch.data.trie import Encoder
-from distmatch.errors import ConfigError, LoadError
+from distmatch.errors import ConfigError
 from distmatch.evals import Report, evaluate
 from distmatch.evals.outcome import draw, write_text
-from distmatch.models.loading import load_adapter, load_model, load_tokenizer
+from distmatch.models.loading import check_adapter, load_adapter, load_model, load_tokenizer
 from distmatch.scoring import model_encoder, resolve_at_most
 
 REPORT_FILE = "report.json"
@@ -47,11 +47,8 @@ def measure(
         raise ConfigError(f"--batch-size is {batch_size}, expected at least 1")
     if out is not None and (Path(out) / REPORT_FILE).exists():
         raise ConfigError(f"{out} holds a {REPORT_FILE} already: choose another --out")
-    if adapter is not None and not (Path(adapter) / "adapter_config.json").is_file():
-        raise LoadError(
-            f"{adapter} holds no adapter (no adapter_config.json): give a directory written by "
-            "`distmatch train` or save_pretrained"
-        )
+    if adapter is not None:
+        check_adapter(Path(adapter))
     test = _test_examples(Path(data))
     check_encodable(choice.name, [], test)
     model, tokenizer = load_model(choice.name, quantization=choice.quantization)

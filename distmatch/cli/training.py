@@ -139,7 +139,7 @@ def _measured(
         model,
         tokenizer,
         test,
-        batch_size=4 * run.config.per_device_eval_batch_size,
+        batch_size=run.config.per_device_eval_batch_size,
         progress=not run.config.disable_tqdm,
     )
 

@@ -37,13 +37,9 @@ class TreeBatch:
     example_rows: Int[Tensor, "batch nodes"]
     """The rows of each example, an ancestor of the others first; padded with the number of rows."""
 
-    def to(self: T, device: torch.device | str, non_blocking: bool = False) -> T:
+    def to(self: T, device: torch.device | str) -> T:
         """The batch on another device."""
-        moved = {
-            f.name: getattr(self, f.name).to(device, non_blocking=non_blocking)
-            for f in fields(self)
-        }
-        return type(self)(**moved)
+        return type(self)(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
 @dataclass(frozen=True)

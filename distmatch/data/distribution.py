@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal
 
 from distmatch.errors import DataError
@@ -44,6 +45,7 @@ class WordDistribution:
         object.__setattr__(self, "probs", tuple(self.probs))
         _check_words(self.words)
         _check_probs(self.words, self.probs)
+        object.__setattr__(self, "probs", tuple(map(float, self.probs)))
         _check_sum(self.words, self.probs, self.other)
 
     @classmethod
@@ -95,7 +97,7 @@ def _check_probs(words: tuple[str, ...], probs: tuple[float, ...]) -> None:
             f"{list(words)} and {list(probs)} must be parallel lists"
         )
     for word, prob in zip(words, probs, strict=True):
-        if isinstance(prob, bool) or not isinstance(prob, (int, float)):
+        if isinstance(prob, bool) or not isinstance(prob, Real):
             raise DataError(f'probability of "{word}" is {prob!r}, expected a number from 0 to 1')
         if math.isnan(prob):
             raise DataError(f'probability of "{word}" is NaN, expected a number from 0 to 1')

@@ -91,8 +91,14 @@ def end_of_turn_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
             text = _render(tokenizer, messages, add_generation_prompt=False)
             tail = text[text.rindex(_SENTINEL) + len(_SENTINEL) :]
             ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
-            ends.update([i for i in ids if i in tokenizer.all_special_ids][:1])
+            ends.update([i for i in ids if i in special_ids(tokenizer)][:1])
     return tuple(sorted(ends))
+
+
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """Every special token's id, also of those without a named role such as end of text."""
+    added = tokenizer.added_tokens_decoder.items()
+    return frozenset(tokenizer.all_special_ids) | {i for i, token in added if token.special}
 
 
 def continues_word(text: str) -> bool:

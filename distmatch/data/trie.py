@@ -17,12 +17,14 @@ from distmatch.data.prompts import (
     is_spaceless,
     joined,
     render_slot,
+    special_ids,
 )
 from distmatch.errors import DataError
 
 Path = tuple[int, ...]
 
 _MAX_SHOWN_ERRORS = 20
+_TEXT_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Encoder:
         self.tokenizer = tokenizer
         self.end_ids = tuple(sorted({*end_of_turn_ids(tokenizer), *end_ids}))
         self.max_length = max_length or tokenizer.model_max_length
-        self._special_ids = frozenset(tokenizer.all_special_ids)
+        self._special_ids = special_ids(tokenizer)
         self._sets: dict[str, Bool[Tensor, " vocab"]] = {}
 
     def encode(self, example: Example) -> TokenTrie:
@@ -114,13 +116,13 @@ class Encoder:
             raise DataError("\n".join(errors[:_MAX_SHOWN_ERRORS] + tail))
         return tries
 
-    def encode_text(self, text: Prompt, max_tokens: int = 256) -> Path:
-        """Ids of an ordinary text or conversation, cut after so many tokens.
+    def encode_text(self, text: Prompt) -> Path:
+        """Ids of an ordinary text or conversation, cut after 256 tokens.
 
         Raises:
             DataError: Fewer than two tokens, so nothing to predict.
         """
-        ids = render_slot(self.tokenizer, text).ids[:max_tokens]
+        ids = render_slot(self.tokenizer, text).ids[:_TEXT_TOKENS]
         if len(ids) < 2:
             raise DataError(f"the text {text!r} has fewer than two tokens")
         return ids

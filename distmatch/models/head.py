@@ -7,6 +7,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 _CHUNK = 8192  # vocabulary rows converted to float32 at a time
 
@@ -30,8 +31,7 @@ def predicting_rows(model: nn.Module, rows: Int[Tensor, " rows"]) -> Iterator[No
 
     handle = head.register_forward_pre_hook(select)
     if plain:
-        weight, bias = head.get_parameter("weight"), dict(head.named_parameters()).get("bias")
-        head.forward = lambda hidden: full_precision_linear(hidden, weight, bias)
+        head.forward = lambda hidden: full_precision_linear(hidden, head.weight, head.bias)  # type: ignore[arg-type]
     try:
         yield
     finally:
@@ -50,6 +50,11 @@ def unwrapped(model: nn.Module) -> nn.Module:
     while not hasattr(model, "get_output_embeddings"):
         model = model.module  # type: ignore[assignment]
     return model
+
+
+def is_checkpointing(module: nn.Module) -> bool:
+    """Whether the module is a block that recomputes its activations while it is training."""
+    return isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing
 
 
 def full_precision_linear(

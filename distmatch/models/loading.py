@@ -97,7 +97,7 @@ def load_adapter(model: PreTrainedModel, path: str | Path) -> "PeftModel":
     from peft import PeftModel
 
     path = Path(path)
-    _check_adapter(path)
+    check_adapter(path)
     with warnings.catch_warnings():
         # PEFT warns about keys it misses; the same keys are an error below.
         warnings.filterwarnings("ignore", message="Found missing adapter keys")
@@ -151,7 +151,12 @@ def _check_safetensors(path: Path) -> None:
         ) from error
 
 
-def _check_adapter(path: Path) -> None:
+def check_adapter(path: Path) -> None:
+    """Refuse a directory that doesn't hold a whole adapter; needs no model.
+
+    Raises:
+        LoadError: A file is missing, corrupt or cut short.
+    """
     if not path.is_dir():
         raise LoadError(f"{path} is not a directory: give one written by save_pretrained")
     for filename in _ADAPTER_FILES:

@@ -5,6 +5,8 @@ checkpoints, loggers. The data loader deals in row numbers; batches are made whe
 that a `refresh` of the examples takes effect at once and a resumed run sees the same ones.
 """
 
+import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,22 +16,17 @@ import torch
 from peft import PeftConfig, PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
-from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.trainer_callback import ProgressCallback, TrainerCallback
 from transformers.utils import logging
 
 from distmatch.data.batching import Batch, make_batch, make_text_batch
 from distmatch.data.examples import Example, Prompt, read_jsonl, to_examples, write_jsonl
-from distmatch.errors import ConfigError
-from distmatch.losses.divergences import forward_kl, total_variation
+from distmatch.errors import ConfigError, unknown_name
+from distmatch.losses.divergences import Divergence, forward_kl, total_variation
 from distmatch.losses.metrics import Outcomes, slope_ratio
 from distmatch.losses.retention import retention_kl
-from distmatch.losses.words import (
-    WordLogProbs,
-    other_shape_kl,
-    support_log_probs,
-    word_log_probs,
-)
+from distmatch.losses.words import other_shape_kl, support_log_probs, word_log_probs
+from distmatch.models.head import is_checkpointing
 from distmatch.models.lora import LoraTarget, attach_lora
 from distmatch.scoring import Questions, model_encoder, resolve_at_most, row_logits
 from distmatch.trainer.callbacks import SHOWN, ProgressBar, Refresh, RefreshExamples
@@ -46,7 +43,8 @@ Rows = Sequence[Example | Mapping[str, Any]]
 
 _EXAMPLES_FILE = "examples.jsonl"
 _START_STEPS = 20  # by then a loss that starts at all has moved probability to the words
-_START_OTHER = 0.9
+_START_EXCESS = 0.9
+_NEEDS_BASE = "needs the base model beside the trained one: give a peft_config"
 
 
 class DistributionTrainer(Trainer):
@@ -90,36 +88,36 @@ class DistributionTrainer(Trainer):
         callbacks: list[TrainerCallback] | None = None,
         optimizers: tuple[Any, Any] = (None, None),
     ) -> None:
-        """Check and encode all data, and attach the adapter; nothing runs yet."""
-        self.divergence = divergence(args)
+        """Check and encode all data, then attach the adapter; nothing is trained yet."""
+        if args.n_gpu > 1:
+            raise ConfigError(f"{args.n_gpu} GPUs in one process: start one each, with torchrun")
+        self.divergence, self._given = divergence(args), args
+        if not isinstance(args.loss, str):  # settings are saved and logged, which takes a name
+            args = copy.copy(args)
+            args.loss = getattr(args.loss, "__name__", type(args.loss).__name__)
         self.encoder = model_encoder(model, processing_class)
-        train = to_examples(train_dataset or [])
-        check_targets(args, train)
-        evals = eval_dataset if isinstance(eval_dataset, dict) else {"": eval_dataset}
-        examples = {name: to_examples(rows) for name, rows in evals.items() if rows is not None}
+        self.adapted: nn.Module = model
+        self._has_base = peft_config is not None or isinstance(model, PeftModel)
         self.texts = [self.encoder.encode_text(text) for text in retention_dataset or []]
+        if self.texts and not self._has_base:
+            raise ConfigError(f"retention_dataset {_NEEDS_BASE}")
         if args.retention_weight and not self.texts:
             raise ConfigError("retention_weight needs a retention_dataset of ordinary texts")
         if (refresh is None) != (args.refresh_steps is None):
             raise ConfigError("refresh and refresh_steps go together: give both or neither")
         self._refreshes = refresh is not None
-        if peft_config is None and not isinstance(model, PeftModel):
-            _refuse_what_needs_a_base([train, *examples.values()], bool(self.texts))
-        # The seed that shuffles the data draws the adapter too.
-        adapted = model if peft_config is None else attach_lora(model, peft_config, seed=args.seed)  # type: ignore[arg-type]
-        self.adapted: nn.Module = adapted
-        self.use_examples(train)
-        self._questions = {
-            name: Questions.encode(self.encoder, self._resolved(rows))
-            for name, rows in examples.items()
-        }
+        self.use_examples(to_examples(train_dataset if train_dataset is not None else []))
+        self._questions = self._encoded({} if eval_dataset is None else eval_dataset)
+        if peft_config is not None:  # the seed that shuffles the data draws the adapter too
+            self.adapted = attach_lora(model, peft_config, seed=args.seed)  # type: ignore[arg-type]
         self._window: list[tuple[Tensor, Tensor]] = []
+        self._is_watched = False
         super().__init__(
-            model=adapted,
+            model=self.adapted,
             args=args,
             data_collator=_row_numbers,
-            train_dataset=list(range(len(train))) if train else None,
-            eval_dataset=examples or None,
+            train_dataset=list(range(len(self.train_tries))) or None,
+            eval_dataset=self._questions or None,
             processing_class=processing_class,
             callbacks=callbacks,
             optimizers=optimizers,
@@ -147,7 +145,9 @@ class DistributionTrainer(Trainer):
 
         Raises:
             DataError: Examples that can't be encoded.
+            ConfigError: Targets for which the loss is infinite.
         """
+        check_targets(self._given, examples)
         self.train_examples = self._resolved(examples)
         self.train_tries = self.encoder.encode_all(self.train_examples)
 
@@ -170,7 +170,7 @@ class DistributionTrainer(Trainer):
             batch = make_batch([self.train_tries[row] for row in rows], self.encoder)
             losses = self._losses(model, batch.to(self.args.device))
         else:
-            # Zero, but in the graph: every process must run a backward.
+            # Zero, but in the graph, so that a backward finds a gradient for every weight.
             losses = sum(p.sum() for p in model.parameters() if p.requires_grad)[None] * 0.0  # type: ignore[index]
         # Distributed backwards average over processes, each of which divided by the whole count.
         loss = losses.sum() / num_items_in_batch * self.accelerator.num_processes
@@ -185,15 +185,19 @@ class DistributionTrainer(Trainer):
         scores = word_log_probs(logits, batch)
         warm = self.state.global_step >= self.args.warmup_steps_forward_kl
         loss = self.divergence if warm else forward_kl
-        target = _floored(batch, self.args.target_floor)
-        losses = loss(support_log_probs(scores, batch.is_free), target)
+        outcomes = Outcomes(scores, batch.target, batch.is_word, batch.is_free)
+        losses = self._divergences(loss, outcomes)
         if batch.preserve.any():
             with torch.no_grad(), self._base() as base:
                 base_logits = row_logits(base, batch)
             losses = losses + batch.preserve * other_shape_kl(logits, base_logits, batch)
         if model.training:
-            self._observe(scores, batch)
+            self._observe(outcomes)
         return losses
+
+    def _divergences(self, loss: Divergence, outcomes: Outcomes) -> Tensor:
+        target = _floored(outcomes, self.args.target_floor)
+        return loss(support_log_probs(outcomes.scores, outcomes.is_free), target)
 
     def _retention(self, model: nn.Module, texts: Sequence[tuple[int, ...]]) -> Tensor:
         batch = make_text_batch(texts).to(self.args.device)
@@ -217,37 +221,50 @@ class DistributionTrainer(Trainer):
 
     @contextmanager
     def _base(self) -> Iterator[nn.Module]:
-        with self.adapted.disable_adapter():  # type: ignore[operator]
+        if not isinstance(self.adapted, PeftModel):  # nothing is attached yet
+            yield self.adapted
+            return
+        with self.adapted.disable_adapter():
             yield self.adapted
 
     def _resolved(self, examples: Sequence[Example]) -> list[Example]:
-        if not any(example.target.other == "at_most" for example in examples):
+        rules = {example.target.other for example in examples} & {"preserve", "at_most"}
+        if rules and not self._has_base:
+            raise ConfigError(f"other = {sorted(map(str, rules))} {_NEEDS_BASE}")
+        if "at_most" not in rules:
             return list(examples)
         with self._base() as base:
             return resolve_at_most(base, self.encoder, examples)
+
+    def _encoded(self, datasets: Rows | dict[str, Rows]) -> dict[str, Questions]:
+        named = datasets if isinstance(datasets, dict) else {"": datasets}
+        return {
+            name: Questions.encode(self.encoder, self._resolved(to_examples(rows)))
+            for name, rows in named.items()
+        }
 
     # Measuring ---------------------------------------------------------------------------------
 
     def evaluate(  # type: ignore[override]
         self,
-        eval_dataset: Rows | dict[str, Rows] | None = None,
+        eval_dataset: Rows | dict[str, Rows] | str | None = None,
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> dict[str, float]:
         """Every metric of the library on the evaluation examples, logged and returned.
 
         Args:
-            eval_dataset: Instead of the one given at the start.
+            eval_dataset: Instead of those given at the start; or the name of one of them.
             ignore_keys: Unused.
             metric_key_prefix: Comes before each name, as in `eval_tvd`.
         """
         questions = self._questions
-        if eval_dataset is not None:
-            given = eval_dataset if isinstance(eval_dataset, dict) else {"": eval_dataset}
-            questions = {
-                name: Questions.encode(self.encoder, self._resolved(to_examples(rows)))
-                for name, rows in given.items()
-            }
+        if isinstance(eval_dataset, str):
+            if eval_dataset not in questions:
+                raise ConfigError(unknown_name("eval_dataset", eval_dataset, questions))
+            questions = {eval_dataset: questions[eval_dataset]}
+        elif eval_dataset is not None:
+            questions = self._encoded(eval_dataset)
         if not questions:
             raise ConfigError("evaluate() needs an eval_dataset")
         metrics = {}
@@ -257,9 +274,7 @@ class DistributionTrainer(Trainer):
                 {f"{prefix}_{key}": value for key, value in self._measure(asked).items()}
             )
         if self.texts:
-            with torch.no_grad():
-                per_token = self._retention(self.adapted.eval(), self.texts)
-            metrics[f"{metric_key_prefix}_retention_kl"] = float(per_token.mean())
+            metrics[f"{metric_key_prefix}_retention_kl"] = self._mean_retention()
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
@@ -271,22 +286,33 @@ class DistributionTrainer(Trainer):
         outcomes, ratios = questions.score(
             self.adapted,
             self.encoder,
-            batch_size=self.args.per_device_eval_batch_size * 4,
+            batch_size=self.args.per_device_eval_batch_size,
             progress=bar,
         )
-        log_probs = support_log_probs(outcomes.scores, outcomes.is_free)
-        loss = float(self.divergence(log_probs, outcomes.target).mean())
+        loss = float(self._divergences(self.divergence, outcomes).mean())
         return {"loss": loss, **{name: ratio.value() for name, ratio in ratios.items()}}
 
-    def _observe(self, scores: WordLogProbs, batch: Batch) -> None:
+    @torch.no_grad()
+    def _mean_retention(self) -> float:
+        size = self.args.per_device_eval_batch_size
+        starts = range(0, len(self.texts), size)
+        model = self.adapted.eval()
+        per_token = [self._retention(model, self.texts[s : s + size]).cpu() for s in starts]
+        return float(torch.cat(per_token).mean())
+
+    @torch.no_grad()
+    def _observe(self, outcomes: Outcomes) -> None:
         """Keep the sums of what the next log line is to tell of the training examples."""
-        detached = WordLogProbs(scores.words.detach(), scores.other.detach())
-        outcomes = Outcomes(detached, batch.target, batch.is_word, batch.is_free)
         slope = slope_ratio(outcomes)
-        tvd = total_variation(support_log_probs(detached, batch.is_free), batch.target)
-        sums = [tvd.sum(), slope.numerator.sum(), detached.other.exp().sum()]
-        counts = [len(tvd), slope.denominator.sum(), len(tvd)]
-        self._window.append((torch.stack(sums), sums[0].new_tensor(counts)))
+        log_probs = support_log_probs(outcomes.scores, outcomes.is_free)
+        tvd = total_variation(log_probs, outcomes.target)
+        other = outcomes.scores.other.exp()
+        excess = torch.where(outcomes.is_free, 0.0, other - outcomes.target[:, -1])
+        sums = [tvd.sum(), slope.numerator.sum(), other.sum(), excess.sum()]
+        count = torch.full_like(tvd, len(tvd))[0]
+        self._window.append(
+            (torch.stack(sums), torch.stack([count, slope.denominator.sum(), count, count]))
+        )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As theirs; a line with a loss also has TVD, slope and other of the examples since."""
@@ -294,32 +320,40 @@ class DistributionTrainer(Trainer):
             numerators, denominators = (
                 torch.stack(part).sum(0) for part in zip(*self._window, strict=True)
             )
-            logs.update(zip(SHOWN, (numerators / denominators).tolist(), strict=True))
+            *shown, excess = (numerators / denominators).tolist()
+            named = zip(SHOWN, shown, strict=True)
+            logs.update({name: value for name, value in named if math.isfinite(value)})
             self._window.clear()
-            self._warn_unless_started(logs["other"])
+            self._warn_unless_started(excess)
         super().log(logs, start_time)
 
-    def _warn_unless_started(self, other: float) -> None:
-        first = _START_STEPS + self.args.warmup_steps_forward_kl
-        since = self.state.global_step - self.args.logging_steps
-        if other > _START_OTHER and since < first <= self.state.global_step:
+    def _warn_unless_started(self, excess: float) -> None:
+        """Say once, when a loss should have moved the words, that it hasn't.
+
+        Args:
+            excess: By how much other is more probable than it is to be.
+        """
+        if self.state.global_step < _START_STEPS + self.args.warmup_steps_forward_kl:
+            return
+        if excess > _START_EXCESS and not self._is_watched:
             remedy = (
                 "raise learning_rate"
                 if self.divergence is forward_kl
                 else f"{self.args.loss} has almost no gradient there: set warmup_steps_forward_kl"
             )
             logger.warning(
-                f"not started: after {self.state.global_step} steps the words together have "
-                f"{1 - other:.2g} of the probability; {remedy}"
+                f"not started: after {self.state.global_step} steps the words together lack "
+                f"{excess:.4f} of their probability; {remedy}"
             )
+        self._is_watched = True
 
     # Checkpoints -------------------------------------------------------------------------------
 
     def _save_checkpoint(self, model: nn.Module, trial: Any, *args: Any, **kwargs: Any) -> None:
-        super()._save_checkpoint(model, trial, *args, **kwargs)
-        if self._refreshes and self.args.should_save:
+        if self._refreshes and self.args.should_save:  # first: their state is written last
             folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
             write_jsonl(folder / _EXAMPLES_FILE, self.train_examples)
+        super()._save_checkpoint(model, trial, *args, **kwargs)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
@@ -332,33 +366,23 @@ def _row_numbers(items: list[int]) -> dict[str, Tensor]:
     return {"rows": torch.tensor(items, dtype=torch.long)}
 
 
-def _floored(batch: Batch, floor: float) -> Tensor:
+def _floored(outcomes: Outcomes, floor: float) -> Tensor:
     """The target with at least so much on every outcome, still summing to 1."""
     if floor == 0:
-        return batch.target
-    is_outcome = torch.cat([batch.is_word, ~batch.is_free[:, None]], dim=-1)
+        return outcomes.target
+    is_outcome = torch.cat([outcomes.is_word, ~outcomes.is_free[:, None]], dim=-1)
     count = is_outcome.sum(-1, keepdim=True)
-    return batch.target * (1 - count * floor) + floor * is_outcome
+    return outcomes.target * (1 - count * floor) + floor * is_outcome
 
 
 def _train_only_adapters(model: nn.Module) -> None:
     """Evaluation mode everywhere but in LoRA's dropout, so that the base's states never change.
 
-    Blocks keep their flag, on which gradient checkpointing depends; it does nothing else.
+    Blocks that checkpoint keep their flag, on which that depends.
     """
     was_training = model.training
     model.eval()
     for name, module in model.named_modules():
-        if "lora_dropout" in name or isinstance(module, GradientCheckpointingLayer):
+        if "lora_dropout" in name or is_checkpointing(module):
             module.training = was_training
     model.training = was_training
-
-
-def _refuse_what_needs_a_base(datasets: Sequence[Sequence[Example]], has_texts: bool) -> None:
-    rules = {example.target.other for rows in datasets for example in rows}
-    asked = sorted(str(rule) for rule in rules & {"preserve", "at_most"})
-    if asked or has_texts:
-        raise ConfigError(
-            f"{', '.join(asked) or 'retention_dataset'} needs the base model beside the trained "
-            "one: give a peft_config"
-        )

@@ -23,6 +23,7 @@ class DistributionConfig(TrainingArguments):
     learning_rate: float = 1e-3
     logging_steps: float = 10
     report_to: str | list[str] | None = "none"
+    per_device_eval_batch_size: int = 32
     remove_unused_columns: bool = False
     dataloader_pin_memory: bool = False
     ddp_find_unused_parameters: bool | None = False
@@ -41,6 +42,19 @@ class DistributionConfig(TrainingArguments):
     refresh_steps: int | None = None
     """Call `refresh` after every so many steps; None: never."""
 
+    def __post_init__(self) -> None:
+        """Check what the base class can't know.
+
+        Raises:
+            ConfigError: A value out of its range.
+        """
+        super().__post_init__()
+        for name in ("warmup_steps_forward_kl", "target_floor", "retention_weight"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 or more")
+        if self.refresh_steps is not None and self.refresh_steps < 1:
+            raise ConfigError(f"refresh_steps is {self.refresh_steps}, expected 1 or more, or None")
+
 
 def divergence(args: DistributionConfig) -> Divergence:
     """The loss the settings name.
@@ -49,6 +63,10 @@ def divergence(args: DistributionConfig) -> Divergence:
         ConfigError: An unknown name, or a `beta` for a loss without one or outside 0 to 1.
     """
     if not isinstance(args.loss, str):
+        if args.beta is not None:
+            raise ConfigError(
+                "beta goes with a loss by name: give functools.partial(loss, beta=...)"
+            )
         return args.loss
     if args.loss not in DIVERGENCES:
         raise ConfigError(unknown_name("loss", args.loss, DIVERGENCES))
@@ -69,8 +87,15 @@ def check_targets(args: DistributionConfig, examples: Sequence[Example]) -> None
 
     Raises:
         ConfigError: Reverse KL, or JS with beta 1, where a word or other is to have probability 0;
-            Wasserstein where no word is to have any.
+            Wasserstein where no word is to have any; a floor too high for the number of words.
     """
+    for row, example in enumerate(examples):
+        num_outcomes = len(example.target.words) + 1
+        if args.target_floor * num_outcomes >= 1:
+            raise ConfigError(
+                f"row {row}: target_floor {args.target_floor} is too high for {num_outcomes} "
+                f"outcomes: give less than {1 / num_outcomes:g}"
+            )
     loss = divergence(args)
     if loss is wasserstein1:
         for row, example in enumerate(examples):
@@ -102,10 +127,12 @@ def check_output_dir(path: str | Path | None, *, resume: bool) -> None:
     if resume or folder is None or not folder.is_dir():
         return
     held = sorted(
-        p.name for p in folder.iterdir() if p.name.startswith(("checkpoint-", "adapter_"))
+        path.name
+        for path in folder.iterdir()
+        if path.name.startswith(("checkpoint-", "adapter_")) or path.suffix == ".safetensors"
     )
     if held:
         raise ConfigError(
             f"{folder} holds another run ({', '.join(held[:3])}): resume it "
-            "(resume_from_checkpoint=True), or choose another output_dir"
+            "(resume_from_checkpoint=True), delete it, or choose another output_dir"
         )

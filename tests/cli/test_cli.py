@@ -371,7 +371,7 @@ def test_eval_refuses_before_the_weights_are_read(weightless, trained, tmp_path,
     for argv, expected in [
         (["--data", tmp_path / "none.jsonl"], "none.jsonl is not a file"),
         (["--data", tmp_path / "bad.jsonl"], 'bad.jsonl:1: column "prompt" is missing'),
-        (["--data", data, "--adapter", tmp_path], f"{tmp_path} holds no adapter"),
+        (["--data", data, "--adapter", tmp_path], f"{tmp_path} has no adapter_config.json"),
         (["--data", data, "--out", tmp_path], "holds a report.json already: choose another --out"),
         (["--data", data, "--quantization", "nf5"], 'Did you mean "nf4"?'),
         (["--data", data, "--batch-size", "0"], "--batch-size is 0, expected at least 1"),

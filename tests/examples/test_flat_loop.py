@@ -21,7 +21,9 @@ def flat_loop():
 def test_the_flat_loop_and_the_trainer_give_the_same_losses(tmp_path):
     train, _ = dm.data.output_control(n=24, words=(2, 3), n_test=1)
     model = dm.attach_lora(tiny_model("llama"), dm.lora("all", rank=4), seed=3)
-    flat = flat_loop().training(model, tiny_tokenizer(), train, batch_size=4, learning_rate=1e-2)
+    flat = list(
+        flat_loop().training(model, tiny_tokenizer(), train, batch_size=4, learning_rate=1e-2)
+    )
     args = dm.DistributionConfig(
         output_dir=str(tmp_path),
         per_device_train_batch_size=4,

@@ -221,6 +221,49 @@ def test_a_loss_that_does_not_start_says_so(tmp_path):
     assert "total_variation has almost no gradient there: set warmup_steps_forward_kl" in said[0]
 
 
+def test_a_model_that_is_to_say_other_things_is_not_told_to_start(tmp_path):
+    run = trainer(tmp_path, examples(other=0.95), max_steps=22, learning_rate=1e-6)
+    said = []
+    logger = logging.getLogger("distmatch.trainer.distribution_trainer")
+    logger.addFilter(lambda record: said.append(record.getMessage()) or True)
+    run.train()
+    assert said == []
+
+
+def test_a_loss_may_be_a_function_and_is_saved_by_its_name(tmp_path):
+    run = trainer(tmp_path, loss=lambda q, p: forward_kl(q, p), report_to="tensorboard")
+    run.train()
+    run.save_model()
+    assert run.args.loss == "<lambda>"
+    assert (tmp_path / "adapter_model.safetensors").is_file()
+
+
+def test_bad_rows_leave_the_model_without_an_adapter(tmp_path):
+    model = tiny_model("llama")
+    with pytest.raises(DataError):
+        trainer(tmp_path, [{"prompt": "a ", "words": ["red"], "probs": [1.0]}], model=model)
+    trainer(tmp_path, model=model)
+
+
+def test_refreshed_targets_are_checked_against_the_loss(tmp_path):
+    run = trainer(tmp_path, examples(2, 0.1), loss="reverse_kl")
+    with pytest.raises(ConfigError, match="row 0: reverse_kl is infinite"):
+        run.use_examples(examples(2))
+
+
+def test_a_floored_target_gives_a_finite_evaluation_loss(tmp_path):
+    run = trainer(tmp_path, loss="reverse_kl", target_floor=1e-3, eval_dataset=examples(2))
+    assert 0 < run.evaluate()["eval_loss"] < 100
+
+
+def test_one_of_several_evaluation_sets_can_be_named(tmp_path):
+    run = trainer(tmp_path, eval_dataset={"a": examples(2), "b": examples(1)})
+    assert {"eval_b_tvd"} <= set(run.evaluate("b"))
+    assert not any(name.startswith("eval_a") for name in run.evaluate("b"))
+    with pytest.raises(ConfigError, match='unknown eval_dataset "c"'):
+        run.evaluate("c")
+
+
 def test_warm_up_trains_on_forward_kl_first(tmp_path):
     given = {"max_steps": 3, "lr_scheduler_type": "constant"}
     warm = trainer(tmp_path / "a", loss="total_variation", warmup_steps_forward_kl=3, **given)
@@ -256,6 +299,10 @@ def test_every_divergence_trains_a_model(tmp_path, name):
         ({"loss": "jensen_shannon", "beta": 1.5}, "beta is 1.5, expected 0 to 1"),
         ({"retention_weight": 0.1}, "retention_weight needs a retention_dataset"),
         ({"refresh_steps": 3}, "refresh and refresh_steps go together"),
+        ({"refresh_steps": 0}, "refresh_steps is 0, expected 1 or more"),
+        ({"target_floor": 0.4}, "row 0: target_floor 0.4 is too high for 3 outcomes"),
+        ({"retention_weight": -1.0}, "retention_weight is -1.0, expected 0 or more"),
+        ({"loss": forward_kl, "beta": 0.5}, "beta goes with a loss by name"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(tmp_path, given, message):
