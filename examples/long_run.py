@@ -16,7 +16,7 @@ import distmatch as dm
 from distmatch.data.tasks.output_control import PAIRED_WORDINGS, PHRASINGS, WORDINGS, OutputControl
 from distmatch.evals import Report
 
-BATCH, SEED, NUM_TEST = 16, 0, 200
+BATCH, SEED, NUM_TEST = 8, 0, 200
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("runs/long"))
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     args = parser.parse_args()
     start = time.perf_counter()
@@ -45,8 +45,8 @@ def main() -> None:
             per_device_train_batch_size=BATCH,
             logging_steps=25,
             eval_strategy="steps",
-            eval_steps=150,
-            save_steps=150,
+            eval_steps=300,
+            save_steps=300,
             save_total_limit=1,
             seed=SEED,
         ),
