@@ -87,7 +87,7 @@ def test_no_file_names(what):
     [
         ('open("/home' + '/ann/data.jsonl")', True),
         ("cached in /root" + "/.cache", True),
-        ("docs/work/plan.md, ~/work/x, https://a.b/home/c", False),
+        ("docs/home/plan.md, ~/root/x, https://a.b/home/c", False),
     ],
 )
 def test_the_search_for_paths_finds_them(line, is_found):
