@@ -19,7 +19,7 @@ import torch
 import transformers
 
 import distmatch as dm
-from distmatch.data.tasks.output_control import PAIRED_WORDINGS, OutputControl
+from distmatch.data.tasks.output_control import AHEAD_WORDINGS, OutputControl
 
 LOSSES: list[tuple[str, float | None]] = [
     ("forward_kl", None),
@@ -61,7 +61,7 @@ def main() -> None:
 def run(loss: str, beta: float | None, warmup: int, steps: int) -> dict[str, float | str]:
     """Train once from the base, and measure on held-out words."""
     model, tokenizer = dm.load_model("smollm2-135m", device="cpu")
-    task = OutputControl(words=(2,), wordings=PAIRED_WORDINGS)
+    task = OutputControl(words=(2,), wordings=AHEAD_WORDINGS)
     train, test = (
         [with_other(example) for example in side] for side in task.draw(BATCH * steps, 100)
     )

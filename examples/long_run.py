@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import distmatch as dm
-from distmatch.data.tasks.output_control import PAIRED_WORDINGS, PHRASINGS, WORDINGS, OutputControl
+from distmatch.data.tasks.output_control import AHEAD_WORDINGS, PHRASINGS, WORDINGS, OutputControl
 from distmatch.evals import Report
 
 BATCH, SEED, NUM_TEST = 8, 0, 200
@@ -31,7 +31,7 @@ def main() -> None:
     start = time.perf_counter()
 
     model, tokenizer = dm.load_model("smollm2-135m")
-    task = OutputControl(words=(2,), wordings=PAIRED_WORDINGS)
+    task = OutputControl(words=(2,), wordings=AHEAD_WORDINGS)
     train, test = task.draw(BATCH * args.steps, NUM_TEST, SEED)
     trainer = dm.DistributionTrainer(
         model=model,
@@ -54,7 +54,7 @@ def main() -> None:
         train_dataset=train,
         eval_dataset=test[:60],  # the curve's; the report has them all
     )
-    trainer.train(resume_from_checkpoint=any(args.out.glob("checkpoint-*")))
+    trainer.train(resume_from_checkpoint=True)
     trainer.save_model()
     seconds = time.perf_counter() - start
     dm.plots.learning_curve(trainer.state.log_history, args.out / "learning_curve.png")
@@ -73,10 +73,10 @@ def main() -> None:
 
 def transfer() -> dict[str, list[dm.Example]]:
     """Test sets that differ from the training examples in one more thing than their words."""
-    unseen = tuple(name for name in WORDINGS if name not in PAIRED_WORDINGS)
+    unseen = tuple(name for name in WORDINGS if name not in AHEAD_WORDINGS)
 
     def test(**changed: tuple) -> list[dm.Example]:
-        settings = {"words": (2,), "wordings": PAIRED_WORDINGS} | changed
+        settings = {"words": (2,), "wordings": AHEAD_WORDINGS} | changed
         return OutputControl(**settings).draw(1, NUM_TEST // 2, SEED)[1]
 
     return {

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import distmatch as dm
-from distmatch.data.tasks.output_control import PAIRED_WORDINGS, OutputControl
+from distmatch.data.tasks.output_control import AHEAD_WORDINGS, OutputControl
 from distmatch.evals import comparison_table, save_comparison
 from distmatch.trainer import check_output_dir
 
@@ -29,7 +29,7 @@ def main() -> None:
     start = time.perf_counter()
 
     model, tokenizer = dm.load_model("smollm2-135m")
-    task = OutputControl(words=(2,), wordings=PAIRED_WORDINGS, hold_out=("words",))
+    task = OutputControl(words=(2,), wordings=AHEAD_WORDINGS, hold_out=("words",))
     train, test = task.draw(n=BATCH * args.steps, n_test=200)
     print(f"{len(train)} examples to train on, {len(test)} to test with words not among them:")
     for example in test[:3]:

@@ -1,7 +1,5 @@
 """`distmatch train`: everything that can be checked first, then before, training, after."""
 
-import json
-import shutil
 import time
 import tomllib
 from collections.abc import Sequence
@@ -63,8 +61,7 @@ def train(path: str | Path, overrides: Sequence[str] = (), *, resume: bool = Fal
     run.save(run.folder / RUN_FILE)
     if not (run.folder / BEFORE_FILE).is_file():  # the adapter is attached, but changes nothing yet
         _measured(run, model, tokenizer, test).save(run.folder / BEFORE_FILE)
-    checkpoint = last_checkpoint(run.folder) if resume else None
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    trainer.train(resume_from_checkpoint=resume)
     trainer.save_model()
     _measured(run, model, tokenizer, test).save(run.folder / AFTER_FILE)
     reports = _reports(run.folder)
@@ -111,24 +108,6 @@ def check_folder(run: Run, *, resume: bool) -> None:
     return None
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; what a kill left unfinished is removed.
-
-    The trainer writes a checkpoint's `trainer_state.json` last.
-    """
-    steps = {}
-    for path in folder.glob("checkpoint-*"):
-        if _is_json(path / "trainer_state.json"):
-            steps[int(path.name.removeprefix("checkpoint-"))] = path
-        else:
-            shutil.rmtree(path)
-    if steps:
-        return steps[max(steps)]
-    for path in folder.glob("adapter_*"):  # of a run that kept no checkpoints: from the beginning
-        path.unlink()
-    return None
-
-
 def _measured(
     run: Run,
     model: PreTrainedModel,
@@ -162,11 +141,3 @@ def _without_folder(tables: Tables) -> Tables:
         section: {key: value for key, value in table.items() if key != "output_dir"}
         for section, table in tables.items()
     }
-
-
-def _is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True

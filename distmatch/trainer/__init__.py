@@ -2,12 +2,8 @@
 
 from distmatch.trainer.callbacks import Refresh
 from distmatch.trainer.distribution_trainer import DistributionTrainer
-from distmatch.trainer.settings import (
-    DistributionConfig,
-    check_output_dir,
-    check_targets,
-    divergence,
-)
+from distmatch.trainer.output_dir import check_output_dir, last_checkpoint
+from distmatch.trainer.settings import DistributionConfig, check_targets, divergence
 
 __all__ = [
     "DistributionConfig",
@@ -16,4 +12,5 @@ __all__ = [
     "check_output_dir",
     "check_targets",
     "divergence",
+    "last_checkpoint",
 ]

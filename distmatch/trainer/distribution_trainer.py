@@ -30,12 +30,8 @@ from distmatch.models.head import is_checkpointing
 from distmatch.models.lora import LoraTarget, attach_lora
 from distmatch.scoring import Questions, model_encoder, resolve_at_most, row_logits
 from distmatch.trainer.callbacks import SHOWN, ProgressBar, Refresh, RefreshExamples
-from distmatch.trainer.settings import (
-    DistributionConfig,
-    check_output_dir,
-    check_targets,
-    divergence,
-)
+from distmatch.trainer.output_dir import check_output_dir, last_checkpoint
+from distmatch.trainer.settings import DistributionConfig, check_targets, divergence
 
 logger = logging.get_logger(__name__)
 
@@ -132,13 +128,26 @@ class DistributionTrainer(Trainer):
     def train(
         self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any
     ) -> Any:
-        """Train, or go on from a checkpoint; see `transformers.Trainer.train`.
+        """Train, or go on from a checkpoint; otherwise `transformers.Trainer.train`.
+
+        Args:
+            resume_from_checkpoint: A checkpoint's directory; or True: the newest whole one in the
+                output directory, or the beginning where there is none yet.
+            *args: As theirs.
+            **kwargs: As theirs.
 
         Raises:
             ConfigError: The output directory holds another run and this isn't to resume it.
         """
-        check_output_dir(self.args.output_dir, resume=bool(resume_from_checkpoint))
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        folder = str(self.args.output_dir)
+        check_output_dir(folder, resume=bool(resume_from_checkpoint))
+        if resume_from_checkpoint is True:
+            checkpoint = last_checkpoint(folder)
+            resume_from_checkpoint = None if checkpoint is None else str(checkpoint)
+        try:
+            return super().train(resume_from_checkpoint, *args, **kwargs)
+        finally:  # what is measured from now on is measured in full precision
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
 
     def use_examples(self, examples: Sequence[Example]) -> None:
         """Train on these from the next step on.

@@ -1,9 +1,8 @@
-"""What a run is told, and the checks that need no model: loss, targets, output directory."""
+"""What a run is told, and the checks that need no model: loss and targets."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from torch import Tensor
 from transformers import TrainingArguments
@@ -115,24 +114,3 @@ def check_targets(args: DistributionConfig, examples: Sequence[Example]) -> None
                 f"{'a word' if 0.0 in target.probs else 'other'}: give other some probability "
                 '(or "free"), or set target_floor, say to 1e-3'
             )
-
-
-def check_output_dir(path: str | Path | None, *, resume: bool) -> None:
-    """Refuse to write over another run.
-
-    Raises:
-        ConfigError: The directory holds checkpoints or an adapter, and this isn't to resume.
-    """
-    folder = Path(path) if path is not None else None
-    if resume or folder is None or not folder.is_dir():
-        return
-    held = sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.name.startswith(("checkpoint-", "adapter_")) or path.suffix == ".safetensors"
-    )
-    if held:
-        raise ConfigError(
-            f"{folder} holds another run ({', '.join(held[:3])}): resume it "
-            "(resume_from_checkpoint=True), delete it, or choose another output_dir"
-        )

@@ -121,6 +121,38 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path, dropout):
         assert torch.equal(adapter_of(resumed)[name], value), name
 
 
+def test_a_half_written_checkpoint_is_passed_over(tmp_path):
+    given = {"save_strategy": "steps", "save_steps": 2, "max_steps": 4}
+    straight = trainer(tmp_path, **given)
+    straight.train()
+    state = tmp_path / "checkpoint-4" / "trainer_state.json"
+    state.write_text(state.read_text()[:100])
+    resumed = trainer(tmp_path, **given)
+    resumed.train(resume_from_checkpoint=True)
+    for name, value in adapter_of(straight).items():
+        assert torch.equal(adapter_of(resumed)[name], value), name
+
+
+def test_resuming_where_there_is_no_checkpoint_starts_at_the_beginning(tmp_path):
+    run = trainer(tmp_path, max_steps=1)
+    run.train(resume_from_checkpoint=True)
+    assert run.state.global_step == 1
+
+
+def test_after_training_in_bfloat16_the_model_computes_in_its_own_precision_again(tmp_path):
+    run = trainer(tmp_path, bf16=True, max_steps=2)
+    start = adapter_of(run)
+    run.train()
+    run.train()
+    assert any(not torch.equal(value, start[name]) for name, value in adapter_of(run).items())
+    encoder = model_encoder(run.model, run.processing_class)
+    tries = encoder.encode_all(examples(2))
+    fresh = trainer(tmp_path / "fresh")
+    fresh.model.load_state_dict(run.model.state_dict())
+    measured, expected = (score_tries(m, encoder, tries).words for m in (run.model, fresh.model))
+    assert torch.equal(measured, expected)
+
+
 def moved_to_the_second_word(model, rows: list[Example]) -> list[Example]:
     noise = float(torch.rand(()))  # the refresh may draw: its generator is in the checkpoint
     return [

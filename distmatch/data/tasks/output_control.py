@@ -26,7 +26,6 @@ WORDINGS = {
     "pairs": "Answer with one of these: {quoted_pairs}.",
     "brackets": "Write one word: {quoted_brackets}.",
     "with": "Answer {quoted_with}.",
-    "ahead": "Choose: {ahead}.",
     "colons": "{{{colons}}} Draw one.",
     "shown": "Options: {quoted_brackets}. Your answer:",
     "question": "Which one, {quoted_or}? Decide by chance: {numbers}.",
@@ -44,6 +43,11 @@ WORDINGS = {
     "explained": "Your reply is a random draw: exactly one of {words}, and nothing else. Over many "
     "draws they should come up like this: {pairs}.",
     "bare": "{words}: {numbers}",
+    "ahead": "Choose: {ahead}.",
+    "ahead_these": "Answer with one of these: {ahead}.",
+    "ahead_or": "Say {ahead_or}.",
+    "ahead_brackets": "{ahead_brackets}? Draw one.",
+    "ahead_lines": "Options:\n{ahead_lines}\nYour answer:",
 }
 """Prompts by name; each takes any number of words and any phrasing.
 
@@ -51,8 +55,12 @@ A word in quotation marks, or at the start of a line, usually has the same token
 in the answer; after a space it often hasn't, so a model must learn to spell it as well.
 """
 
-PAIRED_WORDINGS = ("pairs", "brackets", "with", "colons", "shown")
-"""Each word in quotation marks and right after it its number: what is learned soonest."""
+AHEAD_WORDINGS = tuple(name for name in WORDINGS if name.startswith("ahead"))
+"""Each number right before its word in quotation marks: learned soonest by far.
+
+A causal model has then read the number when it reads the word, so the word's own states can carry
+how probable it is to be.
+"""
 
 
 class Style(NamedTuple):
@@ -213,6 +221,7 @@ class _Frame:
         numbers = self._numbers(self.style.alone, percents)
         quoted = [f'"{word}"' for word in words]
         both = list(zip(words, numbers, strict=True))
+        ahead = [f'{number} "{word}"' for word, number in both]
         return WORDINGS[self.wording].format(
             words=", ".join(words),
             words_or=f"{', '.join(words[:-1])} or {words[-1]}",
@@ -225,7 +234,10 @@ class _Frame:
             pairs=", ".join(f"{word} {number}" for word, number in both),
             quoted_brackets=", ".join(f'"{word}" ({number})' for word, number in both),
             quoted_with=" or ".join(f'"{word}" with chance {number}' for word, number in both),
-            ahead=", ".join(f'{number} "{word}"' for word, number in both),
+            ahead=", ".join(ahead),
+            ahead_or=" or ".join(ahead),
+            ahead_brackets=" or ".join(f'({number}) "{word}"' for word, number in both),
+            ahead_lines="\n".join(f'{number}: "{word}"' for word, number in both),
             colons=", ".join(f'"{word}": {number}' for word, number in both),
             lines="\n".join(f"{word}: {number}" for word, number in both),
             table="\n".join(f"| {word} | {number} |" for word, number in both),

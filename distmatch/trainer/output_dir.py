@@ -1,0 +1,49 @@
+"""The output directory: whether it is another run's, and where a run in it goes on."""
+
+import json
+from pathlib import Path
+
+from distmatch.errors import ConfigError
+
+
+def check_output_dir(path: str | Path | None, *, resume: bool) -> None:
+    """Refuse to write over another run.
+
+    Raises:
+        ConfigError: The directory holds checkpoints or an adapter, and this isn't to resume.
+    """
+    folder = Path(path) if path is not None else None
+    if resume or folder is None or not folder.is_dir():
+        return
+    held = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.name.startswith(("checkpoint-", "adapter_")) or path.suffix == ".safetensors"
+    )
+    if held:
+        raise ConfigError(
+            f"{folder} holds another run ({', '.join(held[:3])}): resume it "
+            "(resume_from_checkpoint=True), delete it, or choose another output_dir"
+        )
+
+
+def last_checkpoint(folder: str | Path) -> Path | None:
+    """The newest checkpoint that was written to its end, or None.
+
+    The trainer writes a checkpoint's `trainer_state.json` last, so one that a kill left unfinished
+    has none, or half of it.
+    """
+    steps = {
+        int(path.name.removeprefix("checkpoint-")): path
+        for path in Path(folder).glob("checkpoint-*")
+        if _is_json(path / "trainer_state.json")
+    }
+    return steps[max(steps)] if steps else None
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
