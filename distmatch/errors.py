@@ -2,8 +2,14 @@
 
 import difflib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import ModuleType
+from typing import TypeVar
+
+_T = TypeVar("_T")
+_U = TypeVar("_U")
+
+_MOST_SHOWN = 20
 
 
 class DistmatchError(Exception):
@@ -28,6 +34,40 @@ class LoadError(DistmatchError, RuntimeError):
 
 class MissingExtraError(DistmatchError, ImportError):
     """An optional dependency that isn't installed."""
+
+
+def raise_all(errors: list[str]) -> None:
+    """One error for many bad records; nothing where there are none.
+
+    Raises:
+        DataError: The first 20, a line each, and how many more there are.
+    """
+    if not errors:
+        return
+    rest = len(errors) - _MOST_SHOWN
+    tail = [f"... and {rest} more bad records"] if rest > 0 else []
+    raise DataError("\n".join(errors[:_MOST_SHOWN] + tail))
+
+
+def converted(rows: Iterable[_T], convert: Callable[[_T], _U], name: str) -> list[_U]:
+    """Every row converted.
+
+    Args:
+        rows: What to convert.
+        convert: Raises DataError for a row it refuses.
+        name: What a row is called in an error, followed by its number from 0.
+
+    Raises:
+        DataError: The rows refused, up to 20 of them listed with their numbers.
+    """
+    results, errors = [], []
+    for index, row in enumerate(rows):
+        try:
+            results.append(convert(row))
+        except DataError as error:
+            errors.append(f"{name} {index}: {error}")
+    raise_all(errors)
+    return results
 
 
 def import_extra(module: str, extra: str) -> ModuleType:

@@ -24,13 +24,14 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/quickstart"))
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=0, help="of the data and the adapter")
     args = parser.parse_args()
     check_output_dir(args.out, resume=False)
     start = time.perf_counter()
 
     model, tokenizer = dm.load_model("smollm2-135m")
     task = OutputControl(words=(2,), wordings=AHEAD_WORDINGS, hold_out=("words",))
-    train, test = task.draw(n=BATCH * args.steps, n_test=200)
+    train, test = task.draw(n=BATCH * args.steps, n_test=200, seed=args.seed)
     print(f"{len(train)} examples to train on, {len(test)} to test with words not among them:")
     for example in test[:3]:
         print("  |", example.prompt[-1]["content"].replace("\n", "\n  | "))
@@ -46,6 +47,7 @@ def main() -> None:
             max_steps=args.steps,
             per_device_train_batch_size=BATCH,
             save_strategy="no",
+            seed=args.seed,
         ),
         peft_config=dm.lora("all", rank=16),
         train_dataset=train,

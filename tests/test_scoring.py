@@ -112,7 +112,7 @@ def test_a_kv_cache_gives_what_packed_trees_give(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_packed_texts_give_what_separate_texts_give(family):
     model = double_model(family)
-    texts = [ENCODER.encode_text(text) for text in (LONG, "red or blue", LONG + " not")]
+    texts = ENCODER.encode_texts([LONG, "red or blue", LONG + " not"])
     separate = torch.cat([model(torch.tensor([text])).logits[0, :-1] for text in texts])
     batch = make_text_batch(texts)
     assert_close(row_logits(model, batch), separate, atol=1e-9, rtol=1e-9)

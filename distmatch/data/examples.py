@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distmatch.data.distribution import WordDistribution
-from distmatch.errors import DataError, unknown_name
+from distmatch.errors import DataError, converted, raise_all, unknown_name
 
 Message = Mapping[str, str]
 Prompt = str | Sequence[Message]
@@ -16,8 +16,6 @@ BOUNDARIES = ("end_of_turn", "end_of_word", "none")
 FORMS = ("bare", "space", "capital")
 REQUIRED_COLUMNS = ("prompt", "words", "probs")
 COLUMNS = (*REQUIRED_COLUMNS, "other", "prefill", "boundary", "forms", "rotations", "metadata")
-
-_MAX_SHOWN_ERRORS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +46,9 @@ class Example:
 
     def __post_init__(self) -> None:
         """Check everything that can be checked without a tokenizer."""
-        object.__setattr__(self, "prompt", _checked_prompt(self.prompt, "prompt"))
+        object.__setattr__(self, "prompt", checked_prompt(self.prompt))
         object.__setattr__(self, "forms", tuple(self.forms))
-        rotations = tuple(_checked_prompt(p, "rotation") for p in self.rotations)
+        rotations = tuple(checked_prompt(p, "rotation") for p in self.rotations)
         object.__setattr__(self, "rotations", rotations)
         if rotations and len(rotations) != len(self.target.words) - 1:
             raise DataError(
@@ -87,9 +85,9 @@ class Example:
         target = WordDistribution(
             tuple(given.pop("words")), tuple(given.pop("probs")), given.pop("other", 0.0)
         )
-        given["prompt"] = _checked_prompt(given["prompt"], "prompt")
+        given["prompt"] = checked_prompt(given["prompt"], "prompt")
         rotations = given.pop("rotations", ())
-        given["rotations"] = tuple(_checked_prompt(prompt, "rotation") for prompt in rotations)
+        given["rotations"] = tuple(checked_prompt(prompt, "rotation") for prompt in rotations)
         return cls(target=target, forms=tuple(given.pop("forms", ())), **given)
 
     def to_record(self) -> dict[str, Any]:
@@ -135,14 +133,7 @@ def to_examples(rows: Iterable[Example | Mapping[str, Any]], name: str = "row") 
     Raises:
         DataError: Bad rows, up to 20 of them listed with their numbers.
     """
-    examples, errors = [], []
-    for index, row in enumerate(rows):
-        try:
-            examples.append(row if isinstance(row, Example) else Example.from_record(row))
-        except DataError as error:
-            errors.append(f"{name} {index}: {error}")
-    _raise_all(errors)
-    return examples
+    return converted(rows, _as_example, name)
 
 
 def read_jsonl(path: str | Path) -> list[Example]:
@@ -171,7 +162,7 @@ def read_jsonl(path: str | Path) -> list[Example]:
                 errors.append(f"{path}:{number}: not UTF-8 (byte {error.start + 1} of the line)")
             except DataError as error:
                 errors.append(f"{path}:{number}: {error}")
-    _raise_all(errors)
+    raise_all(errors)
     if not examples:
         raise DataError(f"{path} holds no records")
     return examples
@@ -188,15 +179,16 @@ def write_jsonl(path: str | Path, examples: Iterable[Example]) -> None:
     part.replace(path)
 
 
-def _raise_all(errors: list[str]) -> None:
-    if not errors:
-        return
-    rest = len(errors) - _MAX_SHOWN_ERRORS
-    tail = [f"... and {rest} more bad records"] if rest > 0 else []
-    raise DataError("\n".join(errors[:_MAX_SHOWN_ERRORS] + tail))
+def _as_example(row: Example | Mapping[str, Any]) -> Example:
+    return row if isinstance(row, Example) else Example.from_record(row)
 
 
-def _checked_prompt(prompt: Any, name: str) -> Prompt:
+def checked_prompt(prompt: Any, name: str = "prompt") -> Prompt:
+    """The prompt, its messages as plain dicts.
+
+    Raises:
+        DataError: Neither a string nor messages, or there is nothing in it.
+    """
     if isinstance(prompt, str):
         if not prompt.strip():
             raise DataError(f"the {name} is empty")

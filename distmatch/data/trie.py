@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from distmatch.data.distribution import WordDistribution
-from distmatch.data.examples import Example, Prompt
+from distmatch.data.examples import Example, Prompt, checked_prompt
 from distmatch.data.prompts import (
     Slot,
     continues_word,
@@ -19,11 +19,10 @@ from distmatch.data.prompts import (
     render_slot,
     special_ids,
 )
-from distmatch.errors import DataError
+from distmatch.errors import DataError, converted
 
 Path = tuple[int, ...]
 
-_MAX_SHOWN_ERRORS = 20
 _TEXT_TOKENS = 256
 
 
@@ -104,27 +103,21 @@ class Encoder:
         Raises:
             DataError: Up to 20 of the examples that `encode` refuses, each with its number.
         """
-        tries, errors = [], []
-        for index, example in enumerate(examples):
-            try:
-                tries.append(self.encode(example))
-            except DataError as error:
-                errors.append(f"{name} {index}: {error}")
-        if errors:
-            rest = len(errors) - _MAX_SHOWN_ERRORS
-            tail = [f"... and {rest} more bad records"] if rest > 0 else []
-            raise DataError("\n".join(errors[:_MAX_SHOWN_ERRORS] + tail))
-        return tries
+        return converted(examples, self.encode, name)
 
-    def encode_text(self, text: Prompt) -> Path:
-        """Ids of an ordinary text or conversation, cut after 256 tokens.
+    def encode_texts(self, texts: Iterable[Prompt]) -> list[Path]:
+        """Ids of ordinary texts or conversations, each cut after 256 tokens.
 
         Raises:
-            DataError: Fewer than two tokens, so nothing to predict.
+            DataError: Up to 20 texts that aren't one, or with fewer than two tokens, so nothing
+                to predict; each with its number.
         """
-        ids = render_slot(self.tokenizer, text).ids[:_TEXT_TOKENS]
+        return converted(texts, self._encode_text, "text")
+
+    def _encode_text(self, text: Prompt) -> Path:
+        ids = render_slot(self.tokenizer, checked_prompt(text, "text")).ids[:_TEXT_TOKENS]
         if len(ids) < 2:
-            raise DataError(f"the text {text!r} has fewer than two tokens")
+            raise DataError(f"{text!r} has fewer than two tokens")
         return ids
 
     def boundary_set(self, boundary: str) -> Bool[Tensor, " vocab"]:

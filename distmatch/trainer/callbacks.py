@@ -8,11 +8,9 @@ from transformers.trainer_callback import ProgressCallback, TrainerCallback
 
 from distmatch.data.examples import Example
 from distmatch.errors import ConfigError
+from distmatch.trainer.running_means import SHOWN
 
 Refresh = Callable[[nn.Module, list[Example]], list[Example]]
-
-SHOWN = ("tvd", "slope", "other")
-"""Metrics of the training examples in every log line and beside the bar."""
 
 
 @runtime_checkable

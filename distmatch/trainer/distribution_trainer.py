@@ -6,7 +6,6 @@ that a `refresh` of the examples takes effect at once and a resumed run sees the
 """
 
 import copy
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,15 +21,16 @@ from transformers.utils import logging
 from distmatch.data.batching import Batch, make_batch, make_text_batch
 from distmatch.data.examples import Example, Prompt, read_jsonl, to_examples, write_jsonl
 from distmatch.errors import ConfigError, unknown_name
-from distmatch.losses.divergences import Divergence, forward_kl, total_variation
-from distmatch.losses.metrics import Outcomes, slope_ratio
+from distmatch.losses.divergences import Divergence, forward_kl
+from distmatch.losses.metrics import Outcomes, Ratio
 from distmatch.losses.retention import retention_kl
 from distmatch.losses.words import other_shape_kl, support_log_probs, word_log_probs
 from distmatch.models.head import is_checkpointing
 from distmatch.models.lora import LoraTarget, attach_lora
 from distmatch.scoring import Questions, model_encoder, resolve_at_most, row_logits
-from distmatch.trainer.callbacks import SHOWN, ProgressBar, Refresh, RefreshExamples
+from distmatch.trainer.callbacks import ProgressBar, Refresh, RefreshExamples
 from distmatch.trainer.output_dir import check_output_dir, last_checkpoint
+from distmatch.trainer.running_means import EXCESS, SHOWN, TERMS, RunningMeans, progress
 from distmatch.trainer.settings import DistributionConfig, check_targets, divergence
 
 logger = logging.get_logger(__name__)
@@ -94,7 +94,7 @@ class DistributionTrainer(Trainer):
         self.encoder = model_encoder(model, processing_class)
         self.adapted: nn.Module = model
         self._has_base = peft_config is not None or isinstance(model, PeftModel)
-        self.texts = [self.encoder.encode_text(text) for text in retention_dataset or []]
+        self.texts = self.encoder.encode_texts(retention_dataset or [])
         if self.texts and not self._has_base:
             raise ConfigError(f"retention_dataset {_NEEDS_BASE}")
         if args.retention_weight and not self.texts:
@@ -106,7 +106,7 @@ class DistributionTrainer(Trainer):
         self._questions = self._encoded({} if eval_dataset is None else eval_dataset)
         if peft_config is not None:  # the seed that shuffles the data draws the adapter too
             self.adapted = attach_lora(model, peft_config, seed=args.seed)  # type: ignore[arg-type]
-        self._window: list[tuple[Tensor, Tensor]] = []
+        self._observed = RunningMeans(args.device)
         self._is_watched = False
         super().__init__(
             model=self.adapted,
@@ -185,6 +185,7 @@ class DistributionTrainer(Trainer):
         loss = losses.sum() / num_items_in_batch * self.accelerator.num_processes
         if self.args.retention_weight and rows:
             per_token = self._retention(model, [self.texts[r % len(self.texts)] for r in rows])
+            self._observed.add(retention_kl=Ratio(per_token, torch.ones_like(per_token)))
             share = per_token.sum() / self._num_step_tokens * self.accelerator.num_processes
             loss = loss + self.args.retention_weight * share
         return (loss, {"losses": losses}) if return_outputs else loss
@@ -196,12 +197,13 @@ class DistributionTrainer(Trainer):
         loss = self.divergence if warm else forward_kl
         outcomes = Outcomes(scores, batch.target, batch.is_word, batch.is_free)
         losses = self._divergences(loss, outcomes)
+        self._observed.add(divergence=Ratio(losses, torch.ones_like(losses)), **progress(outcomes))
         if batch.preserve.any():
             with torch.no_grad(), self._base() as base:
                 base_logits = row_logits(base, batch)
-            losses = losses + batch.preserve * other_shape_kl(logits, base_logits, batch)
-        if model.training:
-            self._observe(outcomes)
+            shape = batch.preserve * other_shape_kl(logits, base_logits, batch)
+            self._observed.add(preserve_kl=Ratio(shape, torch.ones_like(shape)))
+            losses = losses + shape
         return losses
 
     def _divergences(self, loss: Divergence, outcomes: Outcomes) -> Tensor:
@@ -309,31 +311,19 @@ class DistributionTrainer(Trainer):
         per_token = [self._retention(model, self.texts[s : s + size]).cpu() for s in starts]
         return float(torch.cat(per_token).mean())
 
-    @torch.no_grad()
-    def _observe(self, outcomes: Outcomes) -> None:
-        """Keep the sums of what the next log line is to tell of the training examples."""
-        slope = slope_ratio(outcomes)
-        log_probs = support_log_probs(outcomes.scores, outcomes.is_free)
-        tvd = total_variation(log_probs, outcomes.target)
-        other = outcomes.scores.other.exp()
-        excess = torch.where(outcomes.is_free, 0.0, other - outcomes.target[:, -1])
-        sums = [tvd.sum(), slope.numerator.sum(), other.sum(), excess.sum()]
-        count = torch.full_like(tvd, len(tvd))[0]
-        self._window.append(
-            (torch.stack(sums), torch.stack([count, slope.denominator.sum(), count, count]))
-        )
-
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As theirs; a line with a loss also has TVD, slope and other of the examples since."""
-        if "loss" in logs and self._window:
-            numerators, denominators = (
-                torch.stack(part).sum(0) for part in zip(*self._window, strict=True)
-            )
-            *shown, excess = (numerators / denominators).tolist()
-            named = zip(SHOWN, shown, strict=True)
-            logs.update({name: value for name, value in named if math.isfinite(value)})
-            self._window.clear()
-            self._warn_unless_started(excess)
+        """As theirs; a line with a loss also has TVD, slope and other of the examples since.
+
+        Where the loss has several terms, each of them too; retention without its weight.
+        """
+        if "loss" in logs:
+            means = self._observed.means(self.accelerator.reduce)
+            self._observed = RunningMeans(self.args.device)
+            if EXCESS in means:
+                self._warn_unless_started(means[EXCESS])
+            terms = [name for name in TERMS if name in means]
+            shown = (*SHOWN, *(terms if len(terms) > 1 else ()))
+            logs.update({name: means[name] for name in shown if name in means})
         super().log(logs, start_time)
 
     def _warn_unless_started(self, excess: float) -> None:

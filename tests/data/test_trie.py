@@ -173,7 +173,12 @@ def test_only_the_canonical_tokens_are_a_path(base):
     assert path == tuple(base.tokenizer(" otter")["input_ids"])
 
 
-def test_text_is_cut_and_must_hold_something_to_predict(base):
-    assert len(base.encode_text("red or blue " * 200)) == 256
-    with pytest.raises(DataError, match="fewer than two tokens"):
-        base.encode_text("red")
+def test_texts_are_cut_and_must_hold_something_to_predict(base):
+    (ids,) = base.encode_texts(["red or blue " * 200])
+    assert len(ids) == 256
+    with pytest.raises(DataError) as error:
+        base.encode_texts(["red or blue", "red", []])
+    assert str(error.value).splitlines() == [
+        "text 1: 'red' has fewer than two tokens",
+        "text 2: the text has no messages",
+    ]

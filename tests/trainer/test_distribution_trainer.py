@@ -243,6 +243,26 @@ def test_exactly_the_adapter_moves(tmp_path):
     assert moved and all(".layers.1.self_attn." in n and "lora_" in n for n in moved)
 
 
+def test_each_term_of_the_loss_is_logged(tmp_path):
+    texts = ["red or blue or milk", "the cat and the dog drink tea"]
+    run = trainer(
+        tmp_path, examples(other="preserve"), retention_dataset=texts, retention_weight=3.0
+    )
+    run.train()
+    lines = [line for line in run.state.log_history if "loss" in line]
+    terms = ("divergence", "preserve_kl", "retention_kl")
+    assert all(lines[-1][term] > 0 for term in terms)
+    for line in lines:
+        divergence, preserve, retention = (line[term] for term in terms)
+        assert line["loss"] == pytest.approx(divergence + preserve + 3 * retention, rel=1e-4)
+
+
+def test_a_loss_of_one_term_is_logged_once(tmp_path):
+    run = trainer(tmp_path, max_steps=1)
+    run.train()
+    assert not {"divergence", "preserve_kl", "retention_kl"} & set(run.state.log_history[0])
+
+
 def test_a_loss_that_does_not_start_says_so(tmp_path):
     run = trainer(tmp_path, loss="total_variation", max_steps=22, learning_rate=1e-6)
     said = []
