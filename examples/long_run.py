@@ -13,6 +13,8 @@ import json
 import time
 from pathlib import Path
 
+import torch
+
 import distmatch as dm
 from distmatch.data.tasks.output_control import AHEAD_WORDINGS, PHRASINGS, WORDINGS, OutputControl
 from distmatch.data.vocabulary import frequent_words
@@ -42,7 +44,9 @@ def main() -> None:
         args=dm.DistributionConfig(
             output_dir=str(args.out),
             bf16=args.bf16,
-            learning_rate=2e-3,
+            use_cpu=not torch.cuda.is_available(),  # bf16 on a CPU has to be asked for like this
+            learning_rate=1e-3,
+            adam_beta2=0.97,
             warmup_steps=20,
             max_steps=args.steps,
             per_device_train_batch_size=BATCH,

@@ -42,7 +42,8 @@ def main() -> None:
         args=dm.DistributionConfig(
             output_dir=str(args.out),
             loss="forward_kl",
-            learning_rate=2e-3,
+            learning_rate=1e-3,
+            adam_beta2=0.97,
             warmup_steps=10,
             max_steps=args.steps,
             per_device_train_batch_size=BATCH,
