@@ -9,13 +9,11 @@ line of the results file; runs found there are not repeated.
 
 import argparse
 import json
-import platform
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-import transformers
+from machine import device_and_versions
 
 import distmatch as dm
 from distmatch.data.tasks.output_control import AHEAD_WORDINGS, OutputControl
@@ -85,9 +83,7 @@ def run(loss: str, beta: float | None, warmup: int, steps: int) -> dict[str, flo
         trainer.train()
         metrics = trainer.evaluate()
     measured = {name: round(metrics[f"eval_{name}"], 4) for name in ("tvd", "slope", "other")}
-    versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
-    device = f"CPU, {torch.get_num_threads()} threads, {platform.machine()}"
-    return {**measured, "versions": versions, "device": device}
+    return {**measured, **device_and_versions(model.device)}
 
 
 def with_other(example: dm.Example) -> dm.Example:

@@ -14,6 +14,7 @@ import random
 from pathlib import Path
 
 import torch
+from machine import device_and_versions
 from peft import PeftModel
 from torch import Tensor
 
@@ -45,6 +46,7 @@ def main() -> None:
     log_odds = (words[:, 0] - words[:, 1]).double().view(len(pairs), len(PERCENTS), 2).cpu()
     report = {
         "command": f"python benchmarks/error_parts.py {args.adapter} --pairs {args.pairs}",
+        **device_and_versions(model.device),
         **parts(log_odds, torch.tensor(PERCENTS, dtype=torch.float64) / 100),
     }
     print(json.dumps(report, indent=2))

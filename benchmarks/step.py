@@ -12,7 +12,6 @@ import argparse
 import ctypes
 import json
 import os
-import platform
 import random
 import re
 import statistics
@@ -21,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from machine import device_and_versions
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -49,8 +49,7 @@ def main() -> None:
     rows = [measure(model, encoder, num_words, args.steps) for num_words in args.num_words]
     report = {
         "command": "python benchmarks/step.py",
-        "device": f"CPU, {torch.get_num_threads()} threads, {platform.machine()}",
-        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        **device_and_versions(model.device),
         "load_average": os.getloadavg()[0],
         "batch": BATCH,
         "prompt_tokens": PROMPT_TOKENS,
