@@ -46,19 +46,21 @@ def main() -> None:
     model, tokenizer = dm.load_model("smollm2-135m", device="cpu")
     model = dm.attach_lora(model, dm.lora("all", rank=16), seed=0)
     encoder = model_encoder(model, tokenizer)
-    rows = [measure(model, encoder, num_words, args.steps) for num_words in args.num_words]
+    rows: list[dict[str, float]] = []
     report = {
-        "command": "python benchmarks/step.py",
+        "command": f"python benchmarks/step.py --steps {args.steps}",
         **device_and_versions(model.device),
         "load_average": os.getloadavg()[0],
         "batch": BATCH,
         "prompt_tokens": PROMPT_TOKENS,
         "rows": rows,
     }
-    print(json.dumps(report, indent=2))
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(report, indent=2) + "\n")
+    for num_words in args.num_words:
+        rows.append(measure(model, encoder, num_words, args.steps))
+        print(json.dumps(rows[-1]), flush=True)
+        if args.json:  # each row at once: at ten words the other loop takes minutes
+            args.json.parent.mkdir(parents=True, exist_ok=True)
+            args.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def measure(model: nn.Module, encoder: Encoder, num_words: int, steps: int) -> dict[str, float]:
