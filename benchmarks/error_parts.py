@@ -11,6 +11,7 @@ is reported as a standard deviation, and as the TVD there would be without it.
 import argparse
 import json
 import random
+import sys
 from pathlib import Path
 
 import torch
@@ -45,7 +46,7 @@ def main() -> None:
     words = score_tries(adapted, encoder, encoder.encode_all(questions(pairs))).words
     log_odds = (words[:, 0] - words[:, 1]).double().view(len(pairs), len(PERCENTS), 2).cpu()
     report = {
-        "command": f"python benchmarks/error_parts.py {args.adapter} --pairs {args.pairs}",
+        "command": " ".join(["python", *sys.argv]),
         **device_and_versions(model.device),
         **parts(log_odds, torch.tensor(PERCENTS, dtype=torch.float64) / 100),
     }

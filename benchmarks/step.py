@@ -15,6 +15,7 @@ import os
 import random
 import re
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +49,7 @@ def main() -> None:
     encoder = model_encoder(model, tokenizer)
     rows: list[dict[str, float]] = []
     report = {
-        "command": f"python benchmarks/step.py --steps {args.steps}",
+        "command": " ".join(["python", *sys.argv]),
         **device_and_versions(model.device),
         "load_average": os.getloadavg()[0],
         "batch": BATCH,
