@@ -1,8 +1,8 @@
 """Pools of words to build tasks from: shipped classes, frequency bands, disjoint splits.
 
-The shipped pool is a list of our own, `words.txt` beside this file: a large class of ordinary
-English words and small classes that differ in kind (colours, names, nonsense, several-word
-strings, other languages). No word is in two classes.
+The shipped pool is a list of our own, `words.txt` beside this file: two large classes of common
+and rare English words, and small classes that differ in kind (colours, names, nonsense,
+several-word strings, other languages). No word is in two classes.
 """
 
 import functools
@@ -11,6 +11,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
+
+from transformers import PreTrainedTokenizerBase
 
 from distmatch.errors import DataError, import_extra, unknown_name
 
@@ -36,6 +38,17 @@ def word_pool(name: str = "common") -> tuple[str, ...]:
     if name not in _shipped():
         raise DataError(unknown_name("word class", name, _shipped()))
     return _shipped()[name]
+
+
+def words_of_tokens(
+    words: Iterable[str], tokenizer: PreTrainedTokenizerBase, at_least: int
+) -> tuple[str, ...]:
+    """The words that the tokenizer spells, without a space before them, in so many tokens or more.
+
+    Words of many tokens begin with short pieces that other words begin with too, so what is
+    learned about some of them holds for others: a small model controls them sooner.
+    """
+    return tuple(word for word in words if len(tokenizer.tokenize(word)) >= at_least)
 
 
 def word_class(words: Iterable[str]) -> str:

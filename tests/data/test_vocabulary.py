@@ -12,6 +12,7 @@ from distmatch.data.vocabulary import (
     word_class,
     word_classes,
     word_pool,
+    words_of_tokens,
 )
 from distmatch.errors import DataError, MissingExtraError
 
@@ -27,6 +28,16 @@ def test_the_common_pool_is_large_and_plain():
 
 def test_the_common_words_are_known_words():
     assert min(wordfreq.zipf_frequency(word, "en") for word in word_pool()) > 1.5
+
+
+def test_rare_words_are_rarer_than_common_ones():
+    rare, common = (
+        [wordfreq.zipf_frequency(word, "en") for word in word_pool(name)]
+        for name in ("rare", "common")
+    )
+    assert len(rare) > 1500
+    assert min(rare) > 1.5 and max(rare) < 3.8
+    assert sorted(rare)[len(rare) // 2] < sorted(common)[len(common) // 2] - 1
 
 
 def test_nonsense_is_unknown():
@@ -49,6 +60,16 @@ def test_the_templates_hold_no_word_of_the_pools():
     text = re.sub(r"\{\w+\}", " ", " ".join([*WORDINGS.values(), *styles, *_ORDINALS, SYSTEM]))
     templates = {word.casefold() for word in re.findall("[A-Za-z]+", text)}
     assert not templates & {w.casefold() for name in word_classes() for w in word_pool(name)}
+
+
+def test_words_are_chosen_by_their_number_of_tokens(embedded):
+    _, tokenizer = embedded
+    words = ["spoon", "tree", "zucchini", "hippopotamus", "Schl\u00fcssel"]
+    counts = [len(tokenizer(word, add_special_tokens=False)["input_ids"]) for word in words]
+    assert min(counts) == 1 and max(counts) >= 3
+    for least in range(1, 6):
+        expected = tuple(w for w, count in zip(words, counts, strict=True) if count >= least)
+        assert words_of_tokens(words, tokenizer, least) == expected
 
 
 def test_the_class_of_words():
