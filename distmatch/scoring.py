@@ -15,7 +15,7 @@ from distmatch.data.batching import Batch, TreeBatch, make_batch
 from distmatch.data.distribution import OtherRule, WordDistribution
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.trie import Encoder, TokenTrie
-from distmatch.errors import ConfigError
+from distmatch.errors import ConfigError, DataError
 from distmatch.losses.metrics import Outcomes, Ratio, metric_ratios
 from distmatch.losses.words import WordLogProbs, word_log_probs
 from distmatch.models.attention import takes_tree_mask, tree_mask
@@ -57,6 +57,8 @@ def score(
     Raises:
         DataError: A word or prompt that can't be scored; the message says why.
     """
+    if isinstance(words, str):
+        raise DataError(f"expected a list of words, got the string {words!r}")
     uniform = WordDistribution(tuple(words), (1 / max(len(words), 1),) * len(words))
     example = Example(
         prompt=tuple(prompt) if not isinstance(prompt, str) else prompt,

@@ -241,6 +241,8 @@ def test_what_cannot_be_scored_is_an_error():
     model = tiny_model("llama")
     with pytest.raises(DataError, match="no words"):
         score(model, TOKENIZER, USER, [])
+    with pytest.raises(DataError, match="expected a list of words, got the string 'red'"):
+        score(model, TOKENIZER, USER, "red")
     with pytest.raises(DataError, match="remove it"):
         score(model, TOKENIZER, "The word is ", ["red"])
     with pytest.raises(DataError, match="more than the model's context of 16"):

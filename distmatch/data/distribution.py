@@ -99,14 +99,14 @@ def _check_probs(words: tuple[str, ...], probs: tuple[float, ...]) -> None:
     for word, prob in zip(words, probs, strict=True):
         if isinstance(prob, bool) or not isinstance(prob, Real):
             raise DataError(f'probability of "{word}" is {prob!r}, expected a number from 0 to 1')
-        if math.isnan(prob):
-            raise DataError(f'probability of "{word}" is NaN, expected a number from 0 to 1')
-        if prob < 0:
-            raise DataError(f'probability of "{word}" is negative: {prob}, expected 0 to 1')
         if prob > 1 + _SUM_TOLERANCE:
             raise DataError(
                 f'probability of "{word}" is {prob}, more than 1: divide percentages by 100'
             )
+        if prob < 0:
+            raise DataError(f'probability of "{word}" is negative: {prob}, expected 0 to 1')
+        if math.isnan(prob):
+            raise DataError(f'probability of "{word}" is NaN, expected a number from 0 to 1')
 
 
 def _check_sum(words: tuple[str, ...], probs: tuple[float, ...], other: float | OtherRule) -> None:

@@ -17,6 +17,13 @@ FORMS = ("bare", "space", "capital")
 REQUIRED_COLUMNS = ("prompt", "words", "probs")
 COLUMNS = (*REQUIRED_COLUMNS, "other", "prefill", "boundary", "forms", "rotations", "metadata")
 
+_KINDS: dict[str, tuple[Any, str]] = {
+    **dict.fromkeys(("words", "probs", "forms", "rotations"), ((list, tuple), "a list")),
+    **dict.fromkeys(("prefill", "boundary"), (str, "a string")),
+    "metadata": (Mapping, "an object"),
+}
+_MOST_SHOWN = 80
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
@@ -75,13 +82,12 @@ class Example:
         for column in REQUIRED_COLUMNS:
             if column not in given:
                 raise DataError(f'column "{column}" is missing; the record has {list(record)}')
-        for column in ("words", "probs", "forms", "rotations"):
-            if column in given and not isinstance(given[column], (list, tuple)):
-                raise DataError(f'column "{column}" must be a list, got {given[column]!r}')
-        if not isinstance(given.get("prefill", ""), str):
-            raise DataError(f'column "prefill" must be a string, got {given["prefill"]!r}')
-        if not isinstance(given.get("metadata", {}), Mapping):
-            raise DataError(f'column "metadata" must be an object, got {given["metadata"]!r}')
+        for column, value in given.items():
+            kind, name = _KINDS.get(column, (object, ""))
+            if not isinstance(value, kind):
+                raise DataError(f'column "{column}" must be {name}, got {value!r}')
+        if not all(isinstance(form, str) for form in given.get("forms", ())):
+            raise DataError(f'column "forms" must hold strings, got {given["forms"]!r}')
         target = WordDistribution(
             tuple(given.pop("words")), tuple(given.pop("probs")), given.pop("other", 0.0)
         )
@@ -131,8 +137,10 @@ def to_examples(rows: Iterable[Example | Mapping[str, Any]], name: str = "row") 
         name: What a row is called in an error, followed by its number from 0.
 
     Raises:
-        DataError: Bad rows, up to 20 of them listed with their numbers.
+        DataError: Bad rows, up to 20 of them listed with their numbers; or a single record.
     """
+    if isinstance(rows, (Mapping, str)):
+        raise DataError(f"expected a list of records, got {_shortened(rows)}: put it in a list")
     return converted(rows, _as_example, name)
 
 
@@ -179,8 +187,17 @@ def write_jsonl(path: str | Path, examples: Iterable[Example]) -> None:
     part.replace(path)
 
 
-def _as_example(row: Example | Mapping[str, Any]) -> Example:
-    return row if isinstance(row, Example) else Example.from_record(row)
+def _as_example(row: Any) -> Example:
+    if isinstance(row, Example):
+        return row
+    if not isinstance(row, Mapping):
+        raise DataError(f"expected a record with {list(REQUIRED_COLUMNS)}, got {_shortened(row)}")
+    return Example.from_record(row)
+
+
+def _shortened(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}..."
 
 
 def checked_prompt(prompt: Any, name: str = "prompt") -> Prompt:
@@ -200,8 +217,8 @@ def checked_prompt(prompt: Any, name: str = "prompt") -> Prompt:
     for message in prompt:
         if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
             raise DataError(f'a message of the {name} needs "role" and "content", got {message!r}')
-        if not isinstance(message["content"], str):
-            raise DataError(f"the content of a message must be a string, got {message!r}")
+        if not isinstance(message["role"], str) or not isinstance(message["content"], str):
+            raise DataError(f"role and content of a message must be strings, got {message!r}")
     if not any(message["content"].strip() for message in prompt):
         raise DataError(f"every message of the {name} is empty")
     # `datasets` gives every message the keys of all, filled with None.

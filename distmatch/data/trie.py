@@ -110,8 +110,10 @@ class Encoder:
 
         Raises:
             DataError: Up to 20 texts that aren't one, or with fewer than two tokens, so nothing
-                to predict; each with its number.
+                to predict; each with its number. Or one string instead of several.
         """
+        if isinstance(texts, str):
+            raise DataError(f"expected a list of texts, got the string {texts[:80]!r}")
         return converted(texts, self._encode_text, "text")
 
     def _encode_text(self, text: Prompt) -> Path:
@@ -203,6 +205,12 @@ class Encoder:
         for path, word in owner.items():
             for length in range(1, len(path)):
                 self._check_prefix(trie, owner.get(path[:length]), word, path[length])
+        if trie.boundary == "end_of_turn" and not self.end_ids:
+            raise DataError(
+                "no token is known to end a turn, so under end_of_turn no word would ever be "
+                "complete: set tokenizer.eos_token or generation_config.eos_token_id, or give "
+                'boundary="end_of_word" or "none"'
+            )
         longest = len(trie.prompt_ids) + max(map(len, owner))
         if longest > self.max_length:
             raise DataError(

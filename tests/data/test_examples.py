@@ -62,7 +62,11 @@ def test_an_example_keeps_its_own_copy_of_the_messages():
         ({"prompt": 3}, "the prompt must be a string or a list of messages, got 3"),
         ({"prompt": ["hello"]}, 'a message of the prompt needs "role" and "content"'),
         ({"prompt": [{"role": "user"}]}, 'a message of the prompt needs "role" and "content"'),
-        ({"prompt": [{"role": "user", "content": None}]}, "the content of a message must be a"),
+        ({"prompt": [{"role": "user", "content": None}]}, "role and content of a message must be"),
+        ({"prompt": [{"role": 3, "content": "hi"}]}, "role and content of a message must be"),
+        ({"forms": ["bare", 3]}, 'column "forms" must hold strings, got'),
+        ({"boundary": 5}, 'column "boundary" must be a string, got 5'),
+        ({"probs": [10**400, 0]}, "more than 1: divide percentages by 100"),
         ({"prompt": [{"role": "user", "content": " "}]}, "every message of the prompt is empty"),
         ({"prompt": None}, 'column "prompt" is missing; the record has'),
         ({"word": ["red"]}, 'unknown column "word"; known: prompt, words.* Did you mean "words"?'),
@@ -135,6 +139,10 @@ def test_bad_rows_are_numbered_from_zero():
     rows = [RECORD, Example.from_record(RECORD), RECORD | {"probs": [1, 1]}]
     with pytest.raises(DataError, match=r"^question 2: target probabilities sum to 2"):
         to_examples(rows, "question")
+    with pytest.raises(DataError, match=r"^row 0: expected a record with .*, got 3$"):
+        to_examples(iter([3]))
+    with pytest.raises(DataError, match=r"expected a list of records, got \{'prompt'.*in a list"):
+        to_examples(RECORD)
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

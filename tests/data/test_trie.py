@@ -83,6 +83,15 @@ def test_end_of_turn_holds_every_id_that_ends_a_turn():
     assert members(encoder, "end_of_turn") == {"<|endoftext|>", "<|im_end|>"}
 
 
+def test_a_turn_that_nothing_ends_is_refused():
+    tokenizer = tiny_tokenizer(chat=False)
+    tokenizer.eos_token = None
+    encoder = Encoder(tokenizer)
+    with pytest.raises(DataError, match=r"no token is known to end a turn.*eos_token"):
+        encoder.encode(example("red", boundary="end_of_turn"))
+    assert encoder.encode(example("red", boundary="none")).paths
+
+
 def test_end_of_word_holds_whatever_cannot_continue_a_word(base):
     held = members(base, "end_of_word")
     assert {"<|endoftext|>", "<|im_end|>", ".", "!", "-", "Ġ", "Ġred", "Ġfox", "Ċ"} <= held
@@ -182,3 +191,5 @@ def test_texts_are_cut_and_must_hold_something_to_predict(base):
         "text 1: 'red' has fewer than two tokens",
         "text 2: the text has no messages",
     ]
+    with pytest.raises(DataError, match="expected a list of texts, got the string 'red or"):
+        base.encode_texts("red or blue")
