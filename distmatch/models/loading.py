@@ -85,11 +85,18 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     return _read(AutoTokenizer, _source(name))
 
 
-def load_adapter(model: PreTrainedModel, path: str | Path) -> "PeftModel":
-    """The model with a PEFT adapter of a local directory on it, frozen, in eval mode.
+def load_adapter(
+    model: PreTrainedModel, path: str | Path, *, trainable: bool = False
+) -> "PeftModel":
+    """The model with a PEFT adapter of a local directory on it, in eval mode.
 
     PEFT puts its layers into the model itself. The adapter's files are checked before that; if the
     adapter turns out not to fit the model, load the model again.
+
+    Args:
+        model: What the adapter was trained on.
+        path: The directory.
+        trainable: Whether the adapter is to be trained further; else it is frozen.
 
     Raises:
         LoadError: A file is missing, corrupt or cut short, or the adapter doesn't fit the model.
@@ -102,9 +109,9 @@ def load_adapter(model: PreTrainedModel, path: str | Path) -> "PeftModel":
         # PEFT warns about keys it misses; the same keys are an error below.
         warnings.filterwarnings("ignore", message="Found missing adapter keys")
         try:
-            adapted = PeftModel.from_pretrained(model, path, is_trainable=False)
+            adapted = PeftModel.from_pretrained(model, path, is_trainable=trainable)
             # Loaded again because only this call says which keys it missed or had no place for.
-            result = adapted.load_adapter(path, "default", is_trainable=False)
+            result = adapted.load_adapter(path, "default", is_trainable=trainable)
         except (ValueError, RuntimeError, TypeError, KeyError) as error:
             raise LoadError(f"the adapter {path} doesn't fit this model: {error}") from error
     if wrong := [*result.unexpected_keys, *result.missing_keys]:
@@ -112,7 +119,7 @@ def load_adapter(model: PreTrainedModel, path: str | Path) -> "PeftModel":
             f"the adapter {path} doesn't fit this model: {_some(wrong)} stand only in one of "
             "the two. Use the model it was trained on"
         )
-    return adapted
+    return adapted.eval()
 
 
 def _source(name: str) -> str:

@@ -6,6 +6,7 @@ that a `refresh` of the examples takes effect at once and a resumed run sees the
 """
 
 import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,7 @@ from distmatch.scoring import Questions, model_encoder, resolve_at_most, row_log
 from distmatch.trainer.callbacks import ProgressBar, Refresh, RefreshExamples
 from distmatch.trainer.output_dir import check_output_dir, last_checkpoint
 from distmatch.trainer.running_means import EXCESS, SHOWN, TERMS, RunningMeans, progress
-from distmatch.trainer.settings import DistributionConfig, check_targets, divergence
+from distmatch.trainer.settings import DistributionConfig, check_targets, divergence, floored
 
 logger = logging.get_logger(__name__)
 
@@ -56,7 +57,8 @@ class DistributionTrainer(Trainer):
         peft_config: Which weights learn: `distmatch.lora(...)` or a stock PEFT config. None: all
             that require a gradient.
         retention_dataset: Ordinary texts (strings or messages) on which to stay near the base.
-            One accompanies each example of a step; every evaluation reports the divergence on all.
+            One accompanies each example of a step, the next ones in the next epoch; every
+            evaluation reports the divergence on all.
         refresh: Given model and examples, as many new examples, for targets that depend on the
             model. Called every `args.refresh_steps` steps.
         callbacks: As in `transformers.Trainer`.
@@ -137,8 +139,14 @@ class DistributionTrainer(Trainer):
             **kwargs: As theirs.
 
         Raises:
-            ConfigError: The output directory holds another run and this isn't to resume it.
+            ConfigError: The output directory holds another run and this isn't to resume it; there
+                is nothing to train; or the loss stopped being finite.
         """
+        if not any(parameter.requires_grad for parameter in self.adapted.parameters()):
+            raise ConfigError(
+                "no weight is trainable: give a peft_config, or to go on with an adapter, "
+                "load_adapter(model, path, trainable=True)"
+            )
         folder = str(self.args.output_dir)
         check_output_dir(folder, resume=bool(resume_from_checkpoint))
         if resume_from_checkpoint is True:
@@ -184,7 +192,7 @@ class DistributionTrainer(Trainer):
         # Distributed backwards average over processes, each of which divided by the whole count.
         loss = losses.sum() / num_items_in_batch * self.accelerator.num_processes
         if self.args.retention_weight and rows:
-            per_token = self._retention(model, [self.texts[r % len(self.texts)] for r in rows])
+            per_token = self._retention(model, self._texts_beside(rows))
             self._observed.add(retention_kl=Ratio(per_token, torch.ones_like(per_token)))
             share = per_token.sum() / self._num_step_tokens * self.accelerator.num_processes
             loss = loss + self.args.retention_weight * share
@@ -207,7 +215,8 @@ class DistributionTrainer(Trainer):
         return losses
 
     def _divergences(self, loss: Divergence, outcomes: Outcomes) -> Tensor:
-        target = _floored(outcomes, self.args.target_floor)
+        is_outcome = torch.cat([outcomes.is_word, ~outcomes.is_free[:, None]], dim=-1)
+        target = floored(outcomes.target, is_outcome, self.args.target_floor)
         return loss(support_log_probs(outcomes.scores, outcomes.is_free), target)
 
     def _retention(self, model: nn.Module, texts: Sequence[tuple[int, ...]]) -> Tensor:
@@ -219,14 +228,19 @@ class DistributionTrainer(Trainer):
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor:
         """Examples of the optimiser step over all processes, and beside them retention tokens."""
         rows = [row for sample in batch_samples for row in sample["rows"].tolist()]
-        tokens = (
-            sum(len(self.texts[row % len(self.texts)]) - 1 for row in rows) if self.texts else 0
-        )
+        tokens = sum(len(text) - 1 for text in self._texts_beside(rows))
         counts = torch.tensor([[len(rows), tokens]], device=device)
         if self.args.world_size > 1:
             counts = self.accelerator.gather(counts)
         num_examples, self._num_step_tokens = counts.sum(0).clamp(min=1)
         return num_examples
+
+    def _texts_beside(self, rows: Sequence[int]) -> list[tuple[int, ...]]:
+        """The retention texts of these rows, the next ones in the next epoch."""
+        if not self.texts:
+            return []
+        passed = int(self.state.epoch or 0) * len(self.train_tries)
+        return [self.texts[(passed + row) % len(self.texts)] for row in rows]
 
     # The base: the same weights with their adapter off ------------------------------------------
 
@@ -319,6 +333,11 @@ class DistributionTrainer(Trainer):
         if "loss" in logs:
             means = self._observed.means(self.accelerator.reduce)
             self._observed = RunningMeans(self.args.device)
+            if not math.isfinite(means.get("divergence", 0.0)):
+                raise ConfigError(
+                    f"{self.args.loss} is {means['divergence']} by step {self.state.global_step}: "
+                    "lower learning_rate, or set target_floor if the loss can be infinite"
+                )
             if EXCESS in means:
                 self._warn_unless_started(means[EXCESS])
             terms = [name for name in TERMS if name in means]
@@ -363,15 +382,6 @@ class DistributionTrainer(Trainer):
 
 def _row_numbers(items: list[int]) -> dict[str, Tensor]:
     return {"rows": torch.tensor(items, dtype=torch.long)}
-
-
-def _floored(outcomes: Outcomes, floor: float) -> Tensor:
-    """The target with at least so much on every outcome, still summing to 1."""
-    if floor == 0:
-        return outcomes.target
-    is_outcome = torch.cat([outcomes.is_word, ~outcomes.is_free[:, None]], dim=-1)
-    count = is_outcome.sum(-1, keepdim=True)
-    return outcomes.target * (1 - count * floor) + floor * is_outcome
 
 
 def _train_only_adapters(model: nn.Module) -> None:

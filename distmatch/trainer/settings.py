@@ -1,22 +1,27 @@
 """What a run is told, and the checks that need no model: loss and targets."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import TrainingArguments
 
 from distmatch.data.examples import Example
 from distmatch.errors import ConfigError, unknown_name
-from distmatch.losses.divergences import DIVERGENCES, Divergence, reverse_kl, wasserstein1
+from distmatch.losses.divergences import DIVERGENCES, Divergence, wasserstein1
 
 
 @dataclass
 class DistributionConfig(TrainingArguments):
     """`transformers.TrainingArguments` and what this loss needs beside them.
 
-    Some defaults differ: learning rate 1e-3, nothing reported, a log line every 10 steps.
+    Some defaults differ: learning rate 1e-3, nothing reported, a log line every 10 steps, losses
+    that aren't finite are not hidden, and of the library's metrics as `metric_for_best_model` the
+    lowest is the best, but for the shares (`within_0.10`).
     """
 
     learning_rate: float = 1e-3
@@ -26,6 +31,7 @@ class DistributionConfig(TrainingArguments):
     remove_unused_columns: bool = False
     dataloader_pin_memory: bool = False
     ddp_find_unused_parameters: bool | None = False
+    logging_nan_inf_filter: bool = False
     loss: str | Divergence = "forward_kl"
     """A name in `DIVERGENCES`, or a function of log-probabilities and target."""
     beta: float | None = None
@@ -45,14 +51,22 @@ class DistributionConfig(TrainingArguments):
         """Check what the base class can't know.
 
         Raises:
-            ConfigError: A value out of its range.
+            ConfigError: A value out of its range, or an unknown loss.
         """
+        best = self.metric_for_best_model
+        if best is not None and self.greater_is_better is None:
+            if best.endswith("slope"):
+                raise ConfigError(
+                    "the best slope is 1, neither the highest nor the lowest: choose by control_tvd"
+                )
+            self.greater_is_better = "within_" in best
         super().__post_init__()
         for name in ("warmup_steps_forward_kl", "target_floor", "retention_weight"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 or more")
         if self.refresh_steps is not None and self.refresh_steps < 1:
             raise ConfigError(f"refresh_steps is {self.refresh_steps}, expected 1 or more, or None")
+        divergence(self)
 
 
 def divergence(args: DistributionConfig) -> Divergence:
@@ -82,35 +96,64 @@ def divergence(args: DistributionConfig) -> Divergence:
 
 
 def check_targets(args: DistributionConfig, examples: Sequence[Example]) -> None:
-    """Refuse targets for which the loss is infinite or undefined.
+    """Refuse targets for which the loss is infinite or undefined, whatever the model says.
 
     Raises:
-        ConfigError: Reverse KL, or JS with beta 1, where a word or other is to have probability 0;
-            Wasserstein where no word is to have any; a floor too high for the number of words.
+        ConfigError: The loss of a row isn't finite even for a model that finds all outcomes equally
+            probable, as of reverse KL where a word or other is to have probability 0, or of
+            Wasserstein where no word is to have any; or a floor too high for the number of words.
     """
-    for row, example in enumerate(examples):
-        num_outcomes = len(example.target.words) + 1
-        if args.target_floor * num_outcomes >= 1:
-            raise ConfigError(
-                f"row {row}: target_floor {args.target_floor} is too high for {num_outcomes} "
-                f"outcomes: give less than {1 / num_outcomes:g}"
-            )
-    loss = divergence(args)
-    if loss is wasserstein1:
-        for row, example in enumerate(examples):
-            if not any(example.target.probs):
-                raise ConfigError(
-                    f"row {row}: wasserstein1 compares the words alone, and none is to have any "
-                    "probability: leave the row out"
-                )
-    reverse = loss is reverse_kl or (args.loss == "jensen_shannon" and args.beta == 1)
-    if not reverse or args.target_floor > 0:
-        return
+    loss, floor = divergence(args), args.target_floor
+    name = args.loss if isinstance(args.loss, str) else getattr(args.loss, "__name__", "the loss")
     for row, example in enumerate(examples):
         target = example.target
-        if 0.0 in target.probs or (target.other_prob == 0 and target.other != "free"):
+        num_outcomes = len(target.words) + 1
+        if floor * num_outcomes >= 1:
             raise ConfigError(
-                f"row {row}: {args.loss} is infinite where the target is 0, and here it is for "
-                f"{'a word' if 0.0 in target.probs else 'other'}: give other some probability "
-                '(or "free"), or set target_floor, say to 1e-3'
+                f"row {row}: target_floor {floor} is too high for {num_outcomes} "
+                f"outcomes: give less than {1 / num_outcomes:g}"
             )
+        if loss is wasserstein1 and not any(target.probs):
+            raise ConfigError(
+                f"row {row}: wasserstein1 compares the words alone, and none is to have any "
+                "probability: leave the row out"
+            )
+    for row, value in _losses_of_a_uniform_model(loss, floor, examples).items():
+        target = examples[row].target
+        zero = "a word" if 0.0 in target.probs else "other" if target.other_prob == 0 else ""
+        where = f" where the target is 0, and here it is for {zero}" if zero else ""
+        raise ConfigError(
+            f"row {row}: {name} is {'infinite' if value > 0 else value}{where}: give other some "
+            'probability (or "free"), or set target_floor, say to 1e-3'
+        )
+
+
+def floored(
+    target: Float[Tensor, "batch support"], is_outcome: Bool[Tensor, "batch support"], floor: float
+) -> Float[Tensor, "batch support"]:
+    """The target with at least so much on every outcome, still summing to 1."""
+    if floor == 0:
+        return target
+    count = is_outcome.sum(-1, keepdim=True)
+    return target * (1 - count * floor) + floor * is_outcome
+
+
+def _losses_of_a_uniform_model(
+    loss: Divergence, floor: float, examples: Sequence[Example]
+) -> dict[int, float]:
+    """The losses that aren't finite, by row, where all outcomes are equally probable."""
+    rows_of: dict[int, list[int]] = {}
+    for row, example in enumerate(examples):
+        rows_of.setdefault(len(example.target.words), []).append(row)
+    wrong: dict[int, float] = {}
+    for count, rows in rows_of.items():
+        targets = [examples[row].target for row in rows]
+        # What "at_most" asks for is known only once the base has been asked; it leaves a rest.
+        others = [0.5 if t.other == "at_most" else t.other_prob for t in targets]
+        target = torch.tensor([[*t.probs, o] for t, o in zip(targets, others, strict=True)])
+        is_outcome = torch.ones_like(target, dtype=torch.bool)
+        is_outcome[:, count] = torch.tensor([t.other != "free" for t in targets])
+        log_probs = (is_outcome.float() / is_outcome.sum(-1, keepdim=True)).log()
+        losses = loss(log_probs, floored(target, is_outcome, floor)).tolist()
+        wrong |= {r: v for r, v in zip(rows, losses, strict=True) if not math.isfinite(v)}
+    return dict(sorted(wrong.items()))
