@@ -129,7 +129,7 @@ class Example:
         ]
 
 
-def to_examples(rows: Iterable[Example | Mapping[str, Any]], name: str = "row") -> list[Example]:
+def to_examples(rows: Iterable[Any], name: str = "row") -> list[Example]:
     """Rows of any accepted kind as examples.
 
     Args:

@@ -140,7 +140,7 @@ def test_bad_rows_are_numbered_from_zero():
     with pytest.raises(DataError, match=r"^question 2: target probabilities sum to 2"):
         to_examples(rows, "question")
     with pytest.raises(DataError, match=r"^row 0: expected a record with .*, got 3$"):
-        to_examples(iter([3]))
+        to_examples([3])
     with pytest.raises(DataError, match=r"expected a list of records, got \{'prompt'.*in a list"):
         to_examples(RECORD)
 
