@@ -16,12 +16,11 @@ from pathlib import Path
 
 import torch
 from machine import device_and_versions
-from peft import PeftModel
 from torch import Tensor
 
 import distmatch as dm
 from distmatch.data.tasks.output_control import SYSTEM
-from distmatch.data.vocabulary import split_words, word_pool
+from distmatch.data.vocabulary import split_words, word_pool, words_of_tokens
 from distmatch.scoring import model_encoder, score_tries
 
 PERCENTS = (1, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99)
@@ -32,14 +31,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("adapter", type=Path)
+    parser.add_argument("adapter", type=Path, nargs="?", default=Path("runs/quickstart"))
     parser.add_argument("--pairs", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0, help="the training run's")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     model, tokenizer = dm.load_model("smollm2-135m")
-    adapted = PeftModel.from_pretrained(model, str(args.adapter)).eval()
-    _, held_out = split_words(word_pool(), seed=args.seed)
+    adapted = dm.load_adapter(model, args.adapter)
+    pool = words_of_tokens((*word_pool(), *word_pool("rare")), tokenizer, at_least=3)
+    _, held_out = split_words(pool, seed=args.seed)
     rng = random.Random(args.seed)
     pairs = [tuple(rng.sample(held_out, 2)) for _ in range(args.pairs)]
     encoder = model_encoder(adapted, tokenizer)

@@ -2,8 +2,7 @@
 
 Trains on two words with percentages in some wordings, then asks the same adapter what it never
 saw: other words, other wordings, other ways to write probabilities, more words. Interrupted, it
-goes on from its last checkpoint when started again. The words are wordfreq's (extra `words`): the
-more of them, the less is learned about single ones.
+goes on from its last checkpoint when started again.
 
     python examples/long_run.py --out runs/long
 """
@@ -11,13 +10,15 @@ more of them, the less is learned about single ones.
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 import distmatch as dm
 from distmatch.data.tasks.output_control import AHEAD_WORDINGS, PHRASINGS, WORDINGS, OutputControl
-from distmatch.data.vocabulary import frequent_words
+from distmatch.data.vocabulary import word_pool, words_of_tokens
 from distmatch.evals import Report
 
 BATCH, SEED, NUM_TEST = 8, 0, 200
@@ -29,7 +30,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("runs/long"))
-    parser.add_argument("--steps", type=int, default=3500)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument(
         "--bf16", action="store_true", help="train in bfloat16: faster where the CPU computes in it"
     )
@@ -37,7 +38,9 @@ def main() -> None:
     start = time.perf_counter()
 
     model, tokenizer = dm.load_model("smollm2-135m")
-    train, test = task().draw(BATCH * args.steps, NUM_TEST, SEED)
+    long_words = words_of_tokens((*word_pool(), *word_pool("rare")), tokenizer, at_least=3)
+    task = OutputControl(words=(2,), wordings=AHEAD_WORDINGS, pool=long_words)
+    train, test = task.draw(BATCH * args.steps, NUM_TEST, SEED)
     trainer = dm.DistributionTrainer(
         model=model,
         processing_class=tokenizer,
@@ -67,7 +70,7 @@ def main() -> None:
     dm.plots.learning_curve(trainer.state.log_history, args.out / "learning_curve.png")
 
     reports: dict[str, Report] = {}
-    for name, examples in {"held-out words": test, **transfer()}.items():
+    for name, examples in {"held-out words": test, **transfer(task, tokenizer)}.items():
         reports[name] = dm.evaluate(trainer.model, tokenizer, examples)
         print(row(name, reports[name]))
         reports[name].save(args.out / f"{name.replace(' ', '_')}.json")
@@ -78,23 +81,21 @@ def main() -> None:
     print(table, f"\n{seconds:.0f} s of training since this start")
 
 
-def task(**changed: tuple) -> OutputControl:
-    """What is trained on, with some settings changed."""
-    pool = frequent_words(8000, zipf=(3.2, 5.5))
-    return OutputControl(**{"words": (2,), "wordings": AHEAD_WORDINGS, "pool": pool} | changed)
-
-
-def transfer() -> dict[str, list[dm.Example]]:
+def transfer(
+    task: OutputControl, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, list[dm.Example]]:
     """Test sets that differ from the training examples in one more thing than their words."""
     unseen = tuple(name for name in WORDINGS if name not in AHEAD_WORDINGS)
-
-    def test(**changed: tuple) -> list[dm.Example]:
-        return task(**changed).draw(1, NUM_TEST // 2, SEED)[1]
-
+    short = tuple(set(word_pool()) - set(words_of_tokens(word_pool(), tokenizer, at_least=2)))
+    changes: dict[str, dict[str, tuple]] = {
+        "words of one token": {"pool": sorted(short)},
+        "held-out wordings": {"wordings": unseen},
+        **{f"phrasing {name}": {"phrasings": (name,)} for name in PHRASINGS if name != "percent"},
+        **{f"{count} words": {"words": (count,)} for count in (3, 4, 5)},
+    }
     return {
-        "held-out wordings": test(wordings=unseen),
-        **{f"phrasing {name}": test(phrasings=(name,)) for name in PHRASINGS if name != "percent"},
-        **{f"{count} words": test(words=(count,)) for count in (3, 4, 5)},
+        name: replace(task, **changed).draw(1, NUM_TEST // 2, SEED)[1]
+        for name, changed in changes.items()
     }
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import distmatch as dm
 from distmatch.data.tasks.output_control import AHEAD_WORDINGS, OutputControl
+from distmatch.data.vocabulary import word_pool, words_of_tokens
+from distmatch.errors import ConfigError
 from distmatch.evals import comparison_table, save_comparison
 from distmatch.trainer import check_output_dir
 
@@ -23,14 +25,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("runs/quickstart"))
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=320)
     parser.add_argument("--seed", type=int, default=0, help="of the data and the adapter")
     args = parser.parse_args()
-    check_output_dir(args.out, resume=False)
+    try:
+        check_output_dir(args.out, resume=False)
+    except ConfigError:
+        parser.error(f"{args.out} holds an earlier run: delete it, or give another --out")
     start = time.perf_counter()
 
     model, tokenizer = dm.load_model("smollm2-135m")
-    task = OutputControl(words=(2,), wordings=AHEAD_WORDINGS, hold_out=("words",))
+    pool = words_of_tokens((*word_pool(), *word_pool("rare")), tokenizer, at_least=3)
+    task = OutputControl(words=(2,), wordings=AHEAD_WORDINGS, hold_out=("words",), pool=pool)
     train, test = task.draw(n=BATCH * args.steps, n_test=200, seed=args.seed)
     print(f"{len(train)} examples to train on, {len(test)} to test with words not among them:")
     for example in test[:3]:
