@@ -11,10 +11,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from distmatch.errors import DataError, import_extra, unknown_name
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _ENDINGS = ("'s", "ing", "ies", "es", "ed", "er", "ly", "s", "y")
 _SHORTEST_STEM = 3
@@ -41,7 +43,7 @@ def word_pool(name: str = "common") -> tuple[str, ...]:
 
 
 def words_of_tokens(
-    words: Iterable[str], tokenizer: PreTrainedTokenizerBase, at_least: int
+    words: Iterable[str], tokenizer: "PreTrainedTokenizerBase", at_least: int
 ) -> tuple[str, ...]:
     """The words that the tokenizer spells, without a space before them, in so many tokens or more.
 
