@@ -31,7 +31,10 @@ def main() -> None:
     try:
         check_output_dir(args.out, resume=False)
     except ConfigError:
-        parser.error(f"{args.out} holds an earlier run: delete it, or give another --out")
+        parser.error(
+            f"{args.out} holds an earlier run: delete it, or start "
+            "`.venv/bin/python examples/quickstart.py --out DIRECTORY`"
+        )
     start = time.perf_counter()
 
     model, tokenizer = dm.load_model("smollm2-135m")
