@@ -19,7 +19,7 @@ help:
 	@echo "make test        set up, then every check and every test"
 	@echo "make lint        the checks alone: format, ruff, layers, types"
 	@echo "make format      rewrite the files as the checks want them"
-	@echo "make bench       the benchmarks, an hour; BENCHMARKS=benchmarks/step.py for one"
+	@echo "make bench       a step and every divergence; BENCHMARKS=benchmarks/step.py for one"
 	@echo "make clean       remove caches and build products (neither .venv nor runs/)"
 
 quickstart: $(READY_QUICKSTART)

@@ -96,7 +96,7 @@ def divergence(args: DistributionConfig) -> Divergence:
 
 
 def check_targets(args: DistributionConfig, examples: Sequence[Example]) -> None:
-    """Refuse targets for which the loss is infinite or undefined, whatever the model says.
+    """Refuse targets for which the loss is infinite or undefined.
 
     Raises:
         ConfigError: The loss of a row isn't finite even for a model that finds all outcomes equally
@@ -118,8 +118,10 @@ def check_targets(args: DistributionConfig, examples: Sequence[Example]) -> None
                 f"row {row}: wasserstein1 compares the words alone, and none is to have any "
                 "probability: leave the row out"
             )
-    for row, value in _losses_of_a_uniform_model(loss, floor, examples).items():
-        target = examples[row].target
+    wrong = _infinite_for_a_uniform_model(loss, floor, examples)
+    if wrong:
+        row = min(wrong)
+        value, target = wrong[row], examples[row].target
         zero = "a word" if 0.0 in target.probs else "other" if target.other_prob == 0 else ""
         where = f" where the target is 0, and here it is for {zero}" if zero else ""
         raise ConfigError(
@@ -138,7 +140,7 @@ def floored(
     return target * (1 - count * floor) + floor * is_outcome
 
 
-def _losses_of_a_uniform_model(
+def _infinite_for_a_uniform_model(
     loss: Divergence, floor: float, examples: Sequence[Example]
 ) -> dict[int, float]:
     """The losses that aren't finite, by row, where all outcomes are equally probable."""
@@ -156,4 +158,4 @@ def _losses_of_a_uniform_model(
         log_probs = (is_outcome.float() / is_outcome.sum(-1, keepdim=True)).log()
         losses = loss(log_probs, floored(target, is_outcome, floor)).tolist()
         wrong |= {r: v for r, v in zip(rows, losses, strict=True) if not math.isfinite(v)}
-    return dict(sorted(wrong.items()))
+    return wrong
