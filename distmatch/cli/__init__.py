@@ -108,7 +108,7 @@ def _add_eval(commands: Any) -> None:
         metavar="FILE",
         help="examples as JSONL, or a run file (.toml) for its test examples",
     )
-    measure.add_argument("--quantization", metavar="NAME", help="nf4, for a model in 4 bit")
+    measure.add_argument("--quantization", metavar="NAME", help="nf4, mxfp4 or mxfp4+nf4: 4 bit")
     measure.add_argument("--batch-size", type=int, default=32, help="prompts a forward (32)")
     measure.add_argument("--out", metavar="DIR", help="where the report goes")
 

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from distmatch.errors import TargetingError
+from distmatch.models.experts import PackedExperts
 
 KINDS = ("attention", "mlp", "experts", "router")
 NAMES = ("q", "k", "v", "o", "qkv", "gate", "up", "down")
@@ -146,8 +147,9 @@ def _linear_name(path: str) -> tuple[str, str | None]:
 def _expert_sites(path: str, module: nn.Module) -> Iterator[Site]:
     # Stored (experts, in, out) where the model says `is_transposed`, else (experts, out, in)
     is_transposed = getattr(module, "is_transposed", False)
-    for name, parameter in _own_parameters(module, num_axes=3):
-        num_experts, rows, columns = parameter.shape
+    stacks = {name: parameter.shape for name, parameter in _own_parameters(module, num_axes=3)}
+    for name, shape in (module.shapes if isinstance(module, PackedExperts) else stacks).items():
+        num_experts, rows, columns = shape
         yield Site(
             block=0,
             kind="experts",

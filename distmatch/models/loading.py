@@ -21,14 +21,16 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils.quantization_config import Mxfp4Config
 
 from distmatch.errors import ConfigError, LoadError, MissingExtraError, unknown_name
 from distmatch.models.embedded import EMBEDDED_NAME, embedded_directory
+from distmatch.models.quantizers import PackedConfig, PackedNf4Config
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
-QUANTIZATIONS = ("nf4",)
+QUANTIZATIONS = ("nf4", "nf4+dense-experts", "mxfp4", "mxfp4+nf4")
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
@@ -46,14 +48,17 @@ def load_model(
 
     Args:
         name: `"smollm2-135m"` (embedded), a local directory, or a hub id as owner/name.
-        quantization: None keeps the checkpoint's weights; `"nf4"` packs linear layers into 4 bit.
+        quantization: What stays in memory. None: the checkpoint's weights, an MXFP4 checkpoint's
+            unpacked. `"nf4"`: linear layers in bitsandbytes' 4 bit; experts in stacked matrices
+            would stay unpacked, which has to be asked for as `"nf4+dense-experts"`. `"mxfp4"`:
+            gpt-oss's experts as published, in 4 bit. `"mxfp4+nf4"`: its linear layers too.
         dtype: None keeps the checkpoint's. Of a quantised model, the layers left unpacked.
         device: None is the first GPU where there is one, else the CPU.
 
     Raises:
         ConfigError: An unknown quantization.
-        LoadError: Nothing usable under that name, a corrupt or incomplete checkpoint, or experts
-            that `"nf4"` would leave unpacked.
+        LoadError: Nothing usable under that name, a corrupt or incomplete checkpoint, experts
+            that `"nf4"` would leave unpacked, or `"mxfp4"` for a checkpoint that isn't.
         MissingExtraError: `"nf4"` without bitsandbytes.
     """
     if quantization is not None and quantization not in QUANTIZATIONS:
@@ -62,15 +67,10 @@ def load_model(
     source = _source(name)
     if Path(source).is_dir():
         _check_checkpoint(Path(source))
-    options: dict[str, Any] = {"dtype": dtype or "auto"}
-    if quantization == "nf4":
-        _refuse_unpacked_experts(source, _read(AutoConfig, source))
-        options |= {"quantization_config": _nf4(device), "device_map": {"": device}}
+    options = {"dtype": dtype or "auto", "device_map": {"": device}}
+    options |= _quantized(source, quantization, device)
     tokenizer = _read(AutoTokenizer, source)
-    model = _read_model(source, options)
-    if quantization is None:
-        model.to(device)  # type: ignore[arg-type]  # transformers' wrapper hides `self`
-    return model, tokenizer
+    return _read_model(source, options), tokenizer
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -101,15 +101,19 @@ def load_adapter(
     Raises:
         LoadError: A file is missing, corrupt or cut short, or the adapter doesn't fit the model.
     """
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel
+
+    from distmatch.models.expert_lora import factored_experts
 
     path = Path(path)
     check_adapter(path)
-    with warnings.catch_warnings():
+    config = PeftConfig.from_pretrained(str(path))
+    config.inference_mode = not trainable
+    with factored_experts(model, config), warnings.catch_warnings():
         # PEFT warns about keys it misses; the same keys are an error below.
         warnings.filterwarnings("ignore", message="Found missing adapter keys")
         try:
-            adapted = PeftModel.from_pretrained(model, path, is_trainable=trainable)
+            adapted = PeftModel.from_pretrained(model, path, is_trainable=trainable, config=config)
             # Loaded again because only this call says which keys it missed or had no place for.
             result = adapted.load_adapter(path, "default", is_trainable=trainable)
         except (ValueError, RuntimeError, TypeError, KeyError) as error:
@@ -224,20 +228,41 @@ def _some(keys: Iterable[str]) -> str:
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 
 
-def _nf4(device: torch.device) -> BitsAndBytesConfig:
+def _quantized(source: str, quantization: str | None, device: torch.device) -> dict[str, Any]:
+    """What transformers is to be told about the weights' storage."""
+    config = _read(AutoConfig, source)
+    is_packed = (getattr(config, "quantization_config", None) or {}).get("quant_method") == "mxfp4"
+    if quantization is None:
+        return {"quantization_config": Mxfp4Config(dequantize=True)} if is_packed else {}
+    if not quantization.startswith("mxfp4"):
+        if quantization == "nf4":
+            _refuse_unpacked_experts(source, config)
+        return {"quantization_config": BitsAndBytesConfig(**_nf4_settings(device))}
+    if not is_packed:
+        raise LoadError(
+            f'"{quantization}" is for gpt-oss checkpoints as published, and the config of '
+            f'"{source}" names no mxfp4: load it with quantization=None, or "nf4" if it is dense'
+        )
+    del config.quantization_config  # in the place of which comes ours
+    if quantization == "mxfp4":
+        return {"config": config, "quantization_config": PackedConfig()}
+    return {"config": config, "quantization_config": PackedNf4Config(**_nf4_settings(device))}
+
+
+def _nf4_settings(device: torch.device) -> dict[str, Any]:
     try:
         import bitsandbytes  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
-            '"nf4" needs bitsandbytes, which is not installed: pip install bitsandbytes'
+            "NF4 needs bitsandbytes, which is not installed: pip install bitsandbytes"
         ) from error
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
+    return {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": "nf4",
+        "bnb_4bit_use_double_quant": True,
         # bfloat16 is emulated on most CPUs: 2.4 times slower there than float32
-        bnb_4bit_compute_dtype=torch.bfloat16 if device.type == "cuda" else torch.float32,
-    )
+        "bnb_4bit_compute_dtype": torch.bfloat16 if device.type == "cuda" else torch.float32,
+    }
 
 
 def _refuse_unpacked_experts(source: str, config: PreTrainedConfig) -> None:
@@ -251,5 +276,6 @@ def _refuse_unpacked_experts(source: str, config: PreTrainedConfig) -> None:
     if num_values:
         raise LoadError(
             f'"nf4" would leave the experts of "{source}" unpacked, {num_values * 2 / 1e9:.1f} GB '
-            "in 16 bit: bitsandbytes packs linear layers only. Load it with quantization=None"
+            "in 16 bit: bitsandbytes packs linear layers only. Load a published gpt-oss with "
+            'quantization="mxfp4+nf4"; "nf4+dense-experts" leaves them so knowingly'
         )

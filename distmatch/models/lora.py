@@ -165,10 +165,12 @@ def attach_lora(
     """
     import peft
 
+    from distmatch.models.expert_lora import factored_experts
+
     _refuse_a_second_adapter(model)
     sites = resolve(target, model) if isinstance(target, LoraTarget) else []
     config = _lora_config(target, sites, model) if isinstance(target, LoraTarget) else target
-    with _seeded(seed):
+    with _seeded(seed), factored_experts(model, config):
         adapted = peft.get_peft_model(model, config)
     if sites:
         _require_exactly(sites, adapted)
@@ -391,9 +393,8 @@ def _adapted_layers(base: torch.nn.Module) -> dict[str, str]:
 
 @contextmanager
 def _seeded(seed: int | None) -> Iterator[None]:
-    if seed is None:
-        yield
-        return
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
+    devices = range(torch.cuda.device_count())
+    with torch.random.fork_rng(devices, enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
         yield

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from safetensors.torch import load_file, save_file
 from transformers import GptOssConfig
 
 from distmatch.errors import ConfigError, LoadError
+from distmatch.models.experts import PackedExperts
 from distmatch.models.loading import load_adapter, load_model, load_tokenizer
+from distmatch.models.quantizers import save_packed
 from tests.tiny import tiny_model, tiny_tokenizer
 
 PROMPT = "Pick a word: red or blue."
@@ -116,8 +119,48 @@ def test_an_unknown_quantization_names_the_known(checkpoint):
 def test_experts_that_nf4_leaves_unpacked_are_refused_with_their_size(tmp_path):
     GptOssConfig(num_hidden_layers=24, num_local_experts=32).save_pretrained(tmp_path)
     # gpt-oss-20b: 24 blocks of 32 experts of 3 x 2880 x 2880 weights, 2 bytes each
-    with pytest.raises(LoadError, match=r"38\.2 GB in 16 bit.*quantization=None"):
+    with pytest.raises(LoadError, match=r'38\.2 GB in 16 bit.*quantization="mxfp4\+nf4"'):
         load_model(str(tmp_path), quantization="nf4")
+
+
+def test_experts_left_unpacked_on_purpose_are(tmp_path):
+    saved(tmp_path, "gpt_oss", hidden_size=64)
+    model, _ = load_model(str(tmp_path), quantization="nf4+dense-experts", device="cpu")
+    assert model.model.layers[0].self_attn.q_proj.weight.dtype == torch.uint8
+    assert model.model.layers[0].mlp.experts.gate_up_proj.is_floating_point()
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A directory with a tiny gpt-oss, its experts packed."""
+    save_packed(tiny_model("gpt_oss", hidden_size=64), tmp_path / "packed")
+    tiny_tokenizer().save_pretrained(tmp_path / "packed")
+    return tmp_path / "packed"
+
+
+def test_published_experts_stay_the_bytes_of_the_file(published):
+    model, _ = load_model(str(published), quantization="mxfp4")
+    written = load_file(published / "model.safetensors")
+    packed = {name: weight for name, weight in written.items() if weight.dtype == torch.uint8}
+    held = dict(model.named_parameters())
+    assert len(packed) == 4 * 2 * 2  # blocks, stacks, blocks and scales
+    assert all(torch.equal(held[name], weight) for name, weight in packed.items())
+    unpacked, _ = load_model(str(published))
+    torch.testing.assert_close(logits(model), logits(unpacked), rtol=1e-5, atol=1e-5)
+
+
+def test_packed_experts_go_with_nf4_everywhere_else(published):
+    model, _ = load_model(str(published), quantization="mxfp4+nf4", device="cpu")
+    block = model.model.layers[0]
+    assert isinstance(block.mlp.experts, PackedExperts)
+    assert block.self_attn.q_proj.weight.quant_type == "nf4"
+    assert block.mlp.router.weight.is_floating_point() and logits(model).isfinite().all()
+
+
+@pytest.mark.parametrize("quantization", ["mxfp4", "mxfp4+nf4"])
+def test_a_checkpoint_that_is_not_packed_is_not_loaded_as_one(checkpoint, quantization):
+    with pytest.raises(LoadError, match=f'"{re.escape(quantization)}" is for gpt-oss .* no mxfp4'):
+        load_model(str(checkpoint), quantization=quantization)
 
 
 def test_a_misspelt_name_gets_the_right_one():

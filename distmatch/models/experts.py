@@ -1,0 +1,180 @@
+"""A layer of experts with weights packed in 4 bit, and LoRA on experts without a dense update.
+
+One way through the layer, `experts_forward`, serves packed and dense weights: tokens are sorted by
+expert, and each expert that was chosen multiplies its own. What is kept for the backward pass is
+the packed bytes and the tokens' activations; a dense matrix lives for one product at a time.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from transformers.models.gpt_oss.modeling_gpt_oss import GptOssExperts
+
+from distmatch.models.mxfp4 import GROUP, dequantize
+
+MATRICES = ("gate_up_proj", "down_proj")
+"""What a layer of experts calls its stacks of matrices."""
+
+
+class ExpertLora(NamedTuple):
+    """The LoRAs of one stack: expert e's matrix gains scaling * b[e] @ a[e]."""
+
+    a: Float[Tensor, "experts rank in"]
+    b: Float[Tensor, "experts out rank"]
+    scaling: float
+
+
+class PackedExperts(nn.Module):
+    """gpt-oss's experts with their matrices in MXFP4, named as in its checkpoints.
+
+    Blocks are (experts, out, in / 32, 16) bytes and scales (experts, out, in / 32); biases are
+    dense. Nothing here can be trained, but gradients pass through, exactly.
+    """
+
+    is_transposed = True
+    _apply_gate = GptOssExperts._apply_gate
+
+    def __init__(self, dense: GptOssExperts) -> None:
+        """Empty, on the default device.
+
+        Args:
+            dense: What is replaced; its shapes are taken, so it may be on the meta device.
+        """
+        super().__init__()
+        self.num_experts = dense.num_experts
+        self.alpha, self.limit = dense.alpha, dense.limit
+        self.shapes = {name: tuple(getattr(dense, name).shape) for name in MATRICES}
+        """Of each dense stack: (experts, in, out)."""
+        for name, (experts, inputs, outputs) in self.shapes.items():
+            packed = (experts, outputs, inputs // GROUP)
+            bias = getattr(dense, f"{name}_bias")
+            self._add(f"{name}_blocks", (*packed, GROUP // 2), torch.uint8)
+            self._add(f"{name}_scales", packed, torch.uint8)
+            self._add(f"{name}_bias", bias.shape, bias.dtype)
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "tokens hidden"],
+        chosen: Int[Tensor, "tokens k"],
+        weights: Float[Tensor, "tokens k"],
+    ) -> Float[Tensor, "tokens hidden"]:
+        """The weighted sum of each token's chosen experts."""
+        return experts_forward(self, hidden, chosen, weights, {})
+
+    def packed(self, name: str) -> tuple[UInt8[Tensor, "e o g 16"], UInt8[Tensor, "e o g"]]:
+        """Blocks and scales of one stack."""
+        return getattr(self, f"{name}_blocks"), getattr(self, f"{name}_scales")
+
+    def _add(self, name: str, shape: Sequence[int], dtype: torch.dtype) -> None:
+        self.register_parameter(
+            name, nn.Parameter(torch.empty(*shape, dtype=dtype), requires_grad=False)
+        )
+
+
+def experts_forward(
+    experts: nn.Module,
+    hidden: Float[Tensor, "tokens hidden"],
+    chosen: Int[Tensor, "tokens k"],
+    weights: Float[Tensor, "tokens k"],
+    loras: Mapping[str, Sequence[ExpertLora]],
+) -> Float[Tensor, "tokens hidden"]:
+    """The weighted sum of each token's chosen experts, each with its LoRAs.
+
+    Args:
+        experts: `PackedExperts`, or a dense layer of transformers with stacked matrices.
+        hidden: What the layer is given.
+        chosen: Experts by number.
+        weights: The router's, of those.
+        loras: By the name of the stack they're added to.
+    """
+    num_chosen = chosen.shape[-1]
+    order = chosen.flatten().argsort(stable=True)
+    groups = _Groups.of(chosen.flatten()[order], experts.num_experts)  # type: ignore[arg-type]
+    rows = hidden[order // num_chosen]
+    gate_up = _project(experts, "gate_up_proj", rows, groups, loras)
+    outputs = _project(experts, "down_proj", experts._apply_gate(gate_up), groups, loras)  # type: ignore[operator]
+    weighted = outputs * weights.flatten()[order, None]
+    summed = torch.zeros_like(hidden, dtype=weighted.dtype)
+    return summed.index_add(0, order // num_chosen, weighted).to(hidden.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """Which rows belong to which expert; rows are sorted by expert."""
+
+    expert_of: Int[Tensor, " rows"]
+    spans: list[tuple[int, slice]]
+    """Each expert that has rows, and where they are."""
+
+    @classmethod
+    def of(cls, expert_of: Int[Tensor, " rows"], num_experts: int) -> "_Groups":
+        counts = torch.bincount(expert_of, minlength=num_experts).tolist()
+        ends = torch.tensor(counts).cumsum(0).tolist()
+        spans = [
+            (expert, slice(end - count, end))
+            for expert, (count, end) in enumerate(zip(counts, ends, strict=True))
+            if count
+        ]
+        return cls(expert_of, spans)
+
+
+def _project(
+    experts: nn.Module,
+    name: str,
+    rows: Float[Tensor, "rows in"],
+    groups: _Groups,
+    loras: Mapping[str, Sequence[ExpertLora]],
+) -> Float[Tensor, "rows out"]:
+    """Each row through its expert's matrix, bias and LoRAs of one stack."""
+    if isinstance(experts, PackedExperts):
+        blocks, scales = experts.packed(name)
+        product = torch.cat(
+            [_packed_linear(rows[span], blocks[e], scales[e]) for e, span in groups.spans]
+        )
+    else:
+        stack = getattr(experts, name)
+        product = _grouped(rows, stack.mT if experts.is_transposed else stack, groups)
+    bias = getattr(experts, f"{name}_bias", None)
+    if bias is not None:
+        product = product + bias[groups.expert_of]
+    for a, b, scaling in loras.get(name, ()):
+        update = _grouped(_grouped(rows.to(a.dtype), a, groups), b, groups)
+        product = product + (scaling * update).to(product.dtype)
+    return product
+
+
+def _grouped(
+    rows: Float[Tensor, "rows in"], stack: Float[Tensor, "experts out in"], groups: _Groups
+) -> Float[Tensor, "rows out"]:
+    return torch.cat([rows[span] @ stack[expert].T for expert, span in groups.spans])
+
+
+def _packed_linear(
+    rows: Float[Tensor, "rows in"],
+    blocks: UInt8[Tensor, "out g 16"],
+    scales: UInt8[Tensor, "out g"],
+) -> Float[Tensor, "rows out"]:
+    device = rows.device.type
+    if torch.is_autocast_enabled(device):
+        rows = rows.to(torch.get_autocast_dtype(device))
+    return _PackedLinear.apply(rows, blocks, scales)
+
+
+class _PackedLinear(torch.autograd.Function):
+    """A product with a packed matrix, unpacked once in each direction and never kept."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, blocks: Tensor, scales: Tensor) -> Tensor:
+        ctx.save_for_backward(blocks, scales)
+        return rows @ dequantize(blocks, scales, rows.dtype).T
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        blocks, scales = ctx.saved_tensors
+        return gradient @ dequantize(blocks, scales, gradient.dtype), None, None

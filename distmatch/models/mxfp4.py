@@ -1,0 +1,78 @@
+"""The MXFP4 number format, in which gpt-oss publishes its experts.
+
+32 neighbours along a row share one power of two; each of them is four bits: a sign, two bits of
+exponent and one of fraction, so one of 0, 0.5, 1, 1.5, 2, 3, 4, 6 or its negative (OCP Microscaling
+Formats specification 1.0, 2023). Two such codes lie in a byte, the first in its lower half.
+"""
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from distmatch.errors import ConfigError
+
+GROUP = 32
+"""How many neighbours share a power of two."""
+
+_BIAS = 127  # of the shared exponent
+_LARGEST_EXPONENT = 2  # of 4 and 6, the largest codes
+_MAGNITUDES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+_NOT_A_NUMBER = 255  # as a shared exponent
+
+
+def dequantize(
+    blocks: UInt8[Tensor, "*rows groups 16"],
+    scales: UInt8[Tensor, "*rows groups"],
+    dtype: torch.dtype,
+) -> Float[Tensor, "*rows columns"]:
+    """The numbers that some packed rows stand for, exactly.
+
+    Args:
+        blocks: Two codes a byte.
+        scales: The shared exponents, 127 for 1.
+        dtype: bfloat16, float32 or float64: those that hold every value.
+
+    Returns:
+        `columns` is 32 times `groups`.
+    """
+    codes = torch.stack((blocks & 0xF, blocks >> 4), dim=-1).flatten(-2).to(torch.int16)
+    # A code's bits at the places of float16's: the same number, but for a bias that is 14 higher
+    halves = ((codes & 8) << 12 | (codes & 7) << 9).view(torch.float16)
+    return (
+        halves.to(dtype) * 2.0**14 * _powers(dtype, scales.device)[scales.int()][..., None]
+    ).flatten(-2)
+
+
+def quantize(
+    weights: Float[Tensor, "*rows columns"],
+) -> tuple[UInt8[Tensor, "*rows groups 16"], UInt8[Tensor, "*rows groups"]]:
+    """Some rows packed: blocks and scales, as `dequantize` takes them.
+
+    The shared power of two is the largest magnitude's, over 4; each number goes to the nearest
+    code, ties to the one with an even last bit, and what is above 6 to 6 (section 6.3 of the
+    specification).
+
+    Raises:
+        ConfigError: Rows that don't divide into groups of 32.
+    """
+    if weights.shape[-1] % GROUP:
+        raise ConfigError(f"MXFP4 rows are multiples of {GROUP} long, got {weights.shape[-1]}")
+    groups = weights.double().unflatten(-1, (-1, GROUP))
+    largest = groups.abs().amax(-1)
+    exponents = torch.frexp(largest).exponent - 1 - _LARGEST_EXPONENT
+    exponents = torch.where(largest > 0, exponents, -_BIAS).clamp(-_BIAS, _BIAS)
+    scaled = (groups / torch.ldexp(torch.ones_like(largest), exponents)[..., None]).contiguous()
+    magnitudes = torch.tensor(_MAGNITUDES, dtype=torch.float64, device=weights.device)
+    middles = (magnitudes[1:] + magnitudes[:-1]) / 2
+    # Between code k and k + 1, the middle itself belongs to the even one
+    above = torch.bucketize(scaled.abs(), middles, right=True)
+    below = torch.bucketize(scaled.abs(), middles, right=False)
+    codes = torch.where(above % 2 == 0, above, below) | scaled.signbit().long() << 3
+    pairs = codes.unflatten(-1, (-1, 2))
+    blocks = (pairs[..., 0] | pairs[..., 1] << 4).to(torch.uint8)
+    return blocks, (exponents + _BIAS).to(torch.uint8)
+
+
+def _powers(dtype: torch.dtype, device: torch.device) -> Float[Tensor, " exponents"]:
+    powers = [2.0 ** (exponent - _BIAS) for exponent in range(_NOT_A_NUMBER)]
+    return torch.tensor([*powers, torch.nan], dtype=dtype, device=device)
