@@ -1,9 +1,9 @@
 """Model + batch → exact log-probabilities of words. The only place where they are computed."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -31,7 +31,7 @@ class Score(NamedTuple):
     log_other: Float[Tensor, ""]
 
 
-def score(
+def score(  # noqa: PLR0913 - what an Example holds
     model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     prompt: Prompt,
@@ -40,6 +40,7 @@ def score(
     prefill: str = "",
     boundary: str | None = None,
     forms: Sequence[str] = (),
+    chat_template_kwargs: Mapping[str, Any] | None = None,
 ) -> Score:
     """Exact log-probabilities of the words as the answer to one prompt, without gradient.
 
@@ -53,6 +54,8 @@ def score(
             `"end_of_word"` (default for plain text) or `"none"`.
         forms: `"bare"`, `"space"`, `"capital"`; a word's probability is the sum over them.
             Default: one form, the way it would be written in this place.
+        chat_template_kwargs: What the chat template is told besides, such as
+            `{"reasoning_effort": "low"}`.
 
     Raises:
         DataError: A word or prompt that can't be scored; the message says why.
@@ -66,6 +69,7 @@ def score(
         prefill=prefill,
         boundary=boundary,
         forms=tuple(forms),
+        chat_template_kwargs=chat_template_kwargs or {},
     )
     encoder = model_encoder(model, tokenizer)
     scores = score_tries(model, encoder, [encoder.encode(example)])

@@ -52,3 +52,11 @@ def embedded():
     from distmatch.models.loading import load_model
 
     return load_model("smollm2-135m")
+
+
+@pytest.fixture(scope="session")
+def harmony():
+    """gpt-oss's true tokenizer with a Harmony template."""
+    from examples.offline_gptoss import harmony_tokenizer
+
+    return harmony_tokenizer()

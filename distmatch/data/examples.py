@@ -15,12 +15,16 @@ Prompt = str | Sequence[Message]
 BOUNDARIES = ("end_of_turn", "end_of_word", "none")
 FORMS = ("bare", "space", "capital")
 REQUIRED_COLUMNS = ("prompt", "words", "probs")
-COLUMNS = (*REQUIRED_COLUMNS, "other", "prefill", "boundary", "forms", "rotations", "metadata")
+EFFORTS = ("low", "medium", "high")
+COLUMNS = (
+    *REQUIRED_COLUMNS,
+    *("other", "prefill", "boundary", "forms", "rotations", "chat_template_kwargs", "metadata"),
+)
 
 _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(("words", "probs", "forms", "rotations"), ((list, tuple), "a list")),
     **dict.fromkeys(("prefill", "boundary"), (str, "a string")),
-    "metadata": (Mapping, "an object"),
+    **dict.fromkeys(("chat_template_kwargs", "metadata"), (Mapping, "an object")),
 }
 _MOST_SHOWN = 80
 
@@ -30,10 +34,13 @@ class Example:
     """One prompt and the distribution wanted at its answer slot.
 
     A string prompt is plain text to be continued; messages (`role`, `content`) go through the
-    tokenizer's chat template, or are joined by blank lines where there is none.
+    tokenizer's chat template, or are joined by blank lines where there is none. A last message of
+    the assistant is continued; what a reasoning model thought before it answers stands there too,
+    as `thinking` (Harmony's name; each template has its own).
 
     Raises:
-        DataError: An empty prompt, a malformed message, or an unknown boundary or form.
+        DataError: An empty prompt, a malformed message, or an unknown boundary, form or reasoning
+            effort.
     """
 
     prompt: Prompt
@@ -49,6 +56,8 @@ class Example:
     rotations: tuple[Prompt, ...] = ()
     """The same question with its numbers moved over its words: prompt i asks for `probs` rolled
     to the right by i + 1. Either none or one for each word but the first."""
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    """What the chat template is told besides, such as `{"reasoning_effort": "low"}`."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -67,6 +76,9 @@ class Example:
         for form in self.forms:
             if form not in FORMS:
                 raise DataError(unknown_name("form", form, FORMS))
+        effort = self.chat_template_kwargs.get("reasoning_effort", EFFORTS[0])
+        if effort not in EFFORTS:
+            raise DataError(unknown_name("reasoning_effort", str(effort), EFFORTS))
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Example":
@@ -107,6 +119,7 @@ class Example:
             "boundary": self.boundary,
             "forms": list(self.forms),
             "rotations": [_plain_prompt(prompt) for prompt in self.rotations],
+            "chat_template_kwargs": dict(self.chat_template_kwargs),
             "metadata": dict(self.metadata),
         }
         return {

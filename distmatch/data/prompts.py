@@ -1,18 +1,27 @@
 """Where the answer slot is: prompts rendered to text and ids, and what ends an answer there.
 
 The prompt's ids are rendered alone, as `generate` would see them, and never change afterwards;
-words are tokenised in that context (`trie.py`).
+words are tokenised in that context (`trie.py`). A template that writes today's date is given
+`TODAY`, or the same prompt would be another one tomorrow.
 """
 
+import datetime
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from distmatch.data.examples import Prompt
 from distmatch.errors import DataError
 
+TODAY = datetime.date(2025, 8, 5)
+"""What every prompt says the date is: the day gpt-oss came out."""
+
+_NOW = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 _SENTINEL = "SLOT"  # stands for the answer while the template's own text around it is read off
 _BLANK_LINE = "\n\n"
 _OPENING = "\"'([{<“‘«¿¡/-\\`*_#@$"
@@ -31,7 +40,12 @@ class Slot:
     is_chat: bool
 
 
-def render_slot(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, prefill: str = "") -> Slot:
+def render_slot(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Prompt,
+    prefill: str = "",
+    template_kwargs: Mapping[str, Any] | None = None,
+) -> Slot:
     """The prompt as the model reads it, up to where the answer starts.
 
     Args:
@@ -39,21 +53,26 @@ def render_slot(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, prefill: str
             are joined by blank lines.
         prompt: Plain text, or messages. A last message of the assistant is continued.
         prefill: Text the answer already begins with.
+        template_kwargs: What the template is told besides the messages.
 
     Raises:
-        DataError: The template refuses the messages, or writes something else before an answer
-            than its own generation prompt; or the prefill ends in white space.
+        DataError: The template refuses the messages, writes something else before an answer than
+            its own generation prompt, or leaves out what the last message holds besides its
+            content; or the prefill ends in white space.
     """
     if isinstance(prompt, str):
         text = prompt + prefill
         _check_prefill(prefill)
         return Slot(text, _plain_ids(tokenizer, text), None, is_chat=False)
     messages = [dict(message) for message in prompt]
+    answer = {"role": "assistant", "content": ""}
     if messages[-1]["role"] == "assistant":
-        prefill = messages.pop()["content"] + prefill
+        answer = messages.pop()
+        prefill = answer["content"] + prefill
     _check_prefill(prefill)
     if getattr(tokenizer, "chat_template", None):
-        return _chat_slot(tokenizer, messages, prefill)
+        answer["content"] = prefill
+        return _chat_slot(tokenizer, messages, answer, template_kwargs or {})
     text = _BLANK_LINE.join([message["content"] for message in messages])
     if not messages:
         return Slot(prefill, _plain_ids(tokenizer, prefill), None, is_chat=False)
@@ -88,7 +107,7 @@ def end_of_turn_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
         question = {"role": "user", "content": "question"}
         answer = {"role": "assistant", "content": _SENTINEL}
         for messages in ([question, answer], [question, answer, question]):
-            text = _render(tokenizer, messages, add_generation_prompt=False)
+            text = _render(tokenizer, messages, {}, add_generation_prompt=False)
             tail = text[text.rindex(_SENTINEL) + len(_SENTINEL) :]
             ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
             ends.update([i for i in ids if i in special_ids(tokenizer)][:1])
@@ -137,11 +156,16 @@ def _check_prefill(prefill: str) -> None:
 
 
 def _chat_slot(
-    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], prefill: str
+    tokenizer: PreTrainedTokenizerBase,
+    messages: list[dict[str, str]],
+    answer: dict[str, str],
+    template_kwargs: Mapping[str, Any],
 ) -> Slot:
-    opened = _render(tokenizer, messages, add_generation_prompt=True)
-    answer = {"role": "assistant", "content": prefill + _SENTINEL}
-    answered = _render(tokenizer, [*messages, answer], add_generation_prompt=False)
+    """The slot behind the beginning of an answer, found as what the template writes before it."""
+    prefill = answer["content"]
+    opened = _render(tokenizer, messages, template_kwargs, add_generation_prompt=True)
+    whole = {**answer, "content": prefill + _SENTINEL}
+    answered = _render(tokenizer, [*messages, whole], template_kwargs, add_generation_prompt=False)
     before = answered[: answered.rindex(_SENTINEL)]
     if not before.startswith(opened):
         raise DataError(
@@ -150,6 +174,12 @@ def _chat_slot(
         )
     if prefill and not before.endswith(prefill):
         raise DataError(f"the chat template changes the prefill {prefill!r} to {before[-60:]!r}")
+    for name in answer.keys() - {"role", "content"}:
+        if answer[name].strip() not in before[len(opened) :]:
+            raise DataError(
+                f'the chat template leaves out the "{name}" of the answer it is to continue: '
+                "name it as the template does, or give the rendered prompt as plain text instead"
+            )
     text = before.rstrip(" ")
     ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
     return Slot(text, ids, None if prefill else before[len(text) :], is_chat=True)
@@ -158,6 +188,7 @@ def _chat_slot(
 def _render(
     tokenizer: PreTrainedTokenizerBase,
     messages: Sequence[Mapping[str, str]],
+    template_kwargs: Mapping[str, Any],
     *,
     add_generation_prompt: bool,
 ) -> str:
@@ -165,8 +196,10 @@ def _render(
         return str(
             tokenizer.apply_chat_template(
                 [dict(message) for message in messages],
+                chat_template=_on_that_day(tokenizer.get_chat_template()),
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
+                **template_kwargs,
             )
         )
     except Exception as error:
@@ -174,6 +207,12 @@ def _render(
         raise DataError(
             f"the chat template refuses messages with roles {roles}: {error}"
         ) from error
+
+
+@lru_cache(maxsize=8)
+def _on_that_day(template: str) -> str:
+    """The template with its calls for the current date answered."""
+    return _NOW.sub(lambda call: repr(TODAY.strftime(call[2])), template)
 
 
 def _plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:

@@ -86,7 +86,9 @@ class Encoder:
             DataError: A word that can't follow the prompt, contains special tokens, coincides
                 with another or overlaps it under the boundary; or a sequence past the context.
         """
-        slot = render_slot(self.tokenizer, example.prompt, example.prefill)
+        slot = render_slot(
+            self.tokenizer, example.prompt, example.prefill, example.chat_template_kwargs
+        )
         default = "end_of_turn" if slot.is_chat else "end_of_word"
         trie = TokenTrie(
             slot.ids,
