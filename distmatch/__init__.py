@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from distmatch.data import Example, WordDistribution
     from distmatch.evals import evaluate
     from distmatch.losses import DIVERGENCES
-    from distmatch.models.loading import load_adapter, load_model
+    from distmatch.models.adapters import load_adapter
+    from distmatch.models.loading import load_model
     from distmatch.models.lora import attach_lora, lora
     from distmatch.scoring import score
     from distmatch.trainer import DistributionConfig, DistributionTrainer
@@ -45,7 +46,7 @@ _HOMES = {
     "WordDistribution": "distmatch.data",
     "attach_lora": "distmatch.models.lora",
     "evaluate": "distmatch.evals",
-    "load_adapter": "distmatch.models.loading",
+    "load_adapter": "distmatch.models.adapters",
     "load_model": "distmatch.models.loading",
     "lora": "distmatch.models.lora",
     "score": "distmatch.scoring",

@@ -45,6 +45,7 @@ def _run(args: argparse.Namespace, rest: list[str]) -> None:
             args.model,
             args.data,
             adapter=args.adapter,
+            other_base=args.other_base,
             quantization=args.quantization,
             out=args.out,
             batch_size=args.batch_size,
@@ -102,6 +103,11 @@ def _add_eval(commands: Any) -> None:
     )
     measure.add_argument("model", metavar="MODEL", help="smollm2-135m, a directory or a hub id")
     measure.add_argument("--adapter", metavar="DIR", help="a PEFT adapter to measure it with")
+    measure.add_argument(
+        "--other-base",
+        action="store_true",
+        help="take the adapter on another base than it was trained on",
+    )
     measure.add_argument(
         "--data",
         required=True,

@@ -14,7 +14,8 @@ from distmatch.data.trie import Encoder
 from distmatch.errors import ConfigError
 from distmatch.evals import Report, evaluate
 from distmatch.evals.outcome import draw, write_text
-from distmatch.models.loading import check_adapter, load_adapter, load_model, load_tokenizer
+from distmatch.models.adapters import check_adapter, load_adapter
+from distmatch.models.loading import load_model, load_tokenizer
 from distmatch.scoring import model_encoder, resolve_at_most
 
 REPORT_FILE = "report.json"
@@ -25,6 +26,7 @@ def measure(
     data: str | Path,
     *,
     adapter: str | Path | None = None,
+    other_base: bool = False,
     quantization: str | None = None,
     out: str | Path | None = None,
     batch_size: int = 32,
@@ -35,6 +37,7 @@ def measure(
         model_name: As for `load_model`.
         data: Examples as JSONL, or a run file, for its test examples.
         adapter: A PEFT adapter to measure it with.
+        other_base: Whether the adapter is taken on another base than it was trained on.
         quantization: As for `load_model`.
         out: The folder; None: the table is only printed.
         batch_size: Prompts a forward.
@@ -54,7 +57,7 @@ def measure(
     model, tokenizer = load_model(choice.name, quantization=choice.quantization)
     test = resolved_test(model, tokenizer, test)
     if adapter is not None:
-        load_adapter(model, adapter)  # puts its layers into the model itself
+        load_adapter(model, adapter, other_base=other_base)  # puts its layers into the model itself
     report = evaluate(model, tokenizer, test, batch_size=batch_size)
     print(report.table())
     if out is not None:

@@ -1,14 +1,13 @@
-"""Models, tokenizers and adapters from where they lie: embedded, a directory, or the hub.
+"""Models and tokenizers from where they lie: embedded, a directory, or the hub.
 
 Only safetensors are read, never a pickle, and nothing is downloaded unless the name is a hub id.
 A checkpoint that leaves weights unset is refused, not filled with random numbers.
 """
 
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -27,14 +26,10 @@ from distmatch.errors import ConfigError, LoadError, MissingExtraError, unknown_
 from distmatch.models.embedded import EMBEDDED_NAME, embedded_directory
 from distmatch.models.quantizers import PackedConfig, PackedNf4Config
 
-if TYPE_CHECKING:
-    from peft import PeftModel
-
 QUANTIZATIONS = ("nf4", "nf4+dense-experts", "mxfp4", "mxfp4+nf4")
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
-_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 def load_model(
@@ -85,47 +80,6 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     return _read(AutoTokenizer, _source(name))
 
 
-def load_adapter(
-    model: PreTrainedModel, path: str | Path, *, trainable: bool = False
-) -> "PeftModel":
-    """The model with a PEFT adapter of a local directory on it, in eval mode.
-
-    PEFT puts its layers into the model itself. The adapter's files are checked before that; if the
-    adapter turns out not to fit the model, load the model again.
-
-    Args:
-        model: What the adapter was trained on.
-        path: The directory.
-        trainable: Whether the adapter is to be trained further; else it is frozen.
-
-    Raises:
-        LoadError: A file is missing, corrupt or cut short, or the adapter doesn't fit the model.
-    """
-    from peft import PeftConfig, PeftModel
-
-    from distmatch.models.expert_lora import factored_experts
-
-    path = Path(path)
-    check_adapter(path)
-    config = PeftConfig.from_pretrained(str(path))
-    config.inference_mode = not trainable
-    with factored_experts(model, config), warnings.catch_warnings():
-        # PEFT warns about keys it misses; the same keys are an error below.
-        warnings.filterwarnings("ignore", message="Found missing adapter keys")
-        try:
-            adapted = PeftModel.from_pretrained(model, path, is_trainable=trainable, config=config)
-            # Loaded again because only this call says which keys it missed or had no place for.
-            result = adapted.load_adapter(path, "default", is_trainable=trainable)
-        except (ValueError, RuntimeError, TypeError, KeyError) as error:
-            raise LoadError(f"the adapter {path} doesn't fit this model: {error}") from error
-    if wrong := [*result.unexpected_keys, *result.missing_keys]:
-        raise LoadError(
-            f"the adapter {path} doesn't fit this model: {_some(wrong)} stand only in one of "
-            "the two. Use the model it was trained on"
-        )
-    return adapted.eval()
-
-
 def _source(name: str) -> str:
     """What transformers is asked for: a directory that exists, or a hub id."""
     if name == EMBEDDED_NAME:
@@ -144,47 +98,25 @@ def _source(name: str) -> str:
 def _check_checkpoint(directory: Path) -> None:
     if not (directory / "config.json").is_file():
         hint = "give a directory written by save_pretrained"
-        if (directory / _ADAPTER_FILES[0]).is_file():
+        if (directory / "adapter_config.json").is_file():
             hint = "it holds an adapter: load its model, then load_adapter(model, path)"
         raise LoadError(f"{directory} has no config.json: {hint}")
     for path in sorted(directory.glob("*.safetensors")):
-        _check_safetensors(path)
+        check_safetensors(path)
 
 
-def _check_safetensors(path: Path) -> None:
-    """Refuse a file whose header can't be read or promises more bytes than there are."""
+def check_safetensors(path: Path) -> None:
+    """Refuse a file whose header can't be read or promises more bytes than there are.
+
+    Raises:
+        LoadError: Such a file.
+    """
     try:
         with safe_open(path, framework="pt"):
             pass
     except (SafetensorError, OSError) as error:
         raise LoadError(
             f"{path} is corrupt or cut short ({error}): copy or save it again"
-        ) from error
-
-
-def check_adapter(path: Path) -> None:
-    """Refuse a directory that doesn't hold a whole adapter; needs no model.
-
-    Raises:
-        LoadError: A file is missing, corrupt or cut short.
-    """
-    if not path.is_dir():
-        raise LoadError(f"{path} is not a directory: give one written by save_pretrained")
-    for filename in _ADAPTER_FILES:
-        if (path / filename).is_file():
-            continue
-        hint = "give a directory written by save_pretrained"
-        if (path / "adapter_model.bin").is_file():
-            hint = "adapter_model.bin is a pickle, which is not read: save it as safetensors"
-        raise LoadError(f"{path} has no {filename}: {hint}")
-    _check_safetensors(path / _ADAPTER_FILES[1])
-    from peft import PeftConfig
-
-    try:
-        PeftConfig.from_pretrained(str(path))
-    except (ValueError, TypeError, KeyError) as error:
-        raise LoadError(
-            f"{path / _ADAPTER_FILES[0]} can't be read ({error}): copy or save it again"
         ) from error
 
 
@@ -205,7 +137,7 @@ def _read_model(source: str, options: Mapping[str, Any]) -> PreTrainedModel:
     model, report = _read(AutoModelForCausalLM, source, options)
     if missing := report["missing_keys"]:
         raise LoadError(
-            f'the checkpoint of "{source}" lacks {_some(missing)}, which would be random numbers: '
+            f'the checkpoint of "{source}" lacks {some(missing)}, which would be random numbers: '
             f"its config describes a {type(model).__name__} it doesn't hold"
         )
     _keep_packing(model)
@@ -223,7 +155,8 @@ def _keep_packing(model: PreTrainedModel) -> None:
             module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
-def _some(keys: Iterable[str]) -> str:
+def some(keys: Iterable[str]) -> str:
+    """The first three, and how many more there are."""
     keys = sorted(keys)
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
 

@@ -17,7 +17,6 @@ from peft import PeftConfig, PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_callback import ProgressCallback, TrainerCallback
-from transformers.utils import logging
 
 from distmatch.data.batching import Batch, make_batch, make_text_batch
 from distmatch.data.examples import Example, Prompt, read_jsonl, to_examples, write_jsonl
@@ -26,6 +25,7 @@ from distmatch.losses.divergences import Divergence, forward_kl
 from distmatch.losses.metrics import Outcomes, Ratio
 from distmatch.losses.retention import retention_kl
 from distmatch.losses.words import other_shape_kl, support_log_probs, word_log_probs
+from distmatch.models.base_record import check_base_record, write_base_record
 from distmatch.models.head import is_checkpointing
 from distmatch.models.lora import LoraTarget, attach_lora
 from distmatch.scoring import Questions, model_encoder, resolve_at_most, row_logits
@@ -33,14 +33,11 @@ from distmatch.trainer.callbacks import ProgressBar, Refresh, RefreshExamples
 from distmatch.trainer.output_dir import check_output_dir, last_checkpoint
 from distmatch.trainer.running_means import EXCESS, SHOWN, TERMS, RunningMeans, progress
 from distmatch.trainer.settings import DistributionConfig, check_targets, divergence, floored
-
-logger = logging.get_logger(__name__)
+from distmatch.trainer.start_watch import StartWatch
 
 Rows = Sequence[Example | Mapping[str, Any]]
 
 _EXAMPLES_FILE = "examples.jsonl"
-_START_STEPS = 20  # by then a loss that starts at all has moved probability to the words
-_START_EXCESS = 0.9
 _NEEDS_BASE = "needs the base model beside the trained one: give a peft_config"
 
 
@@ -109,7 +106,7 @@ class DistributionTrainer(Trainer):
         if peft_config is not None:  # the seed that shuffles the data draws the adapter too
             self.adapted = attach_lora(model, peft_config, seed=args.seed)  # type: ignore[arg-type]
         self._observed = RunningMeans(args.device)
-        self._is_watched = False
+        self._start = StartWatch(args, is_forward_kl=self.divergence is forward_kl)
         super().__init__(
             model=self.adapted,
             args=args,
@@ -339,31 +336,11 @@ class DistributionTrainer(Trainer):
                     "lower learning_rate, or set target_floor if the loss can be infinite"
                 )
             if EXCESS in means:
-                self._warn_unless_started(means[EXCESS])
+                self._start.see(self.state.global_step, means[EXCESS])
             terms = [name for name in TERMS if name in means]
             shown = (*SHOWN, *(terms if len(terms) > 1 else ()))
             logs.update({name: means[name] for name in shown if name in means})
         super().log(logs, start_time)
-
-    def _warn_unless_started(self, excess: float) -> None:
-        """Say once, when a loss should have moved the words, that it hasn't.
-
-        Args:
-            excess: By how much other is more probable than it is to be.
-        """
-        if self.state.global_step < _START_STEPS + self.args.warmup_steps_forward_kl:
-            return
-        if excess > _START_EXCESS and not self._is_watched:
-            remedy = (
-                "raise learning_rate"
-                if self.divergence is forward_kl
-                else f"{self.args.loss} has almost no gradient there: set warmup_steps_forward_kl"
-            )
-            logger.warning(
-                f"not started: after {self.state.global_step} steps the words together lack "
-                f"{excess:.4f} of their probability; {remedy}"
-            )
-        self._is_watched = True
 
     # Checkpoints -------------------------------------------------------------------------------
 
@@ -373,7 +350,13 @@ class DistributionTrainer(Trainer):
             write_jsonl(folder / _EXAMPLES_FILE, self.train_examples)
         super()._save_checkpoint(model, trial, *args, **kwargs)
 
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        if isinstance(self.adapted, PeftModel):
+            write_base_record(self.adapted, output_dir or str(self.args.output_dir))
+
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        check_base_record(self.adapted, resume_from_checkpoint)
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         examples = Path(resume_from_checkpoint) / _EXAMPLES_FILE
         if self._refreshes:

@@ -7,8 +7,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, Qwen3MoeConfig
 
 from distmatch.errors import ConfigError
+from distmatch.models.adapters import load_adapter
 from distmatch.models.expert_lora import factored_experts
-from distmatch.models.loading import load_adapter, load_model
+from distmatch.models.loading import load_model
 from distmatch.models.lora import attach_lora, lora
 from distmatch.models.quantizers import save_packed
 from tests.tiny import tiny_model, tiny_tokenizer

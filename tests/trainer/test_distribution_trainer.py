@@ -10,10 +10,10 @@ import torch
 
 from distmatch.data import Example, WordDistribution
 from distmatch.data.batching import make_batch
-from distmatch.errors import ConfigError, DataError
+from distmatch.errors import ConfigError, DataError, LoadError
 from distmatch.losses import DIVERGENCES, forward_kl, jensen_shannon, reverse_kl
 from distmatch.losses.words import other_shape_kl, support_log_probs
-from distmatch.models.loading import load_adapter
+from distmatch.models.adapters import load_adapter
 from distmatch.models.lora import lora
 from distmatch.scoring import model_encoder, row_logits, score_batch, score_tries
 from distmatch.trainer import DistributionConfig, DistributionTrainer
@@ -264,6 +264,19 @@ def test_an_adapter_is_trained_further(tmp_path):
     assert losses_logged(further)[-1] < losses_logged(further)[0]
 
 
+def test_what_was_trained_remembers_its_base(tmp_path):
+    first = trainer(tmp_path / "a", save_strategy="steps", save_steps=2)
+    first.train()
+    first.save_model()
+    for folder in ("a", "a/checkpoint-2"):
+        with pytest.raises(LoadError, match="trained on another base"):
+            load_adapter(tiny_model("llama", seed=1), tmp_path / folder)
+    with pytest.raises(LoadError, match="trained on another base"):
+        trainer(tmp_path / "a", model=tiny_model("llama", seed=1)).train(
+            resume_from_checkpoint=True
+        )
+
+
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
     def overflowing(log_probs, target):
         return forward_kl(log_probs, target) / (log_probs.exp()[..., -1] < 0.9)
@@ -312,7 +325,7 @@ def test_a_loss_of_one_term_is_logged_once(tmp_path):
 def test_a_loss_that_does_not_start_says_so(tmp_path):
     run = trainer(tmp_path, loss="total_variation", max_steps=22, learning_rate=1e-6)
     said = []
-    logger = logging.getLogger("distmatch.trainer.distribution_trainer")
+    logger = logging.getLogger("distmatch.trainer.start_watch")
     logger.addFilter(lambda record: said.append(record.getMessage()) or True)
     run.train()
     assert len(said) == 1
@@ -322,7 +335,7 @@ def test_a_loss_that_does_not_start_says_so(tmp_path):
 def test_a_model_that_is_to_say_other_things_is_not_told_to_start(tmp_path):
     run = trainer(tmp_path, examples(other=0.95), max_steps=22, learning_rate=1e-6)
     said = []
-    logger = logging.getLogger("distmatch.trainer.distribution_trainer")
+    logger = logging.getLogger("distmatch.trainer.start_watch")
     logger.addFilter(lambda record: said.append(record.getMessage()) or True)
     run.train()
     assert said == []

@@ -1,0 +1,84 @@
+"""Saved adapters: checked, held against the base they were trained on, and put onto it."""
+
+import warnings
+from pathlib import Path
+
+from peft import PeftConfig, PeftModel
+from transformers import PreTrainedModel
+
+from distmatch.errors import LoadError
+from distmatch.models.base_record import check_base_record
+from distmatch.models.expert_lora import factored_experts
+from distmatch.models.loading import check_safetensors, some
+
+_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+def load_adapter(
+    model: PreTrainedModel,
+    path: str | Path,
+    *,
+    trainable: bool = False,
+    other_base: bool = False,
+) -> PeftModel:
+    """The model with a PEFT adapter of a local directory on it, in eval mode.
+
+    PEFT puts its layers into the model itself. The adapter's files are checked before that; if the
+    adapter turns out not to fit the model, load the model again.
+
+    Args:
+        model: What the adapter was trained on.
+        path: The directory.
+        trainable: Whether the adapter is to be trained further; else it is frozen.
+        other_base: Whether it is taken on another base than it was trained on, where it gives
+            other probabilities.
+
+    Raises:
+        LoadError: A file is missing, corrupt or cut short, or the adapter doesn't fit the model
+            or was trained on another.
+    """
+    path = Path(path)
+    check_adapter(path)
+    if not other_base:
+        check_base_record(model, path)
+    config = PeftConfig.from_pretrained(str(path))
+    config.inference_mode = not trainable
+    with factored_experts(model, config), warnings.catch_warnings():
+        # PEFT warns about keys it misses; the same keys are an error below.
+        warnings.filterwarnings("ignore", message="Found missing adapter keys")
+        try:
+            adapted = PeftModel.from_pretrained(model, path, is_trainable=trainable, config=config)
+            # Loaded again because only this call says which keys it missed or had no place for.
+            result = adapted.load_adapter(path, "default", is_trainable=trainable)
+        except (ValueError, RuntimeError, TypeError, KeyError) as error:
+            raise LoadError(f"the adapter {path} doesn't fit this model: {error}") from error
+    if wrong := [*result.unexpected_keys, *result.missing_keys]:
+        raise LoadError(
+            f"the adapter {path} doesn't fit this model: {some(wrong)} stand only in one of "
+            "the two. Use the model it was trained on"
+        )
+    return adapted.eval()
+
+
+def check_adapter(path: Path) -> None:
+    """Refuse a directory that doesn't hold a whole adapter; needs no model.
+
+    Raises:
+        LoadError: A file is missing, corrupt or cut short.
+    """
+    if not path.is_dir():
+        raise LoadError(f"{path} is not a directory: give one written by save_pretrained")
+    for filename in _FILES:
+        if (path / filename).is_file():
+            continue
+        hint = "give a directory written by save_pretrained"
+        if (path / "adapter_model.bin").is_file():
+            hint = "adapter_model.bin is a pickle, which is not read: save it as safetensors"
+        raise LoadError(f"{path} has no {filename}: {hint}")
+    check_safetensors(path / _FILES[1])
+    try:
+        PeftConfig.from_pretrained(str(path))
+    except (ValueError, TypeError, KeyError) as error:
+        raise LoadError(
+            f"{path / _FILES[0]} can't be read ({error}): copy or save it again"
+        ) from error

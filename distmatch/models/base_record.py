@@ -1,0 +1,115 @@
+"""What an adapter was trained on: recorded beside it, compared when it is loaded.
+
+On other weights, or the same ones rounded otherwise, an adapter gives other probabilities without
+any sign of it: from NF4 to float32 the embedded model moves by a quarter of a nat.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from distmatch.errors import LoadError
+from distmatch.models.experts import PackedExperts
+
+FILE = "base.json"
+
+_EMBEDDED_ROWS = 16
+# What differs between two loads of the same model, or between versions of transformers
+_PASSING = ("architectures", "dtype", "quantization_config", "transformers_version", "use_cache")
+
+
+def write_base_record(model: nn.Module, directory: str | Path) -> None:
+    """Leave `base.json` beside an adapter.
+
+    Args:
+        model: The base, with or without adapters.
+        directory: The adapter's.
+    """
+    record = json.dumps(base_record(model), indent=2, default=str)
+    (Path(directory) / FILE).write_text(record + "\n")
+
+
+def check_base_record(model: nn.Module, directory: str | Path) -> None:
+    """Refuse an adapter of another base; one without a record is taken.
+
+    Raises:
+        LoadError: The record can't be read, or what differs.
+    """
+    path = Path(directory) / FILE
+    if not path.is_file():
+        return
+    try:
+        trained = json.loads(path.read_text())
+        given = json.loads(json.dumps(base_record(model), default=str))
+        differences = list(_differences(trained, given))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LoadError(f"{path} can't be read ({error}): copy it again, or delete it") from error
+    if differences:
+        raise LoadError(
+            f'the adapter {directory} was trained on another base, "{trained["name"]}": '
+            f"{'; '.join(differences)}. Load that base, or give other_base=True and measure again"
+        )
+
+
+def base_record(model: nn.Module) -> dict[str, Any]:
+    """Name, quantisation, config and a hash of some weights of a model beneath its adapters.
+
+    The hash is over what no quantisation touches, rounded to bfloat16: every vector (norms, biases)
+    and a few rows of the embedding. It tells a base model from its instruct model.
+    """
+    config = model.config.to_dict()  # type: ignore[union-attr, operator]
+    return {
+        "name": config.get("_name_or_path") or type(model).__name__,
+        "quantization": _quantization(model),
+        "config": {
+            key: value
+            for key, value in config.items()
+            if not key.startswith("_") and key not in _PASSING
+        },
+        "weights": _digest(model),
+    }
+
+
+def _differences(trained: dict[str, Any], given: dict[str, Any]) -> Iterator[str]:
+    if trained["quantization"] != given["quantization"]:
+        yield f"quantization {trained['quantization']}, here {given['quantization']}"
+    config, ours = trained["config"], given["config"]
+    for key in sorted(config.keys() & ours.keys()):
+        if config[key] != ours[key]:
+            yield f"{key} {config[key]}, here {ours[key]}"
+    if trained["weights"] != given["weights"]:
+        yield "other weights"
+
+
+def _quantization(model: nn.Module) -> str | None:
+    kinds = {
+        "mxfp4"
+        if isinstance(module, PackedExperts)
+        else getattr(getattr(module, "weight", None), "quant_type", "")
+        for module in model.modules()
+    }
+    return "+".join(sorted(kinds - {""})) or None
+
+
+def _digest(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, weight in sorted(_sampled(model)):
+        digest.update(name.encode())
+        bits = weight.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16)
+        digest.update(bits.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _sampled(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    embedding = model.get_input_embeddings().weight  # type: ignore[operator]
+    yield "embedding", embedding[:_EMBEDDED_ROWS]
+    for name, weight in model.named_parameters():
+        is_base = not any(part in name for part in ("lora_", "modules_to_save"))
+        if is_base and weight.ndim == 1 and weight.is_floating_point():
+            name = name.removeprefix("base_model.model.")
+            yield name.replace(".base_layer", "").replace(".original_module", ""), weight
