@@ -23,6 +23,7 @@ __all__ = [
     "load_model",
     "lora",
     "losses",
+    "memory_plan",
     "plots",
     "score",
 ]
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from distmatch.models.adapters import load_adapter
     from distmatch.models.loading import load_model
     from distmatch.models.lora import attach_lora, lora
+    from distmatch.planning import memory_plan
     from distmatch.scoring import score
     from distmatch.trainer import DistributionConfig, DistributionTrainer
 
@@ -49,6 +51,7 @@ _HOMES = {
     "load_adapter": "distmatch.models.adapters",
     "load_model": "distmatch.models.loading",
     "lora": "distmatch.models.lora",
+    "memory_plan": "distmatch.planning",
     "score": "distmatch.scoring",
 }
 _MODULES = ("data", "losses", "plots")

@@ -1,7 +1,8 @@
 """Model + batch → exact log-probabilities of words. The only place where they are computed."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -124,20 +125,26 @@ def score_tries(
     starts: Iterable[int] = range(0, len(order), batch_size)
     if progress is not None:
         starts = tqdm(starts, desc=progress, leave=False)
+    with in_eval_mode(model), torch.no_grad():
+        for start in starts:
+            which = order[start : start + batch_size]
+            batch = make_batch([tries[i] for i in which], encoder)
+            scores = score_batch(model, batch)
+            words[which, : scores.words.shape[1]] = scores.words.float().cpu()
+            other[which] = scores.other.float().cpu()
+    return WordLogProbs(words, other)
+
+
+@contextmanager
+def in_eval_mode(model: nn.Module) -> Iterator[None]:
+    """Inside, every module is in evaluation mode; afterwards each in its own again."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        with torch.no_grad():
-            for start in starts:
-                which = order[start : start + batch_size]
-                batch = make_batch([tries[i] for i in which], encoder)
-                scores = score_batch(model, batch)
-                words[which, : scores.words.shape[1]] = scores.words.float().cpu()
-                other[which] = scores.other.float().cpu()
+        yield
     finally:
         for module, is_training in modes.items():
             module.training = is_training
-    return WordLogProbs(words, other)
 
 
 @dataclass(frozen=True)

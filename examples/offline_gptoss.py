@@ -106,6 +106,7 @@ def tiny_checkpoint(directory: Path, seed: int = 0) -> None:
         head_dim=16,
         num_local_experts=4,
         num_experts_per_tok=2,
+        initializer_range=0.2,  # so narrow a model could hardly move a logit from 0.02
         eos_token_id=200002,
         pad_token_id=199999,
     )

@@ -37,6 +37,7 @@ PUBLIC_NAMES = [
     "load_model",
     "lora",
     "losses",
+    "memory_plan",
     "plots",
     "score",
 ]

@@ -15,7 +15,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from distmatch.data.examples import Prompt
+from distmatch.data.examples import Message, Prompt
 from distmatch.errors import DataError
 
 TODAY = datetime.date(2025, 8, 5)
@@ -94,6 +94,50 @@ def joined(slot: Slot, word: str, form: str | None) -> str:
     if slot.joint is not None:
         return slot.joint + word
     return (" " if _takes_space(slot.text, word) else "") + word
+
+
+def without_thinking(prompt: Prompt) -> tuple[list[Message], str]:
+    """The messages before the answer, and what of the answer is written already.
+
+    Raises:
+        DataError: Plain text.
+    """
+    if isinstance(prompt, str):
+        raise DataError("only messages can be thought about, got a prompt of plain text")
+    messages = list(prompt)
+    begun = messages.pop()["content"] if messages[-1]["role"] == "assistant" else ""
+    return messages, begun
+
+
+def thinking_slot(
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: Prompt,
+    template_kwargs: Mapping[str, Any] | None = None,
+) -> tuple[tuple[int, ...], int]:
+    """The ids up to where a model starts to think, and the token that ends its thinking.
+
+    Args:
+        tokenizer: Its chat template writes a message's `thinking`.
+        prompt: Messages; an answer that is begun is left out.
+        template_kwargs: What the template is told besides the messages.
+
+    Raises:
+        DataError: Plain text, or a template that writes no thinking or ends it without a special
+            token.
+    """
+    messages, _ = without_thinking(prompt)
+    whole = {"role": "assistant", "thinking": _SENTINEL, "content": "word"}
+    rendered = _render(
+        tokenizer, [*messages, whole], template_kwargs or {}, add_generation_prompt=False
+    )
+    opened = _render(tokenizer, messages, template_kwargs or {}, add_generation_prompt=True)
+    before, found, after = rendered.rpartition(_SENTINEL)
+    if not found or not before.startswith(opened):
+        raise DataError('the chat template writes no "thinking" before an answer')
+    ends = tokenizer(after, add_special_tokens=False)["input_ids"][:1]
+    if not set(ends) <= special_ids(tokenizer):
+        raise DataError(f"the chat template ends thinking with {after[:20]!r}, no special token")
+    return tuple(tokenizer(before, add_special_tokens=False)["input_ids"]), ends[0]
 
 
 def end_of_turn_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

@@ -19,7 +19,8 @@ from distmatch.models.experts import PackedExperts
 FILE = "base.json"
 
 _EMBEDDED_ROWS = 16
-# What differs between two loads of the same model, or between versions of transformers
+# What differs between two loads of the same model, or between versions of transformers; trainers
+# also align the ids of special tokens with the tokenizer's
 _PASSING = ("architectures", "dtype", "quantization_config", "transformers_version", "use_cache")
 
 
@@ -69,7 +70,7 @@ def base_record(model: nn.Module) -> dict[str, Any]:
         "config": {
             key: value
             for key, value in config.items()
-            if not key.startswith("_") and key not in _PASSING
+            if not key.startswith("_") and not key.endswith("_token_id") and key not in _PASSING
         },
         "weights": _digest(model),
     }

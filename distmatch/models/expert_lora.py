@@ -15,7 +15,12 @@ from peft.tuners.lora import layer
 from torch import Tensor, nn
 
 from distmatch.errors import ConfigError
-from distmatch.models.experts import MATRICES, ExpertLora, PackedExperts, experts_forward
+from distmatch.models.experts import (
+    ExpertLora,
+    PackedExperts,
+    experts_forward,
+    is_experts_layer,
+)
 
 
 class ParamWrapper(layer.ParamWrapper):
@@ -34,6 +39,8 @@ class ParamWrapper(layer.ParamWrapper):
         while isinstance(wrapper, ParamWrapper):
             loras[wrapper.parameter_name] = wrapper.active_loras()
             wrapper = wrapper.base_layer
+        if not any(loras.values()):  # switched off, it is the base to the bit
+            return wrapper(x, chosen, weights)
         return experts_forward(wrapper, x, chosen, weights, loras)
 
     def active_loras(self) -> list[ExpertLora]:
@@ -108,11 +115,3 @@ def factored_experts(model: nn.Module, config: peft.PeftConfig) -> Iterator[None
         for module in packed:
             for name in module.shapes:
                 del module._parameters[name]
-
-
-def is_experts_layer(module: nn.Module) -> bool:
-    """Whether a module is a layer of experts that `experts_forward` can run."""
-    stacked = isinstance(module, PackedExperts) or all(
-        getattr(getattr(module, name, None), "ndim", None) == 3 for name in MATRICES
-    )
-    return stacked and hasattr(module, "_apply_gate")

@@ -7,11 +7,13 @@ the packed bytes and the tokens' activations; a dense matrix lives for one produ
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.function import once_differentiable
 from transformers.models.gpt_oss.modeling_gpt_oss import GptOssExperts
 
@@ -103,6 +105,14 @@ def experts_forward(
     return summed.index_add(0, order // num_chosen, weighted).to(hidden.dtype)
 
 
+def is_experts_layer(module: nn.Module) -> bool:
+    """Whether a module is a layer of experts that `experts_forward` can run."""
+    stacked = isinstance(module, PackedExperts) or all(
+        getattr(getattr(module, name, None), "ndim", None) == 3 for name in MATRICES
+    )
+    return stacked and hasattr(module, "_apply_gate")
+
+
 @dataclass(frozen=True, slots=True)
 class _Groups:
     """Which rows belong to which expert; rows are sorted by expert."""
@@ -113,11 +123,14 @@ class _Groups:
 
     @classmethod
     def of(cls, expert_of: Int[Tensor, " rows"], num_experts: int) -> "_Groups":
-        counts = torch.bincount(expert_of, minlength=num_experts).tolist()
-        ends = torch.tensor(counts).cumsum(0).tolist()
+        if isinstance(expert_of, FakeTensor):  # only the rows' number is known: shared evenly
+            share, rest = divmod(len(expert_of), num_experts)
+            counts = [share + (expert < rest) for expert in range(num_experts)]
+        else:
+            counts = torch.bincount(expert_of, minlength=num_experts).tolist()
         spans = [
             (expert, slice(end - count, end))
-            for expert, (count, end) in enumerate(zip(counts, ends, strict=True))
+            for expert, (count, end) in enumerate(zip(counts, accumulate(counts), strict=True))
             if count
         ]
         return cls(expert_of, spans)

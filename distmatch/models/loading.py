@@ -80,6 +80,18 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     return _read(AutoTokenizer, _source(name))
 
 
+def load_config(name: str) -> PreTrainedConfig:
+    """The config alone.
+
+    Args:
+        name: As for `load_model`.
+
+    Raises:
+        LoadError: Nothing usable under that name.
+    """
+    return _read(AutoConfig, _source(name))
+
+
 def _source(name: str) -> str:
     """What transformers is asked for: a directory that exists, or a hub id."""
     if name == EMBEDDED_NAME:

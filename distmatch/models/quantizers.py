@@ -48,7 +48,7 @@ class PackedQuantizer(HfQuantizer):
     """Loads packed experts."""
 
     def _process_model_before_weight_loading(self, model: PreTrainedModel, **_kwargs: Any) -> None:
-        _pack(model)
+        pack_experts(model)
 
     def is_serializable(self) -> bool:
         """Whether the base can be saved: no, the checkpoint it was read from is all of it."""
@@ -65,7 +65,7 @@ class PackedNf4Quantizer(Bnb4BitHfQuantizer):
     """Loads packed experts, and packs linear layers as they're read."""
 
     def _process_model_before_weight_loading(self, model: PreTrainedModel, **kwargs: Any) -> None:  # type: ignore[override]
-        _pack(model)
+        pack_experts(model)
         super()._process_model_before_weight_loading(model, **kwargs)
 
     def is_serializable(self) -> bool:
@@ -97,11 +97,11 @@ def save_packed(model: PreTrainedModel, directory: str | Path) -> None:
     save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
 
 
-def _pack(model: PreTrainedModel) -> None:
-    """Replace every layer of experts by an empty packed one, without memory for its weights."""
+def pack_experts(model: PreTrainedModel) -> None:
+    """Replace every layer of experts by an empty packed one, on the meta device if it is there."""
     dense = {
         path: module for path, module in model.named_modules() if isinstance(module, GptOssExperts)
     }
     for path, module in dense.items():
-        with torch.device("meta"):
+        with torch.device(module.down_proj.device):
             model.set_submodule(path, PackedExperts(module))

@@ -1,0 +1,179 @@
+"""Teach gpt-oss to control its output on its published 4-bit weights, experts included.
+
+Measures, trains, measures again on words never trained on; leaves metrics.json, figures and the
+adapter. Interrupted, it goes on when started again with the same settings.
+
+    python examples/train_gptoss.py --model openai/gpt-oss-20b --target experts@8-15
+    python examples/train_gptoss.py --tiny --out runs/tiny      # offline, in a minute
+
+gpt-oss usually thinks before it answers. With --effort none it answers at once; with low, medium or
+high it is trained and measured behind analyses that it samples itself (--analyses of them for each
+prompt, anew every --refresh-steps). To measure an adapter in the other way than it was trained:
+
+    python examples/train_gptoss.py --tiny --steps 0 --adapter runs/tiny --effort low --out runs/low
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+import distmatch as dm
+from distmatch.data.examples import EFFORTS
+from distmatch.data.tasks.output_control import AHEAD_WORDINGS, OutputControl
+from distmatch.evals import Report, comparison_table, save_comparison
+from distmatch.evals.outcome import saved_report
+from distmatch.models.loading import QUANTIZATIONS
+from distmatch.models.lora import target_table
+from distmatch.thinking import sample_thinking
+
+Examples = list[dm.Example]
+
+
+def main() -> None:
+    """Load the packed model, and teach it."""
+    parser = arguments(__doc__, model="openai/gpt-oss-20b", quantization="mxfp4", rank=8)
+    parser.add_argument("--effort", choices=("none", *EFFORTS), default="none")
+    parser.add_argument("--analyses", type=int, default=1, help="sampled for each prompt")
+    parser.add_argument("--analysis-tokens", type=int, default=256, help="where one is cut off")
+    parser.add_argument("--refresh-steps", type=int, default=50, help="until they're sampled anew")
+    parser.add_argument("--tiny", action="store_true", help="a small random gpt-oss, kept in --out")
+    args = parser.parse_args()
+    if args.tiny:
+        from offline_gptoss import tiny_checkpoint
+
+        base = (args.adapter or args.out) / "base"
+        if not (base / "tokenizer.json").is_file():
+            tiny_checkpoint(base)
+        args.model = str(base)
+    thinking = Thinking(args.effort, args.analyses, args.analysis_tokens)
+    teach(args, thinking)
+
+
+def arguments(
+    description: str | None, *, model: str, quantization: str | None, rank: int
+) -> argparse.ArgumentParser:
+    """What every model's script can be told, with this model's defaults."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--model", default=model, help=f"a directory or a hub id ({model})")
+    parser.add_argument("--quantization", choices=QUANTIZATIONS, default=quantization)
+    parser.add_argument("--target", default="all", help="which weights learn: experts@8-15 (all)")
+    parser.add_argument("--rank", type=int, default=rank)
+    parser.add_argument("--words", type=int, nargs="+", default=[2], help="in a prompt (2)")
+    parser.add_argument("--steps", type=int, default=400, help="0: measure only")
+    parser.add_argument("--batch", type=int, default=8, help="examples a step")
+    parser.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
+    parser.add_argument("--examples", type=int, default=2000, help="to train on")
+    parser.add_argument("--test-examples", type=int, default=200)
+    parser.add_argument("--checkpointing", action="store_true", help="less memory, a third slower")
+    parser.add_argument("--adapter", type=Path, help="one to begin with")
+    parser.add_argument("--other-base", action="store_true", help="take it on any base")
+    parser.add_argument("--save-steps", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/trained"))
+    return parser
+
+
+class Thinking:
+    """What comes before an answer: nothing, or analyses the model samples at some effort."""
+
+    def __init__(self, effort: str = "none", analyses: int = 1, max_tokens: int = 256) -> None:
+        """Nothing is sampled yet."""
+        self.effort, self.analyses, self.max_tokens = effort, analyses, max_tokens
+
+    def told(self, examples: Examples) -> Examples:
+        """The examples at this effort, each as often as there are to be analyses of it."""
+        if self.effort == "none":
+            return examples
+        told = {"reasoning_effort": self.effort}
+        return [
+            replace(example, chat_template_kwargs=told)
+            for example in examples
+            for _ in range(self.analyses)
+        ]
+
+    def sampler(
+        self, tokenizer: PreTrainedTokenizerBase
+    ) -> Callable[[nn.Module, Sequence[dm.Example]], Examples] | None:
+        """What gives examples the analyses of a model; None where there are none."""
+        if self.effort == "none":
+            return None
+        return lambda model, examples: sample_thinking(
+            model, tokenizer, examples, max_tokens=self.max_tokens
+        )
+
+
+def teach(args: argparse.Namespace, thinking: Thinking) -> None:
+    """Measure, train, measure again, and write down the difference."""
+    start = time.perf_counter()
+    task = OutputControl(words=tuple(args.words), wordings=AHEAD_WORDINGS)
+    train, test = task.draw(args.examples, args.test_examples, args.seed)
+    model, tokenizer = dm.load_model(args.model, quantization=args.quantization, dtype=dtype())
+    sampler = thinking.sampler(tokenizer)
+    if args.adapter is None:
+        print(target_table(dm.lora(args.target, rank=args.rank), model))
+    else:
+        model = dm.load_adapter(model, args.adapter, trainable=True, other_base=args.other_base)
+    trainer = dm.DistributionTrainer(
+        model=model,
+        processing_class=tokenizer,
+        args=dm.DistributionConfig(
+            output_dir=str(args.out),
+            learning_rate=args.rate,
+            adam_beta2=0.97,
+            warmup_steps=min(20, args.steps // 10),
+            max_steps=args.steps,
+            per_device_train_batch_size=args.batch,
+            gradient_checkpointing=args.checkpointing,
+            gradient_checkpointing_kwargs={"use_reentrant": False},
+            refresh_steps=args.refresh_steps if sampler else None,
+            save_steps=args.save_steps,
+            save_total_limit=1,
+            seed=args.seed,
+        ),
+        peft_config=None if args.adapter else dm.lora(args.target, rank=args.rank),
+        train_dataset=thinking.told(train),
+        refresh=sampler,
+    )
+
+    def measured(name: str) -> Report:
+        """The report of that name, kept in its folder: made once, also by a resumed run."""
+        path = args.out / f"{name}.json"
+        if not path.is_file():
+            asked = thinking.told(test)
+            if sampler is not None:
+                asked = sampler(trainer.model, asked)
+            dm.evaluate(trainer.model, tokenizer, asked).save(path)
+        return saved_report(path)
+
+    before = measured("before")
+    print(comparison_table({"before": before}))
+    if not args.steps:
+        return
+    if sampler is not None:
+        trainer.use_examples(sampler(trainer.model, trainer.train_examples))
+    trainer.train(resume_from_checkpoint=True)
+    trainer.save_model()
+    after = measured("after")
+    print(comparison_table({"before": before, "after": after}))
+    history = trainer.state.log_history
+    seconds = time.perf_counter() - start
+    print(save_comparison(args.out, before, after, seconds=seconds, history=history))
+    if torch.cuda.is_available():
+        print(f"at most {torch.cuda.max_memory_allocated() / 1e9:.2f} GB of GPU memory")
+
+
+def dtype() -> torch.dtype:
+    """Of what isn't packed: float32 on a CPU, where bfloat16 is slow."""
+    return torch.bfloat16 if torch.cuda.is_available() else torch.float32
+
+
+if __name__ == "__main__":
+    main()

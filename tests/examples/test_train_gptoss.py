@@ -1,0 +1,53 @@
+"""The study's script on a small random gpt-oss: real vocabulary, real packed checkpoint."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Runs a script of examples/ with some arguments, in this process."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+
+    def run(name, *arguments):
+        import importlib
+
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        importlib.import_module(name).main()
+
+    return run
+
+
+SMALL = ("--tiny", "--examples", 48, "--test-examples", 4)
+
+
+def test_the_packed_model_learns_and_can_be_measured_the_other_way(script, tmp_path):
+    once = tmp_path / "once"
+    script("train_gptoss", *SMALL, "--steps", 60, "--rate", 1e-2, "--out", once)
+    metrics = json.loads((once / "metrics.json").read_text())
+    assert metrics["after"]["forward_kl"]["mean"] < 0.9 * metrics["before"]["forward_kl"]["mean"]
+    assert (once / "adapter_model.safetensors").is_file() and (once / "base.json").is_file()
+
+    script(
+        "train_gptoss",
+        *SMALL,
+        *("--steps", 0, "--adapter", once, "--out", tmp_path / "low"),
+        *("--effort", "low", "--analyses", 2, "--analysis-tokens", 4),
+    )
+    report = json.loads((tmp_path / "low" / "before.json").read_text())
+    assert len(report["examples"]) == 8
+
+
+def test_it_learns_behind_analyses_of_its_own(script, tmp_path):
+    script(
+        "train_gptoss",
+        *SMALL,
+        *("--steps", 4, "--out", tmp_path, "--refresh-steps", 2, "--analysis-tokens", 4),
+        *("--effort", "medium", "--target", "experts@1-2"),
+    )
+    assert (tmp_path / "metrics.json").is_file()
