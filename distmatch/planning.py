@@ -15,12 +15,13 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from distmatch.data.batching import Batch, make_batch
 from distmatch.data.examples import Example
+from distmatch.errors import ConfigError, unknown_name
 from distmatch.losses.divergences import forward_kl
 from distmatch.losses.words import support_log_probs, word_log_probs
 from distmatch.models.blocks import decoder_blocks
 from distmatch.models.experts import MATRICES, PackedExperts
 from distmatch.models.footprint import empty_model, num_bytes, weight_bytes
-from distmatch.models.loading import load_config, load_tokenizer
+from distmatch.models.loading import QUANTIZATIONS, load_config, load_tokenizer
 from distmatch.models.lora import LoraTarget, attach_lora
 from distmatch.scoring import model_encoder, row_logits
 
@@ -80,10 +81,15 @@ def memory_plan(
         checkpointing: With gradient checkpointing.
 
     Raises:
+        ConfigError: An unknown quantization, or a config without a tokenizer.
         LoadError: No such model.
         DataError: Examples that can't be encoded.
         TargetingError: The target doesn't fit the model.
     """
+    if quantization is not None and quantization not in QUANTIZATIONS:
+        raise ConfigError(unknown_name("quantization", quantization, QUANTIZATIONS))
+    if tokenizer is None and not isinstance(model, str):
+        raise ConfigError("a config alone names no tokenizer: give tokenizer=")
     if tokenizer is None:
         tokenizer = load_tokenizer(str(model))
     config = load_config(model) if isinstance(model, str) else model

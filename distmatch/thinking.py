@@ -6,6 +6,7 @@ is trained and measured behind its own thoughts.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import takewhile
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from distmatch.data.examples import Example, Prompt
-from distmatch.data.prompts import thinking_slot, without_thinking
+from distmatch.data.prompts import special_ids, thinking_slot, without_thinking
 from distmatch.scoring import in_eval_mode
 
 
@@ -77,6 +78,7 @@ def _thoughts(
         thinking_slot(tokenizer, prompt, example.chat_template_kwargs) for example, prompt in asked
     ]
     end = slots[0][1]
+    special = special_ids(tokenizer)
     longest = max(len(ids) for ids, _ in slots)
     fill = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
     device: torch.device = model.device  # type: ignore[assignment]
@@ -92,17 +94,14 @@ def _thoughts(
         top_k=0,
         top_p=1.0,
         max_new_tokens=max_tokens,
-        eos_token_id=end,
+        repetition_penalty=1.0,
+        eos_token_id=sorted(special),  # whatever the model ends its analysis with
         pad_token_id=fill,
         use_cache=True,
     )
     return tokenizer.batch_decode(
-        [_until(end, row[longest:].tolist()) for row in written], skip_special_tokens=True
+        [list(takewhile(lambda i: i not in special, row[longest:].tolist())) for row in written]
     )
-
-
-def _until(end: int, ids: list[int]) -> list[int]:
-    return ids[: ids.index(end)] if end in ids else ids
 
 
 def _with_thought(prompt: Prompt, thought: str) -> Prompt:

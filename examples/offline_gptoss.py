@@ -53,7 +53,7 @@ Reasoning: {{ reasoning_effort or "medium" }}
         {{- "<|start|>developer<|message|># Instructions\n\n" ~ message.content ~ "\n\n<|end|>" }}
     {%- else %}
         {%- set is_answer = loop.last and not add_generation_prompt %}
-        {%- if is_answer and message.thinking %}
+        {%- if is_answer and "thinking" in message %}
             {{- "<|start|>assistant<|channel|>analysis<|message|>" ~ message.thinking ~ "<|end|>" }}
         {%- endif %}
         {{- "<|start|>assistant<|channel|>final<|message|>" ~ message.content }}

@@ -5,6 +5,7 @@ import torch
 
 import distmatch as dm
 from distmatch.data.batching import make_batch
+from distmatch.errors import ConfigError
 from distmatch.losses.divergences import forward_kl
 from distmatch.losses.words import support_log_probs
 from distmatch.models.footprint import empty_model, weight_bytes
@@ -85,6 +86,13 @@ def test_the_weights_of_a_model_in_four_bits(checkpoint, quantization, tmp_path)
     model, _ = load_model(source, quantization=quantization, dtype=torch.float32, device="cpu")
     planned = weight_bytes(empty_model(model.config, quantization, torch.float32), quantization)
     assert planned == pytest.approx(held(model), rel=0.01)
+
+
+def test_what_cannot_be_planned_is_an_error(checkpoint):
+    with pytest.raises(ConfigError, match=r'unknown quantization "mxpf4".*Did you mean "mxfp4"'):
+        dm.memory_plan(checkpoint, [], dm.lora("all"), quantization="mxpf4")
+    with pytest.raises(ConfigError, match="names no tokenizer"):
+        dm.memory_plan(tiny_model("llama").config, [], dm.lora("all"))
 
 
 def test_checkpointing_keeps_one_block_and_the_inputs_of_all(checkpoint):

@@ -104,6 +104,8 @@ class Example:
             tuple(given.pop("words")), tuple(given.pop("probs")), given.pop("other", 0.0)
         )
         given["prompt"] = checked_prompt(given["prompt"], "prompt")
+        told = given.get("chat_template_kwargs", {})  # `datasets` fills what a row lacks with None
+        given["chat_template_kwargs"] = {k: v for k, v in told.items() if v is not None}
         rotations = given.pop("rotations", ())
         given["rotations"] = tuple(checked_prompt(prompt, "rotation") for prompt in rotations)
         return cls(target=target, forms=tuple(given.pop("forms", ())), **given)

@@ -23,6 +23,7 @@ TODAY = datetime.date(2025, 8, 5)
 
 _NOW = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 _SENTINEL = "SLOT"  # stands for the answer while the template's own text around it is read off
+_FIELD = "FIELD-OF-THE-ANSWER"  # stands for what a message holds besides its content
 _BLANK_LINE = "\n\n"
 _OPENING = "\"'([{<“‘«¿¡/-\\`*_#@$"
 _SPACELESS_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
@@ -218,8 +219,9 @@ def _chat_slot(
         )
     if prefill and not before.endswith(prefill):
         raise DataError(f"the chat template changes the prefill {prefill!r} to {before[-60:]!r}")
-    for name in answer.keys() - {"role", "content"}:
-        if answer[name].strip() not in before[len(opened) :]:
+    for name in answer.keys() - {"role", "content", "name"}:
+        marked = [*messages, {**whole, name: _FIELD}]
+        if _FIELD not in _render(tokenizer, marked, template_kwargs, add_generation_prompt=False):
             raise DataError(
                 f'the chat template leaves out the "{name}" of the answer it is to continue: '
                 "name it as the template does, or give the rendered prompt as plain text instead"

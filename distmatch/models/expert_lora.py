@@ -31,6 +31,7 @@ class ParamWrapper(layer.ParamWrapper):
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The layer's output, with the active LoRAs of this wrapper and those inside it."""
+        self._check_forward_args(x, *args, **kwargs)
         if self.merged:
             return super().forward(x, *args, **kwargs)
         chosen, weights = args

@@ -101,8 +101,8 @@ def experts_forward(
     gate_up = _project(experts, "gate_up_proj", rows, groups, loras)
     outputs = _project(experts, "down_proj", experts._apply_gate(gate_up), groups, loras)  # type: ignore[operator]
     weighted = outputs * weights.flatten()[order, None]
-    summed = torch.zeros_like(hidden, dtype=weighted.dtype)
-    return summed.index_add(0, order // num_chosen, weighted).to(hidden.dtype)
+    # Back in the tokens' order and summed there: adding at indices has no fixed order on a GPU
+    return weighted[order.argsort()].unflatten(0, (-1, num_chosen)).sum(1).to(hidden.dtype)
 
 
 def is_experts_layer(module: nn.Module) -> bool:

@@ -1,13 +1,14 @@
 """A model's size, known from its config before any weight is read."""
 
 import copy
+import math
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from distmatch.models.experts import experts_forward, is_experts_layer
+from distmatch.models.experts import MATRICES, PackedExperts, experts_forward, is_experts_layer
 from distmatch.models.quantizers import pack_experts
 
 _NF4_BLOCK = 64  # values with a scale of their own, one byte
@@ -55,6 +56,16 @@ def weight_bytes(model: PreTrainedModel, quantization: str | None) -> int:
         if isinstance(module, nn.Linear) and module is not head:
             total += _nf4_bytes(module.weight.numel()) - num_bytes(module.weight)
     return total
+
+
+def num_parameters(model: PreTrainedModel) -> int:
+    """How many numbers its weights are, packed or not."""
+    packed = [module for module in model.modules() if isinstance(module, PackedExperts)]
+    stored = sum(
+        sum(t.numel() for t in module.packed(name)) for module in packed for name in MATRICES
+    )
+    meant = sum(math.prod(shape) for module in packed for shape in module.shapes.values())
+    return model.num_parameters() - stored + meant
 
 
 def num_bytes(tensor: Tensor) -> int:

@@ -180,6 +180,11 @@ def _quantized(source: str, quantization: str | None, device: torch.device) -> d
     if quantization is None:
         return {"quantization_config": Mxfp4Config(dequantize=True)} if is_packed else {}
     if not quantization.startswith("mxfp4"):
+        if is_packed:
+            raise LoadError(
+                f'the experts of "{source}" are packed already: load it with '
+                'quantization="mxfp4+nf4", or None to unpack them'
+            )
         if quantization == "nf4":
             _refuse_unpacked_experts(source, config)
         return {"quantization_config": BitsAndBytesConfig(**_nf4_settings(device))}

@@ -32,6 +32,7 @@ from transformers.pytorch_utils import Conv1D
 
 from distmatch.errors import ConfigError, TargetingError, unknown_name
 from distmatch.models.blocks import FUSED, KINDS, NAMES, Site, adaptable_sites
+from distmatch.models.footprint import num_parameters
 
 if TYPE_CHECKING:
     import peft
@@ -136,12 +137,11 @@ def target_table(target: LoraTarget, model: PreTrainedModel) -> str:
         path = members[0].path if len(members) == 1 else path
         rows.append((name, blocks, path, shape, f"{size:,}"))
     total = sum(site.lora_size(target.rank) for site in sites)
-    num_parameters = model.num_parameters()
     return (
         _aligned(rows)
         + f"\n{len(sites)} sites in {_named({site.block for site in sites})}: "
         + f"{total:,} LoRA parameters of rank {target.rank}, "
-        + f"{total / num_parameters:.3%} of the model's {num_parameters:,}"
+        + f"{total / num_parameters(model):.3%} of the model's {num_parameters(model):,}"
     )
 
 

@@ -158,7 +158,14 @@ def test_an_effort_that_does_not_exist_gets_the_right_one():
         )
 
 
+def test_columns_that_datasets_filled_with_none_are_absent():
+    record = {"prompt": [QUESTION], "words": ["otter"], "probs": [1.0]}
+    told = {"reasoning_effort": None, "enable_thinking": False}
+    example = Example.from_record(record | {"chat_template_kwargs": told})
+    assert example.chat_template_kwargs == {"enable_thinking": False}
+
+
 def test_an_analysis_that_a_template_leaves_out_is_refused():
-    answer = {"role": "assistant", "thinking": "Otter it is.", "content": ""}
+    answer = {"role": "assistant", "thinking": "s", "content": ""}
     with pytest.raises(DataError, match='leaves out the "thinking" of the answer'):
         render_slot(tiny_tokenizer(), [QUESTION, answer])

@@ -10,7 +10,7 @@ from distmatch.errors import ConfigError
 from distmatch.models.adapters import load_adapter
 from distmatch.models.expert_lora import factored_experts
 from distmatch.models.loading import load_model
-from distmatch.models.lora import attach_lora, lora
+from distmatch.models.lora import attach_lora, lora, target_table
 from distmatch.models.quantizers import save_packed
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -157,6 +157,20 @@ def test_merging_into_dense_experts_gives_the_same_answers():
     adapted = filled(attach_lora(tiny_model("gpt_oss", **SHAPE), TARGET))
     before = adapted(IDS).logits
     torch.testing.assert_close(adapted.merge_and_unload()(IDS).logits, before, rtol=1e-4, atol=1e-4)
+
+
+def test_the_table_counts_packed_weights_as_the_numbers_they_are(checkpoint):
+    counts = [
+        target_table(TARGET, load_model(checkpoint, quantization=kind)[0]).rpartition(" ")[2]
+        for kind in (None, "mxfp4")
+    ]
+    assert counts[0] == counts[1]
+
+
+def test_rows_of_a_batch_cant_choose_their_adapters(checkpoint):
+    adapted = attach_lora(load_model(checkpoint, quantization="mxfp4")[0], lora("experts"))
+    with pytest.raises(ValueError, match="mixed adapter batches"):
+        adapted(IDS, adapter_names=["default", "__base__"])
 
 
 def test_a_second_adapter_can_be_added_and_chosen(checkpoint):

@@ -144,6 +144,12 @@ def test_packed_experts_go_with_nf4_everywhere_else(published):
     assert block.mlp.router.weight.is_floating_point() and logits(model).isfinite().all()
 
 
+@pytest.mark.parametrize("quantization", ["nf4", "nf4+dense-experts"])
+def test_packed_experts_are_not_packed_otherwise(published, quantization):
+    with pytest.raises(LoadError, match=r'packed already.*quantization="mxfp4\+nf4"'):
+        load_model(str(published), quantization=quantization)
+
+
 @pytest.mark.parametrize("quantization", ["mxfp4", "mxfp4+nf4"])
 def test_a_checkpoint_that_is_not_packed_is_not_loaded_as_one(checkpoint, quantization):
     with pytest.raises(LoadError, match=f'"{re.escape(quantization)}" is for gpt-oss .* no mxfp4'):
