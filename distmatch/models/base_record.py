@@ -6,6 +6,7 @@ any sign of it: from NF4 to float32 the embedded model moves by a quarter of a n
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from distmatch.models.experts import PackedExperts
 
 FILE = "base.json"
 
-_EMBEDDED_ROWS = 16
+_TRAINED = ("lora_", "modules_to_save", "trainable_tokens")  # in the names of PEFT's own weights
 # What differs between two loads of the same model, or between versions of transformers; trainers
 # also align the ids of special tokens with the tokenizer's
 _PASSING = ("architectures", "dtype", "quantization_config", "transformers_version", "use_cache")
@@ -31,7 +32,7 @@ def write_base_record(model: nn.Module, directory: str | Path) -> None:
         model: The base, with or without adapters.
         directory: The adapter's.
     """
-    record = json.dumps(base_record(model), indent=2, default=str)
+    record = json.dumps(base_record(model), indent=2)
     (Path(directory) / FILE).write_text(record + "\n")
 
 
@@ -46,33 +47,39 @@ def check_base_record(model: nn.Module, directory: str | Path) -> None:
         return
     try:
         trained = json.loads(path.read_text())
-        given = json.loads(json.dumps(base_record(model), default=str))
-        differences = list(_differences(trained, given))
+        differences = list(_differences(trained, base_record(model)))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LoadError(f"{path} can't be read ({error}): copy it again, or delete it") from error
     if differences:
         raise LoadError(
             f'the adapter {directory} was trained on another base, "{trained["name"]}": '
-            f"{'; '.join(differences)}. Load that base, or give other_base=True and measure again"
+            f"{'; '.join(differences)}. Load that base; or give other_base=True (--other-base) "
+            "and measure again"
         )
 
 
 def base_record(model: nn.Module) -> dict[str, Any]:
     """Name, quantisation, config and a hash of some weights of a model beneath its adapters.
 
-    The hash is over what no quantisation touches, rounded to bfloat16: every vector (norms, biases)
-    and a few rows of the embedding. It tells a base model from its instruct model.
+    The hash is over the norms, and one row of the embedding, of each linear layer and of each
+    stack of experts, rounded to bfloat16; what bitsandbytes has packed is left out. It tells a
+    base model from its instruct model, and from one with an adapter merged into it.
     """
-    config = model.config.to_dict()  # type: ignore[union-attr, operator]
+    config = json.loads(model.config.to_json_string(use_diff=False))  # type: ignore[union-attr, operator]
     return {
         "name": config.get("_name_or_path") or type(model).__name__,
         "quantization": _quantization(model),
-        "config": {
-            key: value
-            for key, value in config.items()
-            if not key.startswith("_") and not key.endswith("_token_id") and key not in _PASSING
-        },
+        "config": _lasting(config),
         "weights": _digest(model),
+    }
+
+
+def _lasting(config: dict[str, Any]) -> dict[str, Any]:
+    """What of a config belongs to the model, in nested configs too."""
+    return {
+        key: _lasting(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if not key.startswith("_") and not key.endswith("_token_id") and key not in _PASSING
     }
 
 
@@ -83,7 +90,7 @@ def _differences(trained: dict[str, Any], given: dict[str, Any]) -> Iterator[str
     for key in sorted(config.keys() & ours.keys()):
         if config[key] != ours[key]:
             yield f"{key} {config[key]}, here {ours[key]}"
-    if trained["weights"] != given["weights"]:
+    if trained["quantization"] == given["quantization"] and trained["weights"] != given["weights"]:
         yield "other weights"
 
 
@@ -99,18 +106,20 @@ def _quantization(model: nn.Module) -> str | None:
 
 def _digest(model: nn.Module) -> str:
     digest = hashlib.sha256()
-    for name, weight in sorted(_sampled(model)):
+    for name, values in sorted(_sampled(model), key=lambda named: named[0]):
         digest.update(name.encode())
-        bits = weight.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16)
-        digest.update(bits.numpy().tobytes())
+        if values.is_floating_point():
+            values = values.to(torch.bfloat16).view(torch.int16)
+        digest.update(values.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
 def _sampled(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    embedding = model.get_input_embeddings().weight  # type: ignore[operator]
-    yield "embedding", embedding[:_EMBEDDED_ROWS]
+    """Values of every weight that no adapter trains, by their names without adapters."""
     for name, weight in model.named_parameters():
-        is_base = not any(part in name for part in ("lora_", "modules_to_save"))
-        if is_base and weight.ndim == 1 and weight.is_floating_point():
-            name = name.removeprefix("base_model.model.")
-            yield name.replace(".base_layer", "").replace(".original_module", ""), weight
+        if any(part in name for part in _TRAINED) or name.endswith("bias"):
+            continue
+        is_packed = name.endswith(("_blocks", "_scales"))
+        if is_packed or weight.is_floating_point():
+            row = weight.detach().flatten(0, -2)[0] if weight.ndim > 1 else weight.detach()
+            yield re.sub(r"\.(base_layer|original_module)|^base_model\.model\.", "", name), row

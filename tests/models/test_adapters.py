@@ -138,6 +138,28 @@ def test_another_base_than_on_record_is_refused_unless_asked_for(tmp_path, other
     load_adapter(other(), tmp_path, other_base=True)
 
 
+@pytest.mark.parametrize("settings", [{"modules_to_save": ["embed_tokens"]}, {"bias": "all"}])
+def test_what_an_adapter_trains_beside_its_loras_is_no_base(tmp_path, settings):
+    model = tiny_model("llama")
+    adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], **settings))
+    with torch.no_grad():
+        for weight in adapted.parameters():
+            weight.add_(0.1 * weight.requires_grad)
+    adapted.save_pretrained(tmp_path)
+    write_base_record(adapted, tmp_path)
+    load_adapter(tiny_model("llama"), tmp_path)
+
+
+def test_a_model_with_an_adapter_merged_into_it_is_another_base(tmp_path):
+    adapted = get_peft_model(tiny_model("llama"), LoraConfig(r=2, target_modules=["q_proj"]))
+    for name, weight in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight)
+    recorded(tmp_path, adapted.merge_and_unload())
+    with pytest.raises(LoadError, match=r"trained on another base.*other weights"):
+        load_adapter(tiny_model("llama"), tmp_path)
+
+
 def test_the_same_base_in_four_bits_is_another(checkpoint, tmp_path):
     recorded(tmp_path / "adapter", load_model(str(checkpoint))[0])
     packed, _ = load_model(str(checkpoint), quantization="nf4", device="cpu")
