@@ -4,7 +4,7 @@ Measures, trains, measures again on words never trained on; leaves metrics.json,
 adapter. Interrupted, it goes on when started again with the same settings.
 
     python examples/train_gptoss.py --model openai/gpt-oss-20b --target experts@8-15
-    python examples/train_gptoss.py --tiny --out runs/tiny      # offline, in a minute
+    python examples/train_gptoss.py --tiny --out runs/tiny      # offline
 
 gpt-oss usually thinks before it answers. With --effort none it answers at once; with low, medium or
 high it is trained and measured behind analyses that it samples itself (--analyses of them for each
@@ -72,7 +72,7 @@ def arguments(
     parser.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
     parser.add_argument("--examples", type=int, default=2000, help="to train on")
     parser.add_argument("--test-examples", type=int, default=200)
-    parser.add_argument("--checkpointing", action="store_true", help="less memory, a third slower")
+    parser.add_argument("--checkpointing", action="store_true", help="less memory for more time")
     parser.add_argument("--adapter", type=Path, help="one to begin with")
     parser.add_argument("--other-base", action="store_true", help="take it on any base")
     parser.add_argument("--save-steps", type=int, default=100)

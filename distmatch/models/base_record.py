@@ -1,7 +1,7 @@
 """What an adapter was trained on: recorded beside it, compared when it is loaded.
 
 On other weights, or the same ones rounded otherwise, an adapter gives other probabilities without
-any sign of it: from NF4 to float32 the embedded model moves by a quarter of a nat.
+any sign of it.
 """
 
 import hashlib
