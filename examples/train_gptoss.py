@@ -14,6 +14,7 @@ prompt, anew every --refresh-steps). To measure an adapter in the other way than
 """
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -113,6 +114,7 @@ class Thinking:
 def teach(args: argparse.Namespace, thinking: Thinking) -> None:
     """Measure, train, measure again, and write down the difference."""
     start = time.perf_counter()
+    check_settings(args)
     task = OutputControl(words=tuple(args.words), wordings=AHEAD_WORDINGS)
     train, test = task.draw(args.examples, args.test_examples, args.seed)
     model, tokenizer = dm.load_model(args.model, quantization=args.quantization, dtype=dtype())
@@ -168,6 +170,19 @@ def teach(args: argparse.Namespace, thinking: Thinking) -> None:
     print(save_comparison(args.out, before, after, seconds=seconds, history=history))
     if torch.cuda.is_available():
         print(f"at most {torch.cuda.max_memory_allocated() / 1e9:.2f} GB of GPU memory")
+
+
+def check_settings(args: argparse.Namespace) -> None:
+    """Keep the settings beside the results, and refuse to go on with those of other settings."""
+    told = {name: str(value) for name, value in vars(args).items() if name != "out"}
+    path = args.out / "settings.json"
+    kept = json.loads(path.read_text()) if path.is_file() else told
+    if different := sorted(name for name in told if kept.get(name) != told[name]):
+        raise SystemExit(
+            f"{args.out} holds a run with another {', '.join(different)}: choose another --out"
+        )
+    args.out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(told, indent=2) + "\n")
 
 
 def dtype() -> torch.dtype:

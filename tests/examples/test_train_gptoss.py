@@ -33,6 +33,11 @@ def test_the_packed_model_learns_and_can_be_measured_the_other_way(script, tmp_p
     assert metrics["after"]["forward_kl"]["mean"] < 0.9 * metrics["before"]["forward_kl"]["mean"]
     assert (once / "adapter_model.safetensors").is_file() and (once / "base.json").is_file()
 
+    with pytest.raises(SystemExit, match="holds a run with another effort, steps: choose another"):
+        script(
+            "train_gptoss", *SMALL, "--steps", 0, "--effort", "low", "--rate", 1e-2, "--out", once
+        )
+
     script(
         "train_gptoss",
         *SMALL,
