@@ -1,6 +1,12 @@
-"""What a measurement was taken with, for the results files."""
+"""How the benchmarks measure, and what with, for the results files."""
 
+import ctypes
 import platform
+import re
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 import transformers
@@ -14,3 +20,23 @@ def device_and_versions(device: torch.device) -> dict[str, str]:
         name = f"CPU, {torch.get_num_threads()} threads, {platform.machine()}"
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
     return {"device": name, "versions": versions}
+
+
+def medians_in_turns(steps: Mapping[str, Callable[[], object]], num: int) -> dict[str, float]:
+    """Median milliseconds of each kind of step; turn by turn, so that noise hits all alike."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(num):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            times[name].append(time.perf_counter() - start)
+    return {name: round(1000 * statistics.median(each), 1) for name, each in times.items()}
+
+
+def peak_mb(run: Callable[[], object]) -> float:
+    """The most memory the process holds during a run, weights included; Linux."""
+    ctypes.CDLL(None).malloc_trim(0)  # what ran before has freed, the allocator may still hold
+    Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is held now
+    run()
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1e3  # type: ignore[index]

@@ -9,19 +9,16 @@ loss, forward KL over words and other, and both take a whole optimiser step.
 """
 
 import argparse
-import ctypes
 import json
 import os
 import random
-import re
-import statistics
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
-from machine import device_and_versions
+from machine import device_and_versions, medians_in_turns, peak_mb
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
@@ -70,32 +67,28 @@ def measure(model: nn.Module, encoder: Encoder, num_words: int, steps: int) -> d
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=0.0)  # both see equal weights
 
-    def step(loss_of: Callable[[], Tensor]) -> tuple[float, float]:
-        start = time.perf_counter()
+    def step(loss_of: Callable[[], Tensor]) -> float:
         loss = loss_of()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        return loss.item(), time.perf_counter() - start
+        return loss.item()
 
     loops = {
         "ours": lambda: our_loss(model, encoder, tries),
         "per_word": lambda: per_word_loss(model, tries, encoder),
     }
-    losses = {name: step(loop)[0] for name, loop in loops.items()}  # also warms up
-    times: dict[str, list[float]] = {name: [] for name in loops}
-    for _ in range(steps):
-        for name, loop in loops.items():
-            times[name].append(step(loop)[1])
-    ours, per_word = (1000 * statistics.median(times[name]) for name in ("ours", "per_word"))
+    losses = {name: step(loop) for name, loop in loops.items()}  # also warms up
+    times = medians_in_turns({name: partial(step, loop) for name, loop in loops.items()}, steps)
+    peaks = {name: peak_mb(partial(step, loop)) for name, loop in loops.items()}
     return {
         "num_words": num_words,
-        "ours_ms": round(ours, 1),
-        "per_word_ms": round(per_word, 1),
-        "ratio": round(per_word / ours, 2),
+        "ours_ms": times["ours"],
+        "per_word_ms": times["per_word"],
+        "ratio": round(times["per_word"] / times["ours"], 2),
         "loss_difference": abs(losses["ours"] - losses["per_word"]),
-        "ours_peak_mb": round(peak_mb(loops["ours"])),
-        "per_word_peak_mb": round(peak_mb(loops["per_word"])),
+        "ours_peak_mb": round(peaks["ours"]),
+        "per_word_peak_mb": round(peaks["per_word"]),
     }
 
 
@@ -149,15 +142,6 @@ def per_word_loss(model: nn.Module, tries: list[TokenTrie], encoder: Encoder) ->
     scores = torch.stack(words).reshape(len(tries), -1)
     target = torch.tensor([trie.target.probs for trie in tries])
     return (target * (target.log() - scores)).sum(-1).mean()  # other is to be 0: no term
-
-
-def peak_mb(loss_of: Callable[[], Tensor]) -> float:
-    """The most memory the process holds during a forward and backward, weights included; Linux."""
-    ctypes.CDLL(None).malloc_trim(0)  # what the last loop freed, the allocator may still hold
-    Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is held now
-    loss_of().backward()
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1e3  # type: ignore[index]
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ __all__ = [
     "lora",
     "losses",
     "memory_plan",
+    "merge_adapter",
     "plots",
     "score",
 ]
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
     from distmatch import data, losses, plots
     from distmatch.data import Example, WordDistribution
     from distmatch.evals import evaluate
+    from distmatch.evals.merging import merge_adapter
     from distmatch.losses import DIVERGENCES
     from distmatch.models.adapters import load_adapter
+    from distmatch.models.attaching import attach_lora
     from distmatch.models.loading import load_model
-    from distmatch.models.lora import attach_lora, lora
+    from distmatch.models.lora import lora
     from distmatch.planning import memory_plan
     from distmatch.scoring import score
     from distmatch.trainer import DistributionConfig, DistributionTrainer
@@ -46,12 +49,13 @@ _HOMES = {
     "DistributionTrainer": "distmatch.trainer",
     "Example": "distmatch.data",
     "WordDistribution": "distmatch.data",
-    "attach_lora": "distmatch.models.lora",
+    "attach_lora": "distmatch.models.attaching",
     "evaluate": "distmatch.evals",
     "load_adapter": "distmatch.models.adapters",
     "load_model": "distmatch.models.loading",
     "lora": "distmatch.models.lora",
     "memory_plan": "distmatch.planning",
+    "merge_adapter": "distmatch.evals.merging",
     "score": "distmatch.scoring",
 }
 _MODULES = ("data", "losses", "plots")

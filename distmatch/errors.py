@@ -90,3 +90,9 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     hint = f' Did you mean "{near[0]}"?' if near else ""
     return f'unknown {kind} "{name}"; known: {", ".join(valid)}.{hint}'
+
+
+def some(names: Iterable[str]) -> str:
+    """The first three, and how many more there are."""
+    names = sorted(names)
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -18,15 +18,17 @@ from distmatch.data.examples import Example
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.losses.divergences import forward_kl
 from distmatch.losses.words import support_log_probs, word_log_probs
+from distmatch.models.attaching import attach_lora
 from distmatch.models.blocks import decoder_blocks
 from distmatch.models.experts import MATRICES, PackedExperts
 from distmatch.models.footprint import empty_model, num_bytes, weight_bytes
 from distmatch.models.loading import QUANTIZATIONS, load_config, load_tokenizer
-from distmatch.models.lora import LoraTarget, attach_lora
+from distmatch.models.lora import LoraTarget
 from distmatch.scoring import model_encoder, row_logits
 
 _ADAM_STATES = 2
 _FLOAT32 = 4
+_INDEX = 2  # bytes for each value of a matrix while it is unpacked
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,7 @@ def _loss_bytes(batch: Batch, vocab_size: int) -> tuple[int, int]:
 
 def _largest_unpacked(model: PreTrainedModel, dtype: torch.dtype) -> int:
     sizes = [
-        module.shapes[name][1] * module.shapes[name][2] * dtype.itemsize
+        module.shapes[name][1] * module.shapes[name][2] * (dtype.itemsize + _INDEX)
         for module in model.modules()
         if isinstance(module, PackedExperts)
         for name in MATRICES

@@ -77,14 +77,13 @@ def _thoughts(
     slots = [
         thinking_slot(tokenizer, prompt, example.chat_template_kwargs) for example, prompt in asked
     ]
-    end = slots[0][1]
     special = special_ids(tokenizer)
-    longest = max(len(ids) for ids, _ in slots)
-    fill = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
+    longest = max(map(len, slots))
+    fill = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(special)
     device: torch.device = model.device  # type: ignore[assignment]
-    ids = torch.tensor([[fill] * (longest - len(ids)) + [*ids] for ids, _ in slots], device=device)
+    ids = torch.tensor([[fill] * (longest - len(ids)) + [*ids] for ids in slots], device=device)
     mask = torch.tensor(
-        [[0] * (longest - len(ids)) + [1] * len(ids) for ids, _ in slots], device=device
+        [[0] * (longest - len(ids)) + [1] * len(ids) for ids in slots], device=device
     )
     written = model.generate(  # type: ignore[operator]
         input_ids=ids,

@@ -2,9 +2,9 @@
 
 Trains on two words with percentages in some wordings, then asks the same adapter what it never
 saw: other words, other wordings, other ways to write probabilities, more words. The words are in
-capitals, which tokenizers write in a few short pieces that many words share, so that what is
-learned about some words holds for others. Interrupted, it goes on from its last checkpoint when
-started again.
+capitals and of four tokens or more: their first tokens are short pieces that many words share, so
+that what is learned about some words holds for others. Interrupted, it goes on from its last
+checkpoint when started again.
 
     python examples/long_run.py --out runs/long
 """
@@ -24,7 +24,7 @@ from distmatch.data.tasks.output_control import AHEAD_WORDINGS, PHRASINGS, WORDI
 from distmatch.data.vocabulary import split_words, word_pool, words_of_tokens
 from distmatch.evals import Report
 
-BATCH, SEED, NUM_TEST = 8, 0, 200
+BATCH, SEED, NUM_TEST, NUM_TOKENS = 8, 0, 200, 4
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("runs/long"))
-    parser.add_argument("--steps", type=int, default=4500)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument(
         "--bf16", action="store_true", help="train in bfloat16: faster where the CPU computes in it"
     )
@@ -92,8 +92,8 @@ def main() -> None:
 
 
 def capitals(words: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    """The words in capitals, those of three tokens or more."""
-    return words_of_tokens(tuple(word.upper() for word in words), tokenizer, at_least=3)
+    """The words in capitals, those of so many tokens that they're learned from each other."""
+    return words_of_tokens(tuple(word.upper() for word in words), tokenizer, at_least=NUM_TOKENS)
 
 
 def transfer(
@@ -108,7 +108,10 @@ def transfer(
     """
     unseen = tuple(name for name in WORDINGS if name not in AHEAD_WORDINGS)
     long, longer = (words_of_tokens(words, tokenizer, at_least=count) for count in (2, 3))
+    known = capitals(words, tokenizer)
+    few = [word.upper() for word in words if word.upper() not in known]
     changes: dict[str, dict[str, Sequence]] = {
+        "fewer tokens": {"pool": few},
         "small letters, three tokens": {"pool": longer},
         "small letters, one token": {"pool": [word for word in words if word not in long]},
         "held-out wordings": {"wordings": unseen},

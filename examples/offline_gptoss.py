@@ -20,6 +20,9 @@ from transformers.convert_slow_tokenizer import TikTokenConverter
 
 from distmatch.models.quantizers import save_packed
 
+GPT_OSS_20B = GptOssConfig(num_hidden_layers=24, num_local_experts=32)
+"""Its size; what isn't given is as in gpt-oss-120b."""
+
 # How o200k cuts text before it merges bytes (tiktoken, openai_public.py)
 _SUFFIX = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
 _UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"

@@ -4,13 +4,14 @@ python examples/train_dense.py --model smollm2-135m --quantization nf4 --out run
 python examples/train_dense.py --model meta-llama/Llama-3.1-8B-Instruct --quantization nf4
 """
 
-from train_gptoss import Thinking, arguments, teach
+from train_gptoss import Source, Thinking, arguments, teach
 
 
 def main() -> None:
     """Load the model, and teach it."""
     parser = arguments(__doc__, model="smollm2-135m", quantization=None, rank=16)
-    teach(parser.parse_args(), Thinking())
+    args = parser.parse_args()
+    teach(args, Thinking(), Source.named(args))
 
 
 if __name__ == "__main__":

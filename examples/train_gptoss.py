@@ -5,6 +5,7 @@ adapter. Interrupted, it goes on when started again with the same settings.
 
     python examples/train_gptoss.py --model openai/gpt-oss-20b --target experts@8-15
     python examples/train_gptoss.py --tiny --out runs/tiny      # offline
+    python examples/train_gptoss.py --full-random --steps 20 --test-examples 8   # time and memory
 
 gpt-oss usually thinks before it answers. With --effort none it answers at once; with low, medium or
 high it is trained and measured behind analyses that it samples itself (--analyses of them for each
@@ -17,23 +18,27 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 import distmatch as dm
 from distmatch.data.examples import EFFORTS
 from distmatch.data.tasks.output_control import AHEAD_WORDINGS, OutputControl
 from distmatch.evals import Report, comparison_table, save_comparison
 from distmatch.evals.outcome import saved_report
-from distmatch.models.loading import QUANTIZATIONS
+from distmatch.models.checkpoints import free_memory
+from distmatch.models.loading import QUANTIZATIONS, load_tokenizer
 from distmatch.models.lora import target_table
+from distmatch.models.quantizers import random_packed
 from distmatch.thinking import sample_thinking
 
 Examples = list[dm.Example]
+Sampler = Callable[[nn.Module, Sequence[dm.Example]], Examples]
 
 
 def main() -> None:
@@ -44,6 +49,9 @@ def main() -> None:
     parser.add_argument("--analysis-tokens", type=int, default=256, help="where one is cut off")
     parser.add_argument("--refresh-steps", type=int, default=50, help="until they're sampled anew")
     parser.add_argument("--tiny", action="store_true", help="a small random gpt-oss, kept in --out")
+    parser.add_argument(
+        "--full-random", action="store_true", help="gpt-oss-20b's size of random weights"
+    )
     args = parser.parse_args()
     if args.tiny:
         from offline_gptoss import tiny_checkpoint
@@ -53,7 +61,14 @@ def main() -> None:
             tiny_checkpoint(base)
         args.model = str(base)
     thinking = Thinking(args.effort, args.analyses, args.analysis_tokens)
-    teach(args, thinking)
+    if args.full_random:
+        from offline_gptoss import GPT_OSS_20B, harmony_tokenizer
+
+        tokenizer = harmony_tokenizer()
+        make = partial(random_packed, GPT_OSS_20B, device(), dtype())
+        teach(args, thinking, Source(GPT_OSS_20B, tokenizer, make))
+    else:
+        teach(args, thinking, Source.named(args))
 
 
 def arguments(
@@ -82,6 +97,25 @@ def arguments(
     return parser
 
 
+@dataclass(frozen=True)
+class Source:
+    """What a model is before it is in memory: its size is known, and how to get it."""
+
+    config: str | PreTrainedConfig
+    tokenizer: PreTrainedTokenizerBase
+    load: Callable[[], PreTrainedModel]
+
+    @classmethod
+    def named(cls, args: argparse.Namespace) -> "Source":
+        """The one the arguments name."""
+
+        def load() -> PreTrainedModel:
+            model, _ = dm.load_model(args.model, quantization=args.quantization, dtype=dtype())
+            return model
+
+        return cls(args.model, load_tokenizer(args.model), load)
+
+
 class Thinking:
     """What comes before an answer: nothing, or analyses the model samples at some effort."""
 
@@ -100,9 +134,7 @@ class Thinking:
             for _ in range(self.analyses)
         ]
 
-    def sampler(
-        self, tokenizer: PreTrainedTokenizerBase
-    ) -> Callable[[nn.Module, Sequence[dm.Example]], Examples] | None:
+    def sampler(self, tokenizer: PreTrainedTokenizerBase) -> Sampler | None:
         """What gives examples the analyses of a model; None where there are none."""
         if self.effort == "none":
             return None
@@ -111,39 +143,24 @@ class Thinking:
         )
 
 
-def teach(args: argparse.Namespace, thinking: Thinking) -> None:
+def teach(args: argparse.Namespace, thinking: Thinking, source: Source) -> None:
     """Measure, train, measure again, and write down the difference."""
     start = time.perf_counter()
     check_settings(args)
     task = OutputControl(words=tuple(args.words), wordings=AHEAD_WORDINGS)
     train, test = task.draw(args.examples, args.test_examples, args.seed)
-    model, tokenizer = dm.load_model(args.model, quantization=args.quantization, dtype=dtype())
+    pool = thinking.told(train)
+    if args.steps:
+        print_plan(args, source, pool[: args.batch])
+    model, tokenizer = source.load(), source.tokenizer
     sampler = thinking.sampler(tokenizer)
-    if args.adapter is None:
-        print(target_table(dm.lora(args.target, rank=args.rank), model))
-    else:
-        model = dm.load_adapter(model, args.adapter, trainable=True, other_base=args.other_base)
-    trainer = dm.DistributionTrainer(
-        model=model,
-        processing_class=tokenizer,
-        args=dm.DistributionConfig(
-            output_dir=str(args.out),
-            learning_rate=args.rate,
-            adam_beta2=0.97,
-            warmup_steps=min(20, args.steps // 10),
-            max_steps=args.steps,
-            per_device_train_batch_size=args.batch,
-            gradient_checkpointing=args.checkpointing,
-            gradient_checkpointing_kwargs={"use_reentrant": False},
-            refresh_steps=args.refresh_steps if sampler else None,
-            save_steps=args.save_steps,
-            save_total_limit=1,
-            seed=args.seed,
-        ),
-        peft_config=None if args.adapter else dm.lora(args.target, rank=args.rank),
-        train_dataset=thinking.told(train),
-        refresh=sampler,
-    )
+
+    def refresh(model: nn.Module, examples: Sequence[dm.Example]) -> Examples:
+        """As many others of the pool, each behind a fresh analysis."""
+        drawn = torch.randperm(len(pool))[: len(examples)]
+        return sampler(model, [pool[i] for i in drawn])  # type: ignore[misc]
+
+    trainer = trainer_of(args, model, tokenizer, pool, refresh if sampler else None)
 
     def measured(name: str) -> Report:
         """The report of that name, kept in its folder: made once, also by a resumed run."""
@@ -160,7 +177,7 @@ def teach(args: argparse.Namespace, thinking: Thinking) -> None:
     if not args.steps:
         return
     if sampler is not None:
-        trainer.use_examples(sampler(trainer.model, trainer.train_examples))
+        trainer.use_examples(refresh(trainer.model, trainer.train_examples))
     trainer.train(resume_from_checkpoint=True)
     trainer.save_model()
     after = measured("after")
@@ -170,6 +187,44 @@ def teach(args: argparse.Namespace, thinking: Thinking) -> None:
     print(save_comparison(args.out, before, after, seconds=seconds, history=history))
     if torch.cuda.is_available():
         print(f"at most {torch.cuda.max_memory_allocated() / 1e9:.2f} GB of GPU memory")
+
+
+def trainer_of(
+    args: argparse.Namespace,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pool: Examples,
+    refresh: Sampler | None,
+) -> dm.DistributionTrainer:
+    """The trainer of these settings, with an adapter to begin with or a new one."""
+    target = dm.lora(args.target, rank=args.rank)
+    if args.adapter is None:
+        print(target_table(target, model))
+    else:
+        model = dm.load_adapter(model, args.adapter, trainable=True, other_base=args.other_base)
+    if refresh is not None:  # as many as are used until they're drawn anew
+        pool = pool[: args.refresh_steps * args.batch]
+    return dm.DistributionTrainer(
+        model=model,
+        processing_class=tokenizer,
+        args=dm.DistributionConfig(
+            output_dir=str(args.out),
+            learning_rate=args.rate,
+            adam_beta2=0.97,
+            warmup_steps=min(20, args.steps // 10),
+            max_steps=args.steps,
+            per_device_train_batch_size=args.batch,
+            gradient_checkpointing=args.checkpointing,
+            gradient_checkpointing_kwargs={"use_reentrant": False},
+            refresh_steps=args.refresh_steps if refresh else None,
+            save_steps=args.save_steps,
+            save_total_limit=1,
+            seed=args.seed,
+        ),
+        peft_config=None if args.adapter else target,
+        train_dataset=pool,
+        refresh=refresh,
+    )
 
 
 def check_settings(args: argparse.Namespace) -> None:
@@ -183,6 +238,28 @@ def check_settings(args: argparse.Namespace) -> None:
         )
     args.out.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(told, indent=2) + "\n")
+
+
+def print_plan(args: argparse.Namespace, source: Source, examples: Examples) -> None:
+    """What a step will take, before anything is loaded; without analyses, whose length shows."""
+    plan = dm.memory_plan(
+        source.config,
+        examples,
+        dm.lora(args.target, rank=args.rank),
+        tokenizer=source.tokenizer,
+        quantization=args.quantization,
+        dtype=dtype(),
+        checkpointing=args.checkpointing,
+    )
+    free = free_memory(device())
+    print(f"a step will take about\n{plan}\nof the {free / 1e9:.3f} GB that are free")
+    if plan.total > free:
+        print("That is not enough: try --checkpointing, a smaller --batch, or fewer blocks")
+
+
+def device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def dtype() -> torch.dtype:

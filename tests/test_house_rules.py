@@ -38,6 +38,7 @@ PUBLIC_NAMES = [
     "lora",
     "losses",
     "memory_plan",
+    "merge_adapter",
     "plots",
     "score",
 ]

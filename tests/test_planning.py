@@ -1,10 +1,14 @@
 """The memory plan against the tensors of real steps."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from transformers import GptOssConfig
 
 import distmatch as dm
 from distmatch.data.batching import make_batch
+from distmatch.data.trie import Encoder
 from distmatch.errors import ConfigError
 from distmatch.losses.divergences import forward_kl
 from distmatch.losses.words import support_log_probs
@@ -54,7 +58,7 @@ def test_the_plan_is_what_a_step_takes(checkpoint, quantization, size, target):
     plan = dm.memory_plan(
         checkpoint, examples, lora, quantization=quantization, dtype=torch.float32
     )
-    model, _ = load_model(checkpoint, quantization=quantization, dtype=torch.float32)
+    model, _ = load_model(checkpoint, quantization=quantization, dtype=torch.float32, device="cpu")
     assert plan.weights == pytest.approx(held(model), rel=0.01)
     adapted = dm.attach_lora(model, lora)
     learning = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
@@ -104,20 +108,50 @@ def test_checkpointing_keeps_one_block_and_the_inputs_of_all(checkpoint):
     assert plans[1].activations < 0.6 * plans[0].activations
 
 
-def test_gpt_oss_20b_fits_where_it_should(harmony):
-    from transformers import GptOssConfig
+def examples_of(tokenizer, num, num_tokens):
+    """Prompts of exactly so many tokens, two words each."""
+    encoder = Encoder(tokenizer)
+    made = []
+    for example in dm.data.output_control(n=num, words=(2,), n_test=1)[0]:
+        *before, message = example.prompt
+        short = len(encoder.encode(example).prompt_ids)
+        longer = message | {"content": message["content"] + " again" * (num_tokens - short)}
+        made.append(replace(example, prompt=[*before, longer]))
+    assert {len(trie.prompt_ids) for trie in encoder.encode_all(made)} == {num_tokens}
+    return made
 
-    config = GptOssConfig(num_hidden_layers=24, num_local_experts=32)
-    examples, _ = dm.data.output_control(n=8, words=(2,), n_test=1)
+
+@pytest.mark.parametrize(
+    ("target", "quantization", "most"),
+    [
+        ("attention", "mxfp4", 14.5e9),
+        ("experts", "mxfp4", 16e9),
+        ("attention", "mxfp4+nf4", 13.6e9),
+    ],
+)
+def test_gpt_oss_20b_fits_where_it_should(harmony, target, quantization, most):
     plan = dm.memory_plan(
-        config,
-        examples,
-        dm.lora("attention", rank=8),
+        GptOssConfig(num_hidden_layers=24, num_local_experts=32),
+        examples_of(harmony, 8, 128),
+        dm.lora(target, rank=8),
         tokenizer=harmony,
-        quantization="mxfp4",
+        quantization=quantization,
         checkpointing=True,
     )
-    assert plan.weights == pytest.approx(13.76e9, rel=0.001)  # the published checkpoint
-    assert plan.adapter == 3_981_312 * 16
-    assert plan.total < 14.5e9
+    published = 13.76e9
+    if quantization == "mxfp4":
+        assert plan.weights == pytest.approx(published, rel=0.001)
+    assert plan.adapter == {"attention": 3_981_312, "experts": 88_473_600}[target] * 16
+    assert plan.total < most
     assert str(plan).splitlines()[-1].startswith("together")
+
+
+def test_experts_are_packed_where_there_are_some(checkpoint):
+    with pytest.raises(ConfigError, match="this LlamaForCausalLM has no experts of gpt-oss's kind"):
+        dm.memory_plan(
+            tiny_model("llama").config,
+            [],
+            dm.lora("all"),
+            tokenizer=tiny_tokenizer(),
+            quantization="mxfp4",
+        )

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from accelerate import dispatch_model
 from torch.testing import assert_close
 
-from distmatch.data.batching import make_batch, make_text_batch
+from distmatch.data.batching import make_batch
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
 from distmatch.data.trie import Encoder
@@ -16,7 +16,6 @@ from distmatch.losses.divergences import forward_kl
 from distmatch.losses.words import support_log_probs
 from distmatch.models.head import full_precision_linear, output_head, predicting_rows
 from distmatch.scoring import (
-    _cached_row_logits,
     model_encoder,
     resolve_at_most,
     row_logits,
@@ -24,7 +23,7 @@ from distmatch.scoring import (
     score_batch,
     score_tries,
 )
-from tests.tiny import FAMILIES, tiny_model, tiny_tokenizer
+from tests.tiny import tiny_model, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()
 ENCODER = Encoder(TOKENIZER)
@@ -46,109 +45,6 @@ EXAMPLES = [
     example(USER, "catalog", prefill="I say"),
 ]
 TRIES = ENCODER.encode_all(EXAMPLES)
-
-
-@pytest.fixture
-def stays_double(monkeypatch):
-    """Norms and softmaxes of transformers compute in float32 even in a float64 model; not here."""
-    to, softmax = torch.Tensor.to, torch.nn.functional.softmax
-
-    def to_unless_double(tensor, *args, **kwargs):
-        rounds = torch.float32 in (*args, kwargs.get("dtype")) and tensor.dtype == torch.float64
-        return tensor if rounds else to(tensor, *args, **kwargs)
-
-    def softmax_as_is(tensor, dim=None, dtype=None, **kwargs):
-        return softmax(tensor, dim, dtype=torch.promote_types(dtype or tensor.dtype, tensor.dtype))
-
-    monkeypatch.setattr(torch.Tensor, "to", to_unless_double)
-    monkeypatch.setattr(torch.Tensor, "float", lambda x: to_unless_double(x, torch.float32))
-    monkeypatch.setattr(torch.nn.functional, "softmax", softmax_as_is)
-
-
-def double_model(family):
-    model = tiny_model(family, dtype=torch.float64)
-    if family == "gpt_oss":
-        model.set_experts_implementation("eager")  # the grouped kernel takes no float64
-    return model
-
-
-def separate_logits(model, tries):
-    """The same rows, one forward for every sequence, as transformers runs it."""
-    sequences = [trie.prompt_ids + node for trie in tries for node in trie.nodes]
-    return torch.cat([model(torch.tensor([ids])).logits[:, -1] for ids in sequences])
-
-
-def gradient(model, logits):
-    """Of the embeddings, through a fixed random weighting of all logits."""
-    weight = model.get_input_embeddings().weight
-    generator = torch.Generator().manual_seed(1)
-    mixed = (logits * torch.randn(logits.shape, generator=generator).to(logits)).sum()
-    return torch.autograd.grad(mixed, weight)[0]
-
-
-@pytest.mark.usefixtures("stays_double")
-@pytest.mark.parametrize("pack_tokens", [1, 60, 1000])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_packed_trees_give_what_separate_sequences_give(family, pack_tokens):
-    model = double_model(family)
-    packed = row_logits(model, make_batch(TRIES, ENCODER, pack_tokens))
-    separate = separate_logits(model, TRIES)
-    assert packed.dtype == torch.float64
-    assert_close(packed, separate, atol=1e-9, rtol=1e-9)
-    assert_close(gradient(model, packed), gradient(model, separate), atol=1e-8, rtol=1e-8)
-
-
-@pytest.mark.usefixtures("stays_double")
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_kv_cache_gives_what_packed_trees_give(family):
-    model = double_model(family)
-    batch = make_batch(TRIES, ENCODER)
-    with torch.no_grad():
-        assert_close(_cached_row_logits(model, batch), row_logits(model, batch))
-
-
-@torch.no_grad()
-@pytest.mark.usefixtures("stays_double")
-@pytest.mark.parametrize("family", FAMILIES)
-def test_packed_texts_give_what_separate_texts_give(family):
-    model = double_model(family)
-    texts = ENCODER.encode_texts([LONG, "red or blue", LONG + " not"])
-    separate = torch.cat([model(torch.tensor([text])).logits[0, :-1] for text in texts])
-    batch = make_text_batch(texts)
-    assert_close(row_logits(model, batch), separate, atol=1e-9, rtol=1e-9)
-    assert_close(_cached_row_logits(model, batch), separate, atol=1e-9, rtol=1e-9)
-
-
-@pytest.mark.usefixtures("stays_double")
-@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
-@pytest.mark.parametrize("family", ["llama", "mistral", "gemma3"])
-def test_attention_implementations_agree(family, implementation):
-    model = double_model(family)
-    model.set_attn_implementation(implementation)
-    with torch.no_grad():
-        packed = row_logits(model, make_batch(TRIES, ENCODER))
-        assert_close(packed, separate_logits(model, TRIES))
-
-
-@pytest.mark.usefixtures("stays_double")
-@pytest.mark.parametrize("family", ["llama", "gemma2"])
-def test_adapters_have_the_gradients_of_separate_sequences(family):
-    model = get_peft_model(
-        double_model(family), LoraConfig(target_modules="all-linear", init_lora_weights=False)
-    ).eval()
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    grads = []
-    for logits in (row_logits(model, make_batch(TRIES, ENCODER)), separate_logits(model, TRIES)):
-        grads.append(torch.autograd.grad(logits.tanh().sum(), weights))
-    assert len(weights) == 4 * 7 * 2
-    assert_close(grads[0], grads[1], atol=1e-8, rtol=1e-7)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_words_and_other_sum_to_one(family):
-    scores = score_tries(tiny_model(family), ENCODER, TRIES)
-    total = torch.cat([scores.words, scores.other[:, None]], -1).logsumexp(-1)
-    assert_close(total, torch.zeros(len(TRIES)), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3", "gpt_oss"])
@@ -349,3 +245,16 @@ def test_a_half_precision_model_is_scored_in_float32():
     total = torch.cat([scores.words, scores.other[:, None]], -1).logsumexp(-1)
     assert_close(total, torch.zeros(len(TRIES)), atol=1e-5, rtol=0)
     assert math.isfinite(scores.other.sum())
+
+
+@torch.no_grad()
+def test_a_model_that_accelerate_has_placed_gives_the_same_float32_logits():
+    batch = make_batch(TRIES, ENCODER)
+    model = tiny_model("llama", dtype=torch.bfloat16)
+    expected = row_logits(model, batch)
+    devices = {"model.embed_tokens": "cpu", "model": "cpu", "lm_head": "cpu"}
+    placed = dispatch_model(model, devices, force_hooks=True)
+    assert "_old_forward" in vars(placed.lm_head)
+    own = placed.lm_head._old_forward
+    assert torch.equal(row_logits(placed, batch), expected)
+    assert placed.lm_head._old_forward == own

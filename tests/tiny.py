@@ -6,6 +6,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
+    DeepseekV2Config,
     Gemma2Config,
     Gemma3TextConfig,
     GemmaConfig,
@@ -39,7 +40,36 @@ _SHAPE: dict[str, Any] = {
     "eos_token_id": 2,
     "pad_token_id": 0,
 }
+_NO_HEAD_DIM = {key: value for key, value in _SHAPE.items() if key != "head_dim"}
 _WINDOW: dict[str, Any] = {"sliding_window": 8}
+_ALL_HEADS: dict[str, Any] = {"num_key_value_heads": 4}
+_LLAMA3: dict[str, Any] = {
+    "rope_parameters": {
+        "rope_type": "llama3",
+        "rope_theta": 500000.0,
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 16,
+    },
+}
+_DEEPSEEK_CODER: dict[str, Any] = {
+    **_ALL_HEADS,
+    "rope_parameters": {"rope_type": "linear", "rope_theta": 100000.0, "factor": 4.0},
+}
+_DEEPSEEK_V2: dict[str, Any] = {
+    **_ALL_HEADS,
+    "first_k_dense_replace": 1,
+    "q_lora_rank": None,
+    "kv_lora_rank": 24,
+    "qk_nope_head_dim": 12,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 16,
+    "n_routed_experts": 4,
+    "n_shared_experts": 2,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32,
+}
 _GEMMA2: dict[str, Any] = {
     **_WINDOW,
     "query_pre_attn_scalar": 16,
@@ -78,7 +108,14 @@ _GPT2: dict[str, Any] = {
 }
 _CONFIGS: dict[str, tuple[type[PreTrainedConfig], dict[str, Any]]] = {
     "llama": (LlamaConfig, _SHAPE),
-    "qwen2": (Qwen2Config, {key: value for key, value in _SHAPE.items() if key != "head_dim"}),
+    "llama2": (LlamaConfig, _SHAPE | _ALL_HEADS),
+    "llama3": (LlamaConfig, _SHAPE | _LLAMA3),
+    "deepseek_coder": (LlamaConfig, _SHAPE | _DEEPSEEK_CODER),
+    "deepseek_v2": (
+        DeepseekV2Config,
+        _NO_HEAD_DIM | _DEEPSEEK_V2,
+    ),
+    "qwen2": (Qwen2Config, _NO_HEAD_DIM),
     "qwen3": (Qwen3Config, _SHAPE),
     "mistral": (MistralConfig, _SHAPE | _WINDOW),
     "gemma": (GemmaConfig, _SHAPE),

@@ -114,8 +114,8 @@ def thinking_slot(
     tokenizer: PreTrainedTokenizerBase,
     prompt: Prompt,
     template_kwargs: Mapping[str, Any] | None = None,
-) -> tuple[tuple[int, ...], int]:
-    """The ids up to where a model starts to think, and the token that ends its thinking.
+) -> tuple[int, ...]:
+    """The ids up to where a model starts to think.
 
     Args:
         tokenizer: Its chat template writes a message's `thinking`.
@@ -136,9 +136,9 @@ def thinking_slot(
     if not found or not before.startswith(opened):
         raise DataError('the chat template writes no "thinking" before an answer')
     ends = tokenizer(after, add_special_tokens=False)["input_ids"][:1]
-    if not set(ends) <= special_ids(tokenizer):
+    if not ends or ends[0] not in special_ids(tokenizer):
         raise DataError(f"the chat template ends thinking with {after[:20]!r}, no special token")
-    return tuple(tokenizer(before, add_special_tokens=False)["input_ids"]), ends[0]
+    return tuple(tokenizer(before, add_special_tokens=False)["input_ids"])
 
 
 def end_of_turn_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

@@ -1,7 +1,16 @@
 """Measure a model: copying, control and policies, with intervals; nothing here trains."""
 
 from distmatch.evals.evaluate import evaluate
+from distmatch.evals.merging import Merged, merge_adapter
 from distmatch.evals.outcome import save_comparison
 from distmatch.evals.report import Interval, Report, comparison_table
 
-__all__ = ["Interval", "Report", "comparison_table", "evaluate", "save_comparison"]
+__all__ = [
+    "Interval",
+    "Merged",
+    "Report",
+    "comparison_table",
+    "evaluate",
+    "merge_adapter",
+    "save_comparison",
+]

@@ -1,15 +1,19 @@
 """Saved adapters: checked, held against the base they were trained on, and put onto it."""
 
+import re
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 
 from peft import PeftConfig, PeftModel
+from safetensors import safe_open
 from transformers import PreTrainedModel
 
-from distmatch.errors import LoadError
+from distmatch.errors import LoadError, some
 from distmatch.models.base_record import check_base_record
-from distmatch.models.expert_lora import factored_experts
-from distmatch.models.loading import check_safetensors, some
+from distmatch.models.checkpoints import check_safetensors
+from distmatch.models.expert_lora import factored_experts, targets_as_written
+from distmatch.models.merge_guard import refuse_merging
 
 _FILES = ("adapter_config.json", "adapter_model.safetensors")
 
@@ -43,7 +47,8 @@ def load_adapter(
         check_base_record(model, path)
     config = PeftConfig.from_pretrained(str(path))
     config.inference_mode = not trainable
-    with factored_experts(model, config), warnings.catch_warnings():
+    as_written = nullcontext() if _is_of_transformers_4(path) else targets_as_written()
+    with factored_experts(model, config), as_written, warnings.catch_warnings():
         # PEFT warns about keys it misses; the same keys are an error below.
         warnings.filterwarnings("ignore", message="Found missing adapter keys")
         try:
@@ -57,7 +62,14 @@ def load_adapter(
             f"the adapter {path} doesn't fit this model: {some(wrong)} stand only in one of "
             "the two. Use the model it was trained on"
         )
+    refuse_merging(adapted)
     return adapted.eval()
+
+
+def _is_of_transformers_4(path: Path) -> bool:
+    """Whether each expert has LoRAs of its own, which PEFT puts together for transformers 5."""
+    with safe_open(path / _FILES[1], framework="pt") as tensors:
+        return any(re.search(r"\.experts\.\d+\.", name) for name in tensors.keys())  # noqa: SIM118
 
 
 def check_adapter(path: Path) -> None:

@@ -68,10 +68,21 @@ def base_record(model: nn.Module) -> dict[str, Any]:
     config = json.loads(model.config.to_json_string(use_diff=False))  # type: ignore[union-attr, operator]
     return {
         "name": config.get("_name_or_path") or type(model).__name__,
-        "quantization": _quantization(model),
+        "quantization": quantization_of(model),
         "config": _lasting(config),
         "weights": _digest(model),
     }
+
+
+def quantization_of(model: nn.Module) -> str | None:
+    """What some of its weights are packed in: "nf4", "mxfp4", "mxfp4+nf4"; None where none is."""
+    kinds = {
+        "mxfp4"
+        if isinstance(module, PackedExperts)
+        else getattr(getattr(module, "weight", None), "quant_type", "")
+        for module in model.modules()
+    }
+    return "+".join(sorted(kinds - {""})) or None
 
 
 def _lasting(config: dict[str, Any]) -> dict[str, Any]:
@@ -92,16 +103,6 @@ def _differences(trained: dict[str, Any], given: dict[str, Any]) -> Iterator[str
             yield f"{key} {config[key]}, here {ours[key]}"
     if trained["quantization"] == given["quantization"] and trained["weights"] != given["weights"]:
         yield "other weights"
-
-
-def _quantization(model: nn.Module) -> str | None:
-    kinds = {
-        "mxfp4"
-        if isinstance(module, PackedExperts)
-        else getattr(getattr(module, "weight", None), "quant_type", "")
-        for module in model.modules()
-    }
-    return "+".join(sorted(kinds - {""})) or None
 
 
 def _digest(model: nn.Module) -> str:

@@ -15,8 +15,8 @@ from distmatch.errors import TargetingError
 from distmatch.models.experts import PackedExperts
 
 KINDS = ("attention", "mlp", "experts", "router")
-NAMES = ("q", "k", "v", "o", "qkv", "gate", "up", "down")
-FUSED = {"qkv": ("q", "k", "v")}
+NAMES = ("q", "k", "v", "o", "qkv", "q_a", "q_b", "kv_a", "kv_b", "gate", "up", "down")
+FUSED = {"qkv": ("q", "k", "v"), "kv_b": ("k", "v")}
 
 _ATTENTION = {
     "q_proj": "q",
@@ -25,6 +25,10 @@ _ATTENTION = {
     "o_proj": "o",
     "c_attn": "qkv",
     "c_proj": "o",
+    "q_a_proj": "q_a",
+    "q_b_proj": "q_b",
+    "kv_a_proj_with_mqa": "kv_a",
+    "kv_b_proj": "kv_b",
 }
 _MLP = {"gate_proj": "gate", "up_proj": "up", "down_proj": "down", "c_fc": "up", "c_proj": "down"}
 _ROUTERS = ("router", "gate")

@@ -12,15 +12,17 @@ from typing import Any
 import peft
 import torch
 from peft.tuners.lora import layer
+from peft.tuners.tuners_utils import check_adapters_to_merge
+from peft.utils import transformers_weight_conversion
 from torch import Tensor, nn
 
-from distmatch.errors import ConfigError
 from distmatch.models.experts import (
     ExpertLora,
     PackedExperts,
     experts_forward,
     is_experts_layer,
 )
+from distmatch.models.mxfp4 import dequantize, quantize
 
 
 class ParamWrapper(layer.ParamWrapper):
@@ -51,18 +53,21 @@ class ParamWrapper(layer.ParamWrapper):
         return [self._lora(name) for name in self.active_adapters if name in self.lora_A]
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """As PEFT's, on dense experts.
-
-        Raises:
-            ConfigError: The experts are packed.
-        """
-        if isinstance(self.get_base_layer(), PackedExperts):
-            raise ConfigError(
-                "an adapter can't be merged into packed experts: rounding to 4 bit would lose most "
-                "of it. Keep it beside the model, or merge it into one loaded with "
-                "quantization=None"
-            )
-        super().merge(safe_merge, adapter_names)
+        """As PEFT's; packed experts are unpacked and packed again, one by one."""
+        experts = self.get_base_layer()
+        if not isinstance(experts, PackedExperts):
+            super().merge(safe_merge, adapter_names)
+            return
+        names = check_adapters_to_merge(self, adapter_names)
+        loras = [self._lora(name) for name in names if name in self.lora_A]
+        blocks, scales = experts.packed(self.parameter_name)
+        with torch.no_grad():
+            for e in range(experts.num_experts):
+                matrix = dequantize(blocks[e], scales[e], torch.float32)
+                for a, b, scaling in loras:
+                    matrix += scaling * (b[e] @ a[e])
+                blocks.data[e], scales.data[e] = quantize(matrix)
+        self.merged_adapters.extend(names)
 
     def get_param(self) -> Tensor:
         """The dense stack; of a packed one a stand-in on the meta device, with its shape."""
@@ -116,3 +121,19 @@ def factored_experts(model: nn.Module, config: peft.PeftConfig) -> Iterator[None
         for module in packed:
             for name in module.shapes:
                 del module._parameters[name]
+
+
+@contextmanager
+def targets_as_written() -> Iterator[None]:
+    """Inside, PEFT adapts the modules that a config names, in mixtures of experts too.
+
+    For the sake of adapters from transformers 4, where experts were linear layers, PEFT rewrites
+    such names; it takes those of DeepSeek's shared experts and dense blocks for them, and adapts
+    all stacked experts in their place (peft issue 3711).
+    """
+    rewrite = transformers_weight_conversion.convert_peft_config_for_transformers
+    transformers_weight_conversion.convert_peft_config_for_transformers = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        transformers_weight_conversion.convert_peft_config_for_transformers = rewrite

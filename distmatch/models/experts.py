@@ -106,11 +106,16 @@ def experts_forward(
 
 
 def is_experts_layer(module: nn.Module) -> bool:
-    """Whether a module is a layer of experts that `experts_forward` can run."""
-    stacked = isinstance(module, PackedExperts) or all(
-        getattr(getattr(module, name, None), "ndim", None) == 3 for name in MATRICES
+    """Whether `experts_forward` computes what a module does: gated experts, and nothing more."""
+    if isinstance(module, PackedExperts):
+        return True
+    weights = dict(module.named_parameters())  # with those of a norm inside, say
+    known = {*MATRICES, *(f"{name}_bias" for name in MATRICES)}
+    return (
+        hasattr(module, "_apply_gate")
+        and set(MATRICES) <= set(weights) <= known
+        and all(weights[name].ndim == 3 and weights[name].is_floating_point() for name in MATRICES)
     )
-    return stacked and hasattr(module, "_apply_gate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +169,8 @@ def _project(
 def _grouped(
     rows: Float[Tensor, "rows in"], stack: Float[Tensor, "experts out in"], groups: _Groups
 ) -> Float[Tensor, "rows out"]:
-    return torch.cat([rows[span] @ stack[expert].T for expert, span in groups.spans])
+    matrices = stack.unbind()  # at once, so that their gradients are put together at once
+    return torch.cat([rows[span] @ matrices[expert].T for expert, span in groups.spans])
 
 
 def _packed_linear(

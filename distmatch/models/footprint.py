@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from distmatch.models.experts import MATRICES, PackedExperts, experts_forward, is_experts_layer
 from distmatch.models.quantizers import pack_experts
@@ -27,6 +28,9 @@ def empty_model(
         config: The model's; left as it is.
         quantization: As for `load_model`; linear layers stay as they are under NF4.
         dtype: Of what isn't packed.
+
+    Raises:
+        ConfigError: Experts are to be packed in a model that has none of gpt-oss's.
     """
     config = copy.deepcopy(config)
     if getattr(config, "quantization_config", None) is not None:
@@ -53,7 +57,7 @@ def weight_bytes(model: PreTrainedModel, quantization: str | None) -> int:
         return total
     head = model.get_output_embeddings()
     for module in model.modules():
-        if isinstance(module, nn.Linear) and module is not head:
+        if isinstance(module, nn.Linear | Conv1D) and module is not head:
             total += _nf4_bytes(module.weight.numel()) - num_bytes(module.weight)
     return total
 

@@ -1,7 +1,7 @@
 """Only the rows that predict go through the language-model head, and come out in float32."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from einops import rearrange
@@ -24,20 +24,34 @@ def predicting_rows(model: nn.Module, rows: Int[Tensor, " rows"]) -> Iterator[No
         rows: Indices into the flattened (batch * tokens) hidden states.
     """
     head = output_head(model)
-    plain = type(head) is nn.Linear and "forward" not in vars(head)  # or hooked by accelerate
 
     def select(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return (rearrange(args[0], "batch tokens hidden -> (batch tokens) hidden")[rows], *args[1:])
+        flat = rearrange(args[0], "batch tokens hidden -> (batch tokens) hidden")
+        return (flat[rows.to(flat.device)], *args[1:])
 
+    # Where accelerate has put a hook around the forward, it keeps the module's own under this name
+    place = "_old_forward" if "_old_forward" in vars(head) else "forward"
+    is_plain = type(head) is nn.Linear and (place != "forward" or "forward" not in vars(head))
     handle = head.register_forward_pre_hook(select)
-    if plain:
-        head.forward = lambda hidden: full_precision_linear(hidden, head.weight, head.bias)  # type: ignore[arg-type]
+    try:
+        with _full_precision(head, place) if is_plain else nullcontext():  # type: ignore[arg-type]
+            yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _full_precision(head: nn.Linear, place: str) -> Iterator[None]:
+    """Inside, the head's product is accumulated in float32."""
+    own = vars(head).get(place)
+    setattr(head, place, lambda hidden: full_precision_linear(hidden, head.weight, head.bias))
     try:
         yield
     finally:
-        handle.remove()
-        if plain:
-            del head.forward
+        if own is None:
+            delattr(head, place)
+        else:
+            setattr(head, place, own)
 
 
 def output_head(model: nn.Module) -> nn.Module:

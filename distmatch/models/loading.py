@@ -5,12 +5,13 @@ A checkpoint that leaves weights unset is refused, not filled with random number
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -22,14 +23,22 @@ from transformers import (
 )
 from transformers.utils.quantization_config import Mxfp4Config
 
-from distmatch.errors import ConfigError, LoadError, MissingExtraError, unknown_name
+from distmatch.errors import (
+    ConfigError,
+    DistmatchError,
+    LoadError,
+    MissingExtraError,
+    some,
+    unknown_name,
+)
+from distmatch.models.checkpoints import check_files, check_room, check_shapes
 from distmatch.models.embedded import EMBEDDED_NAME, embedded_directory
+from distmatch.models.footprint import empty_model, weight_bytes
 from distmatch.models.quantizers import PackedConfig, PackedNf4Config
 
 QUANTIZATIONS = ("nf4", "nf4+dense-experts", "mxfp4", "mxfp4+nf4")
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-_EXPERT_COUNTS = ("num_local_experts", "num_experts", "n_routed_experts")
 
 
 def load_model(
@@ -37,7 +46,7 @@ def load_model(
     *,
     quantization: str | None = None,
     dtype: torch.dtype | None = None,
-    device: str | torch.device | None = None,
+    device: str | torch.device | Mapping[str, str | int] | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A causal language model, ready to be scored or adapted, and its tokenizer.
 
@@ -48,22 +57,40 @@ def load_model(
             would stay unpacked, which has to be asked for as `"nf4+dense-experts"`. `"mxfp4"`:
             gpt-oss's experts as published, in 4 bit. `"mxfp4+nf4"`: its linear layers too.
         dtype: None keeps the checkpoint's. Of a quantised model, the layers left unpacked.
-        device: None is the first GPU where there is one, else the CPU.
+        device: None is the first GPU where there is one, else the CPU. `"auto"` shares the blocks
+            out over all GPUs; a mapping from module paths to devices does it by hand
+            (accelerate's `device_map`).
 
     Raises:
-        ConfigError: An unknown quantization.
-        LoadError: Nothing usable under that name, a corrupt or incomplete checkpoint, experts
-            that `"nf4"` would leave unpacked, or `"mxfp4"` for a checkpoint that isn't.
+        ConfigError: An unknown quantization, or a device that isn't there.
+        LoadError: Nothing usable under that name; a corrupt or incomplete checkpoint, or one of
+            another model than its config describes; no room for it on the device; experts that
+            `"nf4"` would leave unpacked, or `"mxfp4"` for a checkpoint that isn't.
         MissingExtraError: `"nf4"` without bitsandbytes.
     """
     if quantization is not None and quantization not in QUANTIZATIONS:
         raise ConfigError(unknown_name("quantization", quantization, QUANTIZATIONS))
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    placement = _placement(device)
     source = _source(name)
-    if Path(source).is_dir():
-        _check_checkpoint(Path(source))
-    options = {"dtype": dtype or "auto", "device_map": {"": device}}
-    options |= _quantized(source, quantization, device)
+    directory = Path(source) if Path(source).is_dir() else None
+    if directory is not None:
+        check_files(directory)
+    config = _read(AutoConfig, source)
+    stored = (getattr(config, "quantization_config", None) or {}).get("quant_method")
+    _check_quantization(source, quantization, stored)
+    computing = dtype or getattr(config, "dtype", None) or torch.float32
+    empty = _built(source, lambda: empty_model(config, quantization, computing))
+    if quantization == "nf4":
+        _refuse_unpacked_experts(source, empty)
+    if directory is not None and stored in (None, "mxfp4"):
+        check_shapes(directory, empty)
+    on_gpu = torch.cuda.is_available()
+    if isinstance(placement, torch.device):
+        check_room(weight_bytes(empty, quantization), placement, name)
+        on_gpu = placement.type == "cuda"
+        placement = {"": str(placement)}
+    options: dict[str, Any] = {"dtype": dtype or "auto", "device_map": placement}
+    options |= _quantized(config, quantization, stored, on_gpu)
     tokenizer = _read(AutoTokenizer, source)
     return _read_model(source, options), tokenizer
 
@@ -107,35 +134,28 @@ def _source(name: str) -> str:
     )
 
 
-def _check_checkpoint(directory: Path) -> None:
-    if not (directory / "config.json").is_file():
-        hint = "give a directory written by save_pretrained"
-        if (directory / "adapter_config.json").is_file():
-            hint = "it holds an adapter: load its model, then load_adapter(model, path)"
-        raise LoadError(f"{directory} has no config.json: {hint}")
-    for path in sorted(directory.glob("*.safetensors")):
-        check_safetensors(path)
-
-
-def check_safetensors(path: Path) -> None:
-    """Refuse a file whose header can't be read or promises more bytes than there are.
-
-    Raises:
-        LoadError: Such a file.
-    """
-    try:
-        with safe_open(path, framework="pt"):
-            pass
-    except (SafetensorError, OSError) as error:
-        raise LoadError(
-            f"{path} is corrupt or cut short ({error}): copy or save it again"
-        ) from error
+def _placement(
+    device: str | torch.device | Mapping[str, str | int] | None,
+) -> torch.device | Mapping[str, str | int] | str:
+    """One device, or accelerate's device map."""
+    if device == "auto" or isinstance(device, Mapping):
+        return device
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f'device "{device}" was asked for, and torch sees no GPU: give "cpu"')
+    return device
 
 
 def _read(kind: Any, source: str, options: Mapping[str, Any] | None = None) -> Any:
     """What `kind.from_pretrained` gives, its errors in our words."""
+    return _built(source, lambda: kind.from_pretrained(source, **(options or {})))
+
+
+def _built(source: str, build: Callable[[], Any]) -> Any:
     try:
-        return kind.from_pretrained(source, **(options or {}))
+        return build()
+    except DistmatchError:
+        raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().partition("\n")[0]
         hint = ""
@@ -167,39 +187,39 @@ def _keep_packing(model: PreTrainedModel) -> None:
             module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
-def some(keys: Iterable[str]) -> str:
-    """The first three, and how many more there are."""
-    keys = sorted(keys)
-    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-
-
-def _quantized(source: str, quantization: str | None, device: torch.device) -> dict[str, Any]:
-    """What transformers is to be told about the weights' storage."""
-    config = _read(AutoConfig, source)
-    is_packed = (getattr(config, "quantization_config", None) or {}).get("quant_method") == "mxfp4"
+def _check_quantization(source: str, quantization: str | None, stored: str | None) -> None:
+    """Refuse a quantisation that the checkpoint, stored in some way, can't be loaded in."""
     if quantization is None:
-        return {"quantization_config": Mxfp4Config(dequantize=True)} if is_packed else {}
-    if not quantization.startswith("mxfp4"):
-        if is_packed:
-            raise LoadError(
-                f'the experts of "{source}" are packed already: load it with '
-                'quantization="mxfp4+nf4", or None to unpack them'
-            )
-        if quantization == "nf4":
-            _refuse_unpacked_experts(source, config)
-        return {"quantization_config": BitsAndBytesConfig(**_nf4_settings(device))}
-    if not is_packed:
+        return
+    if quantization.startswith("nf4") and stored == "mxfp4":
+        raise LoadError(
+            f'the experts of "{source}" are packed already: load it with '
+            'quantization="mxfp4+nf4", or None to unpack them'
+        )
+    if quantization.startswith("mxfp4") and stored != "mxfp4":
         raise LoadError(
             f'"{quantization}" is for gpt-oss checkpoints as published, and the config of '
             f'"{source}" names no mxfp4: load it with quantization=None, or "nf4" if it is dense'
         )
+
+
+def _quantized(
+    config: PreTrainedConfig, quantization: str | None, stored: str | None, on_gpu: bool
+) -> dict[str, Any]:
+    """What transformers is to be told about the weights' storage."""
+    if quantization is None:
+        if stored != "mxfp4":
+            return {}
+        return {"quantization_config": Mxfp4Config(dequantize=True)}
+    if not quantization.startswith("mxfp4"):
+        return {"quantization_config": BitsAndBytesConfig(**_nf4_settings(on_gpu))}
     del config.quantization_config  # in the place of which comes ours
     if quantization == "mxfp4":
         return {"config": config, "quantization_config": PackedConfig()}
-    return {"config": config, "quantization_config": PackedNf4Config(**_nf4_settings(device))}
+    return {"config": config, "quantization_config": PackedNf4Config(**_nf4_settings(on_gpu))}
 
 
-def _nf4_settings(device: torch.device) -> dict[str, Any]:
+def _nf4_settings(on_gpu: bool) -> dict[str, Any]:
     try:
         import bitsandbytes  # noqa: F401
     except ImportError as error:
@@ -211,18 +231,15 @@ def _nf4_settings(device: torch.device) -> dict[str, Any]:
         "bnb_4bit_quant_type": "nf4",
         "bnb_4bit_use_double_quant": True,
         # bfloat16 is emulated on most CPUs: 2.4 times slower there than float32
-        "bnb_4bit_compute_dtype": torch.bfloat16 if device.type == "cuda" else torch.float32,
+        "bnb_4bit_compute_dtype": torch.bfloat16 if on_gpu else torch.float32,
     }
 
 
-def _refuse_unpacked_experts(source: str, config: PreTrainedConfig) -> None:
+def _refuse_unpacked_experts(source: str, model: PreTrainedModel) -> None:
     """Refuse a mixture whose experts are stacked in 3-D parameters: bitsandbytes skips those."""
-    config = config.get_text_config()
-    if not any(getattr(config, count, None) for count in _EXPERT_COUNTS):
-        return
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    num_values = sum(weight.numel() for weight in model.parameters() if weight.dim() == 3)
+    modules = [m for m in model.modules() if not isinstance(m, nn.modules.conv._ConvNd)]
+    own = (weight for module in modules for weight in module.parameters(recurse=False))
+    num_values = sum(weight.numel() for weight in own if weight.dim() == 3)
     if num_values:
         raise LoadError(
             f'"nf4" would leave the experts of "{source}" unpacked, {num_values * 2 / 1e9:.1f} GB '

@@ -1,4 +1,4 @@
-"""Which weights may learn: an expression such as `"mlp@15-29"`, made exact and handed to PEFT.
+"""Which weights may learn: an expression such as `"mlp@15-29"`, made exact.
 
 An expression is `SITES` or `SITES@BLOCKS`; several are joined by `+`, and overlaps count once.
 
@@ -7,7 +7,9 @@ An expression is `SITES` or `SITES@BLOCKS`; several are joined by `+`, and overl
 | `attention`, `mlp`, `experts`, `router` | every site of that kind |
 | `all` | attention, mlp and experts, but not the router |
 | `block` | everything adaptable in the block, the router too |
-| `q`, `k`, `v`, `o`, `qkv`, `gate`, `up`, `down` | that one; `qkv` where a model fuses the three |
+| `q`, `k`, `v`, `o`, `gate`, `up`, `down` | that one; in a mixture, its shared expert's |
+| `qkv` | that one, where a model fuses the three |
+| `q_a`, `q_b`, `kv_a`, `kv_b` | DeepSeek's projections into and out of its latents |
 | `q,v` | several of the above |
 
 | blocks | mean |
@@ -20,22 +22,15 @@ An expression is `SITES` or `SITES@BLOCKS`; several are joined by `+`, and overl
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-import torch
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 
 from distmatch.errors import ConfigError, TargetingError, unknown_name
 from distmatch.models.blocks import FUSED, KINDS, NAMES, Site, adaptable_sites
 from distmatch.models.footprint import num_parameters
-
-if TYPE_CHECKING:
-    import peft
 
 _GROUPS = {"all": ("attention", "mlp", "experts"), "block": KINDS} | {
     kind: (kind,) for kind in KINDS
@@ -143,38 +138,6 @@ def target_table(target: LoraTarget, model: PreTrainedModel) -> str:
         + f"{total:,} LoRA parameters of rank {target.rank}, "
         + f"{total / num_parameters(model):.3%} of the model's {num_parameters(model):,}"
     )
-
-
-def attach_lora(
-    model: PreTrainedModel, target: "LoraTarget | peft.PeftConfig", *, seed: int | None = None
-) -> "peft.PeftModel":
-    """The model with a stock PEFT adapter on exactly the asked weights; everything else frozen.
-
-    The model is changed in place and stays in its mode, training or not. The adapter is in float32
-    even if the model is in 16 or 4 bits, and starts as no change at all.
-
-    Args:
-        model: Without an adapter.
-        target: A `LoraTarget`, or a PEFT config, which is passed through unchanged and unchecked.
-        seed: Of the adapter's first weights; torch's generators are left as they were. None:
-            they're drawn from torch's global generator.
-
-    Raises:
-        TargetingError: The target doesn't fit the model, the model already has an adapter, or
-            PEFT made other weights trainable than those asked for.
-    """
-    import peft
-
-    from distmatch.models.expert_lora import factored_experts
-
-    _refuse_a_second_adapter(model)
-    sites = resolve(target, model) if isinstance(target, LoraTarget) else []
-    config = _lora_config(target, sites, model) if isinstance(target, LoraTarget) else target
-    with _seeded(seed), factored_experts(model, config):
-        adapted = peft.get_peft_model(model, config)
-    if sites:
-        _require_exactly(sites, adapted)
-    return adapted.train(model.training)  # PEFT leaves its layers, so its dropout, in training mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,86 +278,3 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(
         "  ".join([*map(str.ljust, row[:-1], widths), row[-1].rjust(widths[-1])]) for row in rows
     )
-
-
-def _refuse_a_second_adapter(model: PreTrainedModel) -> None:
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    if any(isinstance(module, BaseTunerLayer) for module in model.modules()):
-        raise TargetingError(
-            f"this {type(model).__name__} already has an adapter: attach to a model without one "
-            "(the PEFT model's merge_and_unload() or unload() gives it back)"
-        )
-
-
-def _lora_config(
-    target: LoraTarget, sites: list[Site], model: PreTrainedModel
-) -> "peft.LoraConfig":
-    import peft
-
-    modules = [site.path for site in sites if not site.is_parameter]
-    parameters = [site.path for site in sites if site.is_parameter]
-    if parameters and target.dropout:
-        raise TargetingError(
-            f"dropout {target.dropout} is impossible on experts and routers "
-            f"({parameters[0]}): leave them out or set dropout to 0"
-        )
-    alpha = 2 * target.rank if target.alpha is None else target.alpha
-    return peft.LoraConfig(
-        r=target.rank,
-        lora_alpha=alpha,  # type: ignore[arg-type]  # floats work, and are saved as they are
-        lora_dropout=target.dropout,
-        target_modules=modules,
-        target_parameters=parameters or None,
-        fan_in_fan_out=any(isinstance(model.get_submodule(path), Conv1D) for path in modules),
-        task_type="CAUSAL_LM",
-    )
-
-
-def _require_exactly(sites: list[Site], adapted: "peft.PeftModel") -> None:
-    """Refuse an adapter whose trainable parameters aren't the two halves of every asked site.
-
-    PEFT rewrites the targets of some mixture-of-experts models, and then adapts other weights.
-    """
-    base = adapted.get_base_model()
-    layers = _adapted_layers(base)
-    asked = {site.path for site in sites}
-    expected = {
-        f"{layer}.lora_{half}.default.weight"
-        for layer, path in layers.items()
-        if path in asked
-        for half in "AB"
-    }
-    trainable = {name for name, weight in base.named_parameters() if weight.requires_grad}
-    missing = sorted((asked - set(layers.values())) | (expected - trainable))
-    surplus = sorted(trainable - expected)
-    if missing or surplus:
-        raise TargetingError(
-            "PEFT made other weights trainable than those asked for; "
-            f"asked, but not trainable: {', '.join(missing) or 'none'}; "
-            f"trainable, but not asked: {', '.join(surplus) or 'none'}. "
-            "The model has been changed: load it again"
-        )
-
-
-def _adapted_layers(base: torch.nn.Module) -> dict[str, str]:
-    """The site path of every LoRA layer, by the layer's own path."""
-    from peft.tuners.lora.layer import LoraLayer, ParamWrapper
-
-    return {
-        # Wrappers of several parameters of one module are nested, each the next one's base_layer
-        path: f"{path.replace('.base_layer', '')}.{layer.parameter_name}"
-        if isinstance(layer, ParamWrapper)
-        else path
-        for path, layer in base.named_modules()
-        if isinstance(layer, LoraLayer)
-    }
-
-
-@contextmanager
-def _seeded(seed: int | None) -> Iterator[None]:
-    devices = range(torch.cuda.device_count())
-    with torch.random.fork_rng(devices, enabled=seed is not None):
-        if seed is not None:
-            torch.manual_seed(seed)
-        yield

@@ -35,12 +35,12 @@ def dequantize(
     Returns:
         `columns` is 32 times `groups`.
     """
-    codes = torch.stack((blocks & 0xF, blocks >> 4), dim=-1).flatten(-2).to(torch.int16)
+    bytes_ = torch.arange(256, dtype=torch.int16, device=blocks.device)
+    codes = torch.stack((bytes_ & 0xF, bytes_ >> 4), dim=-1)
     # A code's bits at the places of float16's: the same number, but for a bias that is 14 higher
-    halves = ((codes & 8) << 12 | (codes & 7) << 9).view(torch.float16)
-    return (
-        halves.to(dtype) * 2.0**14 * _powers(dtype, scales.device)[scales.int()][..., None]
-    ).flatten(-2)
+    pairs = ((codes & 8) << 12 | (codes & 7) << 9).view(torch.float16).to(dtype) * 2.0**14
+    values = pairs.index_select(0, blocks.flatten().int()).view(*scales.shape, GROUP)
+    return values.mul_(_powers(scales, dtype)[..., None]).flatten(-2)
 
 
 def quantize(
@@ -73,6 +73,11 @@ def quantize(
     return blocks, (exponents + _BIAS).to(torch.uint8)
 
 
-def _powers(dtype: torch.dtype, device: torch.device) -> Float[Tensor, " exponents"]:
-    powers = [2.0 ** (exponent - _BIAS) for exponent in range(_NOT_A_NUMBER)]
-    return torch.tensor([*powers, torch.nan], dtype=dtype, device=device)
+def _powers(
+    scales: UInt8[Tensor, "*rows groups"], dtype: torch.dtype
+) -> Float[Tensor, "*rows groups"]:
+    """2 to the exponents, written as the bits of float32, which has the same bias."""
+    bits = scales.int() << 23
+    bits = bits.masked_fill(scales == 0, 1 << 22)  # 2**-127 is subnormal
+    bits = bits.masked_fill(scales == _NOT_A_NUMBER, 0x7FC00000)
+    return bits.view(torch.float32).to(dtype)

@@ -10,18 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
-from transformers import BitsAndBytesConfig, PreTrainedModel
+from huggingface_hub import save_torch_state_dict
+from transformers import (
+    AutoModelForCausalLM,
+    BitsAndBytesConfig,
+    GptOssConfig,
+    PreTrainedModel,
+)
 from transformers.models.gpt_oss.modeling_gpt_oss import GptOssExperts
 from transformers.quantizers.auto import register_quantization_config, register_quantizer
 from transformers.quantizers.base import HfQuantizer
 from transformers.quantizers.quantizer_bnb_4bit import Bnb4BitHfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
+from distmatch.errors import ConfigError
 from distmatch.models.experts import MATRICES, PackedExperts
 from distmatch.models.mxfp4 import quantize
 
 _PACKED, _PACKED_NF4 = "distmatch_mxfp4", "distmatch_mxfp4_nf4"
+_RANDOM_SCALE = 120  # random codes times 2**-7 have a standard deviation of 0.023
 
 
 @register_quantization_config(_PACKED)
@@ -73,12 +80,15 @@ class PackedNf4Quantizer(Bnb4BitHfQuantizer):
         return False
 
 
-def save_packed(model: PreTrainedModel, directory: str | Path) -> None:
-    """A dense gpt-oss as a checkpoint of the published kind, its experts rounded to MXFP4.
+def save_packed(
+    model: PreTrainedModel, directory: str | Path, *, max_shard_size: str = "5GB"
+) -> None:
+    """A gpt-oss as a checkpoint of the published kind; experts that aren't packed are rounded.
 
     Args:
-        model: In memory, without an adapter.
-        directory: Where config.json and model.safetensors go; made if it isn't there.
+        model: In memory, without an adapter, its linear layers not in NF4.
+        directory: Where config.json and the safetensors go; made if it isn't there.
+        max_shard_size: Of one file.
     """
     directory = Path(directory)
     weights: dict[str, torch.Tensor] = {}
@@ -86,7 +96,7 @@ def save_packed(model: PreTrainedModel, directory: str | Path) -> None:
         if name.rpartition(".")[2] in MATRICES and weight.dim() == 3:
             weights[f"{name}_blocks"], weights[f"{name}_scales"] = quantize(weight.mT)
         else:
-            weights[name] = weight.contiguous()
+            weights[name] = weight
     model.config.save_pretrained(directory)
     config_path = directory / "config.json"
     config = json.loads(config_path.read_text()) | {
@@ -94,14 +104,59 @@ def save_packed(model: PreTrainedModel, directory: str | Path) -> None:
         "quantization_config": {"quant_method": "mxfp4"},
     }
     config_path.write_text(json.dumps(config, indent=2) + "\n")
-    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+    save_torch_state_dict(
+        weights, directory, max_shard_size=max_shard_size, metadata={"format": "pt"}
+    )
+
+
+def random_packed(
+    config: GptOssConfig, device: str | torch.device, dtype: torch.dtype, *, seed: int = 0
+) -> PreTrainedModel:
+    """A gpt-oss of random weights with packed experts, made where it is to be.
+
+    Nothing dense is made on the way, so it measures memory and speed where the real weights can't
+    be had. Its answers mean nothing.
+
+    Args:
+        config: Any size: gpt-oss-20b has 24 blocks of 32 experts, the default is gpt-oss-120b.
+        device: Where it's to be.
+        dtype: Of what isn't packed.
+        seed: Of the weights.
+    """
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    pack_experts(model)
+    model.to_empty(device=device)
+    with torch.device(device):  # its tables are computed, not read
+        model.model.rotary_emb = type(model.model.rotary_emb)(config)
+    generator = torch.Generator(device).manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith("_blocks"):
+                weight.random_(0, 256, generator=generator)
+            elif name.endswith("_scales"):
+                weight.fill_(_RANDOM_SCALE)
+            elif weight.ndim > 1:
+                weight.normal_(std=config.initializer_range, generator=generator)
+            else:
+                weight.fill_(float(name.endswith("norm.weight")))
+    return model.eval()
 
 
 def pack_experts(model: PreTrainedModel) -> None:
-    """Replace every layer of experts by an empty packed one, on the meta device if it is there."""
+    """Replace every layer of experts by an empty packed one, on the meta device if it is there.
+
+    Raises:
+        ConfigError: There is none.
+    """
     dense = {
         path: module for path, module in model.named_modules() if isinstance(module, GptOssExperts)
     }
+    if not dense:
+        raise ConfigError(
+            f"this {type(model).__name__} has no experts of gpt-oss's kind to pack: "
+            'give quantization=None, or "nf4" if it is dense'
+        )
     for path, module in dense.items():
         with torch.device(module.down_proj.device):
             model.set_submodule(path, PackedExperts(module))

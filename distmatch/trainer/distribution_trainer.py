@@ -25,9 +25,10 @@ from distmatch.losses.divergences import Divergence, forward_kl
 from distmatch.losses.metrics import Outcomes, Ratio
 from distmatch.losses.retention import retention_kl
 from distmatch.losses.words import other_shape_kl, support_log_probs, word_log_probs
+from distmatch.models.attaching import attach_lora
 from distmatch.models.base_record import check_base_record, write_base_record
 from distmatch.models.head import is_checkpointing
-from distmatch.models.lora import LoraTarget, attach_lora
+from distmatch.models.lora import LoraTarget
 from distmatch.scoring import Questions, model_encoder, resolve_at_most, row_logits
 from distmatch.trainer.callbacks import ProgressBar, Refresh, RefreshExamples
 from distmatch.trainer.output_dir import check_output_dir, last_checkpoint

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from transformers import GptOssConfig
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -55,4 +56,27 @@ def test_it_learns_behind_analyses_of_its_own(script, tmp_path):
         *("--steps", 4, "--out", tmp_path, "--refresh-steps", 2, "--analysis-tokens", 4),
         *("--effort", "medium", "--target", "experts@1-2"),
     )
+    assert (tmp_path / "metrics.json").is_file()
+
+
+def test_random_weights_of_full_size_go_the_same_way(script, tmp_path, monkeypatch, capsys):
+    import offline_gptoss
+
+    small = GptOssConfig(
+        num_hidden_layers=2,
+        hidden_size=64,
+        intermediate_size=64,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+    )
+    monkeypatch.setattr(offline_gptoss, "GPT_OSS_20B", small)
+    script(
+        "train_gptoss",
+        *("--full-random", "--steps", 2, "--examples", 16, "--test-examples", 2),
+        *("--target", "attention", "--out", tmp_path),
+    )
+    told = capsys.readouterr().out
+    assert told.startswith("a step will take about\nweights ") and "GB that are free" in told
     assert (tmp_path / "metrics.json").is_file()

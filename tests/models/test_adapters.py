@@ -161,7 +161,7 @@ def test_a_model_with_an_adapter_merged_into_it_is_another_base(tmp_path):
 
 
 def test_the_same_base_in_four_bits_is_another(checkpoint, tmp_path):
-    recorded(tmp_path / "adapter", load_model(str(checkpoint))[0])
+    recorded(tmp_path / "adapter", load_model(str(checkpoint), device="cpu")[0])
     packed, _ = load_model(str(checkpoint), quantization="nf4", device="cpu")
     with pytest.raises(LoadError, match=r"base.*: quantization None, here nf4\. Load that"):
         load_adapter(packed, tmp_path / "adapter")
@@ -170,8 +170,11 @@ def test_the_same_base_in_four_bits_is_another(checkpoint, tmp_path):
 def test_packed_and_unpacked_experts_differ_in_nothing_else(tmp_path):
     save_packed(tiny_model("gpt_oss", hidden_size=64), tmp_path / "model")
     tiny_tokenizer().save_pretrained(tmp_path / "model")
-    recorded(tmp_path / "adapter", load_model(str(tmp_path / "model"), quantization="mxfp4")[0])
-    dense, _ = load_model(str(tmp_path / "model"))
+    recorded(
+        tmp_path / "adapter",
+        load_model(str(tmp_path / "model"), quantization="mxfp4", device="cpu")[0],
+    )
+    dense, _ = load_model(str(tmp_path / "model"), device="cpu")
     with pytest.raises(LoadError, match=r"base.*: quantization mxfp4, here None\. Load that"):
         load_adapter(dense, tmp_path / "adapter")
 

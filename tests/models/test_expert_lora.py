@@ -6,11 +6,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, Qwen3MoeConfig
 
-from distmatch.errors import ConfigError
 from distmatch.models.adapters import load_adapter
+from distmatch.models.attaching import attach_lora
 from distmatch.models.expert_lora import factored_experts
+from distmatch.models.experts import is_experts_layer
 from distmatch.models.loading import load_model
-from distmatch.models.lora import attach_lora, lora, target_table
+from distmatch.models.lora import lora, target_table
 from distmatch.models.quantizers import save_packed
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -26,6 +27,10 @@ def checkpoint(tmp_path):
     save_packed(tiny_model("gpt_oss", **SHAPE), tmp_path / "model")
     tiny_tokenizer().save_pretrained(tmp_path / "model")
     return str(tmp_path / "model")
+
+
+def load(checkpoint, quantization=None):
+    return load_model(checkpoint, quantization=quantization, device="cpu")[0]
 
 
 def qwen3_moe():
@@ -78,34 +83,34 @@ def test_dense_experts_learn_as_with_peft(family):
 
 
 def test_packed_experts_learn_as_the_unpacked_model_with_peft(checkpoint):
-    packed, _ = load_model(checkpoint, quantization="mxfp4")
-    dense, _ = load_model(checkpoint)
+    packed = load(checkpoint, "mxfp4")
+    dense = load(checkpoint)
     ours = filled(attach_lora(packed, TARGET))
     theirs = filled(stock(dense, ours.peft_config["default"]))
     assert_same(outcome(ours), outcome(theirs))
 
 
 def test_an_adapter_of_a_packed_model_is_a_stock_one(checkpoint, tmp_path):
-    packed, _ = load_model(checkpoint, quantization="mxfp4")
+    packed = load(checkpoint, "mxfp4")
     ours = filled(attach_lora(packed, TARGET))
     ours.save_pretrained(tmp_path / "adapter")
-    dense, _ = load_model(checkpoint)
+    dense = load(checkpoint)
     theirs = peft.PeftModel.from_pretrained(dense, tmp_path / "adapter")
     torch.testing.assert_close(ours(IDS).logits, theirs(IDS).logits, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("quantization", [None, "mxfp4"])
 def test_a_stock_adapter_is_one_of_ours(checkpoint, tmp_path, quantization):
-    dense, _ = load_model(checkpoint)
-    config = attach_lora(load_model(checkpoint)[0], TARGET).peft_config["default"]
+    dense = load(checkpoint)
+    config = attach_lora(load(checkpoint), TARGET).peft_config["default"]
     theirs = filled(stock(dense, config))
     theirs.save_pretrained(tmp_path / "adapter")
-    ours = load_adapter(load_model(checkpoint, quantization=quantization)[0], tmp_path / "adapter")
+    ours = load_adapter(load(checkpoint, quantization), tmp_path / "adapter")
     torch.testing.assert_close(ours(IDS).logits, theirs(IDS).logits, rtol=1e-5, atol=1e-5)
 
 
 def test_the_file_has_pefts_names_and_the_loras_alone(checkpoint, tmp_path):
-    packed, _ = load_model(checkpoint, quantization="mxfp4")
+    packed = load(checkpoint, "mxfp4")
     attach_lora(packed, lora("experts@1", rank=4)).save_pretrained(tmp_path)
     prefix = "base_model.model.model.layers.1.mlp.experts"
     written = load_file(tmp_path / "adapter_model.safetensors")
@@ -118,7 +123,7 @@ def test_the_file_has_pefts_names_and_the_loras_alone(checkpoint, tmp_path):
 
 
 def test_switched_off_the_base_is_back_to_the_bit(checkpoint):
-    packed, _ = load_model(checkpoint, quantization="mxfp4")
+    packed = load(checkpoint, "mxfp4")
     before = packed(IDS).logits
     adapted = filled(attach_lora(packed, TARGET))
     assert not torch.equal(adapted(IDS).logits, before)
@@ -127,7 +132,7 @@ def test_switched_off_the_base_is_back_to_the_bit(checkpoint):
 
 
 def test_attached_it_is_no_change_and_the_base_keeps_its_parameters(checkpoint):
-    packed, _ = load_model(checkpoint, quantization="mxfp4")
+    packed = load(checkpoint, "mxfp4")
     before, names = packed(IDS).logits, {name for name, _ in packed.named_parameters()}
     adapted = attach_lora(packed, lora("experts"))
     assert torch.equal(adapted(IDS).logits, before)
@@ -137,7 +142,7 @@ def test_attached_it_is_no_change_and_the_base_keeps_its_parameters(checkpoint):
 
 @pytest.mark.parametrize("quantization", [None, "mxfp4"])
 def test_no_tensor_as_large_as_a_stack_is_made(checkpoint, quantization):
-    model, _ = load_model(checkpoint, quantization=quantization)
+    model = load(checkpoint, quantization)
     adapted = filled(attach_lora(model, lora("experts", rank=2)))
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
@@ -145,12 +150,6 @@ def test_no_tensor_as_large_as_a_stack_is_made(checkpoint, quantization):
     weights = {weight.untyped_storage().data_ptr() for weight in adapted.parameters()}
     made = [t.numel() for t in kept if t.untyped_storage().data_ptr() not in weights]
     assert max(made) < 64 * 96  # one expert's down projection
-
-
-def test_merging_into_packed_experts_is_refused_with_the_reason(checkpoint):
-    adapted = attach_lora(load_model(checkpoint, quantization="mxfp4")[0], lora("experts"))
-    with pytest.raises(ConfigError, match="can't be merged into packed experts"):
-        adapted.merge_and_unload()
 
 
 def test_merging_into_dense_experts_gives_the_same_answers():
@@ -161,20 +160,19 @@ def test_merging_into_dense_experts_gives_the_same_answers():
 
 def test_the_table_counts_packed_weights_as_the_numbers_they_are(checkpoint):
     counts = [
-        target_table(TARGET, load_model(checkpoint, quantization=kind)[0]).rpartition(" ")[2]
-        for kind in (None, "mxfp4")
+        target_table(TARGET, load(checkpoint, kind)).rpartition(" ")[2] for kind in (None, "mxfp4")
     ]
     assert counts[0] == counts[1]
 
 
 def test_rows_of_a_batch_cant_choose_their_adapters(checkpoint):
-    adapted = attach_lora(load_model(checkpoint, quantization="mxfp4")[0], lora("experts"))
+    adapted = attach_lora(load(checkpoint, "mxfp4"), lora("experts"))
     with pytest.raises(ValueError, match="mixed adapter batches"):
         adapted(IDS, adapter_names=["default", "__base__"])
 
 
 def test_a_second_adapter_can_be_added_and_chosen(checkpoint):
-    packed, _ = load_model(checkpoint, quantization="mxfp4")
+    packed = load(checkpoint, "mxfp4")
     adapted = filled(attach_lora(packed, lora("experts@1", rank=4)))
     first = adapted(IDS).logits
     config = adapted.peft_config["default"]
@@ -184,3 +182,19 @@ def test_a_second_adapter_can_be_added_and_chosen(checkpoint):
     assert not torch.equal(adapted(IDS).logits, first)
     adapted.set_adapter("default")
     assert torch.equal(adapted(IDS).logits, first)
+
+
+@pytest.mark.filterwarnings("ignore:.*_pattern keys did not match:RuntimeWarning")
+def test_targets_of_pefts_own_kind_are_still_rewritten_by_it():
+    config = peft.LoraConfig(target_modules=["gate_proj", "up_proj"], r=2)
+    with factored_experts(model := tiny_model("deepseek_v2"), config):
+        adapted = peft.get_peft_model(model, config)
+    learning = {name for name, weight in adapted.named_parameters() if weight.requires_grad}
+    assert any("mlp.experts" in name for name in learning)
+
+
+def test_experts_that_do_more_are_left_to_their_own_forward():
+    dense = tiny_model("deepseek_v2").model.layers[1].mlp.experts
+    assert is_experts_layer(dense)
+    dense.post_expert_norm = torch.nn.RMSNorm(48)
+    assert not is_experts_layer(dense)

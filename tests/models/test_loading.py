@@ -126,13 +126,13 @@ def published(tmp_path):
 
 
 def test_published_experts_stay_the_bytes_of_the_file(published):
-    model, _ = load_model(str(published), quantization="mxfp4")
+    model, _ = load_model(str(published), quantization="mxfp4", device="cpu")
     written = load_file(published / "model.safetensors")
     packed = {name: weight for name, weight in written.items() if weight.dtype == torch.uint8}
     held = dict(model.named_parameters())
     assert len(packed) == 4 * 2 * 2  # blocks, stacks, blocks and scales
     assert all(torch.equal(held[name], weight) for name, weight in packed.items())
-    unpacked, _ = load_model(str(published))
+    unpacked, _ = load_model(str(published), device="cpu")
     torch.testing.assert_close(logits(model), logits(unpacked), rtol=1e-5, atol=1e-5)
 
 
@@ -147,13 +147,13 @@ def test_packed_experts_go_with_nf4_everywhere_else(published):
 @pytest.mark.parametrize("quantization", ["nf4", "nf4+dense-experts"])
 def test_packed_experts_are_not_packed_otherwise(published, quantization):
     with pytest.raises(LoadError, match=r'packed already.*quantization="mxfp4\+nf4"'):
-        load_model(str(published), quantization=quantization)
+        load_model(str(published), quantization=quantization, device="cpu")
 
 
 @pytest.mark.parametrize("quantization", ["mxfp4", "mxfp4+nf4"])
 def test_a_checkpoint_that_is_not_packed_is_not_loaded_as_one(checkpoint, quantization):
     with pytest.raises(LoadError, match=f'"{re.escape(quantization)}" is for gpt-oss .* no mxfp4'):
-        load_model(str(checkpoint), quantization=quantization)
+        load_model(str(checkpoint), quantization=quantization, device="cpu")
 
 
 def test_a_misspelt_name_gets_the_right_one():
@@ -181,7 +181,7 @@ def test_an_adapters_directory_is_no_model(tmp_path):
 def test_a_cut_model_file_is_named(checkpoint):
     truncate(checkpoint / "model.safetensors")
     with pytest.raises(LoadError, match=r"model\.safetensors is corrupt or cut short"):
-        load_model(str(checkpoint))
+        load_model(str(checkpoint), device="cpu")
 
 
 def test_a_checkpoint_that_lacks_weights_is_refused(checkpoint):
@@ -189,7 +189,7 @@ def test_a_checkpoint_that_lacks_weights_is_refused(checkpoint):
     del weights["model.layers.2.mlp.up_proj.weight"]
     save_file(weights, checkpoint / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(LoadError, match=r"lacks model\.layers\.2\.mlp\.up_proj\.weight"):
-        load_model(str(checkpoint))
+        load_model(str(checkpoint), device="cpu")
 
 
 class Bomb:
@@ -203,4 +203,4 @@ def test_a_pickled_model_is_not_read(checkpoint):
     (checkpoint / "model.safetensors").unlink()
     (checkpoint / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(LoadError, match=r"model\.safetensors"):
-        load_model(str(checkpoint))
+        load_model(str(checkpoint), device="cpu")

@@ -1,0 +1,137 @@
+"""What does a training step cost on 4-bit weights, in time and in memory?
+
+A small gpt-oss with its experts packed against the same unpacked, and the embedded model in NF4
+against float32. Both of a pair take whole steps on the same prompts, in turns. Each kind's peak is
+the process's in a run with that model alone (`--only`).
+
+    python benchmarks/quantized.py --json benchmarks/results/quantized.json
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from machine import device_and_versions, medians_in_turns, peak_mb
+from transformers import AutoModelForCausalLM, GptOssConfig
+
+import distmatch as dm
+from distmatch.data.batching import make_batch
+from distmatch.losses import forward_kl, support_log_probs
+from distmatch.models.loading import load_tokenizer
+from distmatch.models.quantizers import save_packed
+from distmatch.scoring import model_encoder, score_batch
+
+EMBEDDED = "smollm2-135m"
+KINDS: dict[str, tuple[str, str | None]] = {
+    "unpacked": ("gpt-oss", None),
+    "mxfp4": ("gpt-oss", "mxfp4"),
+    "float32": (EMBEDDED, None),
+    "nf4": (EMBEDDED, "nf4"),
+}
+PAIRS = (("mxfp4", "unpacked"), ("nf4", "float32"))
+
+
+def main() -> None:
+    """Time each pair in turns, and measure each kind's memory alone."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--json", type=Path, help="where the rows go")
+    parser.add_argument("--steps", type=int, default=7, help="timed steps of each kind")
+    parser.add_argument("--only", choices=KINDS, help="print the peak of this kind alone")
+    parser.add_argument("--gpt-oss", type=Path, help="where the small gpt-oss lies")
+    args = parser.parse_args()
+    if args.only:
+        print(peak_mb(training_step(args.only, args.gpt_oss)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        small_gpt_oss(Path(folder))
+        rows = [measure(pair, Path(folder), args.steps) for pair in PAIRS]
+    if args.json:
+        report = {
+            "command": " ".join(["python", *sys.argv]),
+            **device_and_versions(torch.device("cpu")),
+            "load_average": os.getloadavg()[0],
+            "rows": rows,
+        }
+        args.json.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def measure(pair: tuple[str, str], folder: Path, num_steps: int) -> dict[str, object]:
+    """A packed kind beside its plain one."""
+    packed, plain = pair
+    steps = {kind: training_step(kind, folder) for kind in pair}
+    for step in steps.values():
+        step()  # warms up
+    times = medians_in_turns(steps, num_steps)
+    peaks = {
+        kind: float(
+            subprocess.check_output(
+                [sys.executable, __file__, "--only", kind, "--gpt-oss", folder], text=True
+            ).splitlines()[-1]
+        )
+        for kind in pair
+    }
+    row = {
+        "packed": packed,
+        "plain": plain,
+        "packed_ms": times[packed],
+        "plain_ms": times[plain],
+        "ratio": round(times[packed] / times[plain], 2),
+        "packed_peak_mb": round(peaks[packed]),
+        "plain_peak_mb": round(peaks[plain]),
+    }
+    print(json.dumps(row), flush=True)
+    return row
+
+
+def training_step(kind: str, folder: Path) -> Callable[[], None]:
+    """Forward, backward and update of 8 output-control prompts, LoRA of rank 8 on everything."""
+    name, quantization = KINDS[kind]
+    path = str(folder) if name == "gpt-oss" else name
+    model, tokenizer = dm.load_model(
+        path, quantization=quantization, dtype=torch.float32, device="cpu"
+    )
+    adapted = dm.attach_lora(model, dm.lora("all", rank=8), seed=0)
+    encoder = model_encoder(adapted, tokenizer)
+    examples, _ = dm.data.output_control(n=8, words=(2,), n_test=1, seed=0)
+    batch = make_batch(encoder.encode_all(examples), encoder)
+    optimizer = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=1e-4)
+
+    def step() -> None:
+        scores = score_batch(adapted, batch)
+        forward_kl(support_log_probs(scores, batch.is_free), batch.target).mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+def small_gpt_oss(folder: Path) -> None:
+    """Random weights: 8 blocks of 16 experts of 3 x 512 x 512, 4 of them chosen; packed."""
+    config = GptOssConfig(
+        vocab_size=49152,
+        num_hidden_layers=8,
+        hidden_size=512,
+        intermediate_size=512,
+        num_attention_heads=8,
+        num_key_value_heads=2,
+        head_dim=64,
+        num_local_experts=16,
+        num_experts_per_tok=4,
+        eos_token_id=2,
+        pad_token_id=2,
+    )
+    torch.manual_seed(0)
+    save_packed(AutoModelForCausalLM.from_config(config), folder)
+    load_tokenizer(EMBEDDED).save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Merging an adapter into its base, and what that changes in the answers."""
+
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from distmatch.data.examples import Example, to_examples
+from distmatch.evals.evaluate import evaluate
+from distmatch.evals.report import Report, comparison_table
+from distmatch.losses.divergences import forward_kl
+from distmatch.models.merge_guard import merging_allowed
+
+
+class Merged(NamedTuple):
+    """A model that an adapter was merged into, and how it answers; `print` shows the comparison."""
+
+    model: PreTrainedModel
+    divergence: float
+    """Mean KL(with the adapter beside it || merged) over words and other, in nats."""
+    before: Report
+    after: Report
+
+    def __str__(self) -> str:
+        """The metrics side by side, and the divergence."""
+        table = comparison_table({"beside": self.before, "merged": self.after})
+        return f"{table}\nmerging changed the answers by {self.divergence:.2g} nats (mean KL)"
+
+
+def merge_adapter(
+    adapted: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Iterable[Example | Mapping[str, Any]],
+    *,
+    batch_size: int = 32,
+    progress: bool = True,
+) -> Merged:
+    """The base with its adapter merged into it, measured before and after.
+
+    Into 4-bit weights PEFT's own merging is refused, since the sum is rounded to 4 bits again;
+    here it is done, and the result says what it cost. `save_pretrained` saves it,
+    `distmatch.models.quantizers.save_packed` where experts are packed.
+
+    Args:
+        adapted: The model; it is changed, and its base is what comes back.
+        tokenizer: Its tokenizer.
+        examples: What it is measured on, before and after.
+        batch_size: Prompts a forward.
+        progress: With progress bars.
+
+    Raises:
+        DataError: No examples, or examples that can't be scored.
+    """
+    examples = to_examples(examples)
+    before = evaluate(adapted, tokenizer, examples, batch_size=batch_size, progress=progress)
+    with merging_allowed(adapted), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Merge lora module to 4-bit")  # measured below
+        model = adapted.merge_and_unload()
+    after = evaluate(model, tokenizer, examples, batch_size=batch_size, progress=progress)
+    given = torch.from_numpy(after.examples.probs).log()
+    divergence = forward_kl(given, torch.from_numpy(before.examples.probs)).mean().item()
+    return Merged(model, divergence, before, after)

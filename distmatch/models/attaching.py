@@ -1,0 +1,128 @@
+"""A target handed to PEFT, and what PEFT made of it held against what was asked."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import peft
+import torch
+from peft.tuners.lora.layer import LoraLayer, ParamWrapper
+from peft.tuners.tuners_utils import BaseTunerLayer
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from distmatch.errors import TargetingError
+from distmatch.models.blocks import Site
+from distmatch.models.expert_lora import factored_experts, targets_as_written
+from distmatch.models.lora import LoraTarget, resolve
+from distmatch.models.merge_guard import refuse_merging
+
+
+def attach_lora(
+    model: PreTrainedModel, target: LoraTarget | peft.PeftConfig, *, seed: int | None = None
+) -> peft.PeftModel:
+    """The model with a stock PEFT adapter on exactly the asked weights; everything else frozen.
+
+    The model is changed in place and stays in its mode, training or not. The adapter is in float32
+    even if the model is in 16 or 4 bits, and starts as no change at all.
+
+    Args:
+        model: Without an adapter.
+        target: A `LoraTarget`, or a PEFT config, which is passed through unchanged and unchecked.
+        seed: Of the adapter's first weights; torch's generators are left as they were. None:
+            they're drawn from torch's global generator.
+
+    Raises:
+        TargetingError: The target doesn't fit the model, the model already has an adapter, or
+            PEFT made other weights trainable than those asked for.
+    """
+    _refuse_a_second_adapter(model)
+    if isinstance(target, LoraTarget):
+        sites = resolve(target, model)
+        config: peft.PeftConfig = _lora_config(target, sites, model)
+        with targets_as_written():
+            adapted = _injected(model, config, seed)
+        _require_exactly(sites, adapted)
+    else:
+        adapted = _injected(model, target, seed)
+    refuse_merging(adapted)
+    return adapted.train(model.training)  # PEFT leaves its layers, so its dropout, in training mode
+
+
+def _injected(model: PreTrainedModel, config: peft.PeftConfig, seed: int | None) -> peft.PeftModel:
+    with _seeded(seed), factored_experts(model, config):
+        return peft.get_peft_model(model, config)
+
+
+def _refuse_a_second_adapter(model: PreTrainedModel) -> None:
+    if any(isinstance(module, BaseTunerLayer) for module in model.modules()):
+        raise TargetingError(
+            f"this {type(model).__name__} already has an adapter: attach to a model without one "
+            "(the PEFT model's merge_and_unload() or unload() gives it back)"
+        )
+
+
+def _lora_config(target: LoraTarget, sites: list[Site], model: PreTrainedModel) -> peft.LoraConfig:
+    modules = [site.path for site in sites if not site.is_parameter]
+    parameters = [site.path for site in sites if site.is_parameter]
+    if parameters and target.dropout:
+        raise TargetingError(
+            f"dropout {target.dropout} is impossible on experts and routers "
+            f"({parameters[0]}): leave them out or set dropout to 0"
+        )
+    alpha = 2 * target.rank if target.alpha is None else target.alpha
+    return peft.LoraConfig(
+        r=target.rank,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # floats work, and are saved as they are
+        lora_dropout=target.dropout,
+        target_modules=modules,
+        target_parameters=parameters or None,
+        fan_in_fan_out=any(isinstance(model.get_submodule(path), Conv1D) for path in modules),
+        task_type="CAUSAL_LM",
+    )
+
+
+def _require_exactly(sites: list[Site], adapted: peft.PeftModel) -> None:
+    """Refuse an adapter whose trainable parameters aren't the two halves of every asked site.
+
+    PEFT rewrites the targets of some mixture-of-experts models, and then adapts other weights.
+    """
+    base = adapted.get_base_model()
+    layers = _adapted_layers(base)
+    asked = {site.path for site in sites}
+    expected = {
+        f"{layer}.lora_{half}.default.weight"
+        for layer, path in layers.items()
+        if path in asked
+        for half in "AB"
+    }
+    trainable = {name for name, weight in base.named_parameters() if weight.requires_grad}
+    missing = sorted((asked - set(layers.values())) | (expected - trainable))
+    surplus = sorted(trainable - expected)
+    if missing or surplus:
+        raise TargetingError(
+            "PEFT made other weights trainable than those asked for; "
+            f"asked, but not trainable: {', '.join(missing) or 'none'}; "
+            f"trainable, but not asked: {', '.join(surplus) or 'none'}. "
+            "The model has been changed: load it again"
+        )
+
+
+def _adapted_layers(base: torch.nn.Module) -> dict[str, str]:
+    """The site path of every LoRA layer, by the layer's own path."""
+    return {
+        # Wrappers of several parameters of one module are nested, each the next one's base_layer
+        path: f"{path.replace('.base_layer', '')}.{layer.parameter_name}"
+        if isinstance(layer, ParamWrapper)
+        else path
+        for path, layer in base.named_modules()
+        if isinstance(layer, LoraLayer)
+    }
+
+
+@contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    devices = range(torch.cuda.device_count())
+    with torch.random.fork_rng(devices, enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        yield
