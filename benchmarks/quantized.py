@@ -1,8 +1,8 @@
 """What does a training step cost on 4-bit weights, in time and in memory?
 
 A small gpt-oss with its experts packed against the same unpacked, and the embedded model in NF4
-against float32. Both of a pair take whole steps on the same prompts, in turns. Each kind's peak is
-the process's in a run with that model alone (`--only`).
+against float32. Both of a pair take whole steps on the same prompts, in turns. Memory is that of
+each kind alone in a process: its weights' bytes, and how far a step rises above what is held.
 
     python benchmarks/quantized.py --json benchmarks/results/quantized.json
 """
@@ -18,11 +18,13 @@ from pathlib import Path
 
 import torch
 from machine import device_and_versions, medians_in_turns, peak_mb
+from torch import nn
 from transformers import AutoModelForCausalLM, GptOssConfig
 
 import distmatch as dm
 from distmatch.data.batching import make_batch
 from distmatch.losses import forward_kl, support_log_probs
+from distmatch.models.footprint import num_bytes
 from distmatch.models.loading import load_tokenizer
 from distmatch.models.quantizers import save_packed
 from distmatch.scoring import model_encoder, score_batch
@@ -44,11 +46,11 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="where the rows go")
     parser.add_argument("--steps", type=int, default=7, help="timed steps of each kind")
-    parser.add_argument("--only", choices=KINDS, help="print the peak of this kind alone")
+    parser.add_argument("--only", choices=KINDS, help="print the memory of this kind alone")
     parser.add_argument("--gpt-oss", type=Path, help="where the small gpt-oss lies")
     args = parser.parse_args()
     if args.only:
-        print(peak_mb(training_step(args.only, args.gpt_oss)))
+        print(json.dumps(memory_mb(args.only, args.gpt_oss)))
         return
     with tempfile.TemporaryDirectory() as folder:
         small_gpt_oss(Path(folder))
@@ -66,32 +68,42 @@ def main() -> None:
 def measure(pair: tuple[str, str], folder: Path, num_steps: int) -> dict[str, object]:
     """A packed kind beside its plain one."""
     packed, plain = pair
-    steps = {kind: training_step(kind, folder) for kind in pair}
+    steps = {kind: training_step(kind, folder)[0] for kind in pair}
     for step in steps.values():
         step()  # warms up
     times = medians_in_turns(steps, num_steps)
-    peaks = {
-        kind: float(
-            subprocess.check_output(
-                [sys.executable, __file__, "--only", kind, "--gpt-oss", folder], text=True
-            ).splitlines()[-1]
-        )
-        for kind in pair
-    }
+    alone = {kind: in_a_process_of_its_own(kind, folder) for kind in pair}
     row = {
         "packed": packed,
         "plain": plain,
         "packed_ms": times[packed],
         "plain_ms": times[plain],
         "ratio": round(times[packed] / times[plain], 2),
-        "packed_peak_mb": round(peaks[packed]),
-        "plain_peak_mb": round(peaks[plain]),
+        **{f"packed_{name}": size for name, size in alone[packed].items()},
+        **{f"plain_{name}": size for name, size in alone[plain].items()},
     }
     print(json.dumps(row), flush=True)
     return row
 
 
-def training_step(kind: str, folder: Path) -> Callable[[], None]:
+def in_a_process_of_its_own(kind: str, folder: Path) -> dict[str, int]:
+    """`memory_mb`, where nothing else has been in memory."""
+    command = [sys.executable, __file__, "--only", kind, "--gpt-oss", str(folder)]
+    return json.loads(subprocess.check_output(command, text=True).splitlines()[-1])
+
+
+def memory_mb(kind: str, folder: Path) -> dict[str, int]:
+    """The weights' bytes, and how far a step rises above what is held before it."""
+    step, adapted = training_step(kind, folder)
+    weights = sum(num_bytes(p) for p in adapted.parameters() if not p.requires_grad)
+    step()  # weights that lie in a file are read when they're first used
+    return {
+        "weights_mb": round(weights / 1e6),
+        "step_mb": round(peak_mb(step) - peak_mb(lambda: None)),
+    }
+
+
+def training_step(kind: str, folder: Path) -> tuple[Callable[[], None], nn.Module]:
     """Forward, backward and update of 8 output-control prompts, LoRA of rank 8 on everything."""
     name, quantization = KINDS[kind]
     path = str(folder) if name == "gpt-oss" else name
@@ -110,7 +122,7 @@ def training_step(kind: str, folder: Path) -> Callable[[], None]:
         optimizer.step()
         optimizer.zero_grad()
 
-    return step
+    return step, adapted
 
 
 def small_gpt_oss(folder: Path) -> None:

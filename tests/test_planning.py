@@ -146,6 +146,14 @@ def test_gpt_oss_20b_fits_where_it_should(harmony, target, quantization, most):
     assert str(plan).splitlines()[-1].startswith("together")
 
 
+def test_gpt_oss_120b_is_as_large_as_published(harmony):
+    examples, _ = dm.data.output_control(n=1, words=(2,), n_test=1)
+    settings = {"tokenizer": harmony, "quantization": "mxfp4"}
+    plan = dm.memory_plan(GptOssConfig(), examples, dm.lora("attention@0"), **settings)
+    # 60.8 GiB in the model card (arXiv 2508.10925, table 1)
+    assert plan.weights / 2**30 == pytest.approx(60.8, abs=0.05)
+
+
 def test_experts_are_packed_where_there_are_some(checkpoint):
     with pytest.raises(ConfigError, match="this LlamaForCausalLM has no experts of gpt-oss's kind"):
         dm.memory_plan(
