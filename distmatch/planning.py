@@ -22,7 +22,7 @@ from distmatch.models.attaching import attach_lora
 from distmatch.models.blocks import decoder_blocks
 from distmatch.models.experts import MATRICES, PackedExperts
 from distmatch.models.footprint import empty_model, num_bytes, weight_bytes
-from distmatch.models.loading import QUANTIZATIONS, load_config, load_tokenizer
+from distmatch.models.loading import QUANTIZATIONS, load_config, load_tokenizer, named_dtype
 from distmatch.models.lora import LoraTarget
 from distmatch.scoring import model_encoder, row_logits
 
@@ -68,7 +68,7 @@ def memory_plan(
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
     quantization: str | None = None,
-    dtype: torch.dtype = torch.bfloat16,
+    dtype: str | torch.dtype = torch.bfloat16,
     checkpointing: bool = False,
 ) -> MemoryPlan:
     """What a step on these examples takes; only config and tokenizer are read.
@@ -83,13 +83,14 @@ def memory_plan(
         checkpointing: With gradient checkpointing.
 
     Raises:
-        ConfigError: An unknown quantization, or a config without a tokenizer.
+        ConfigError: An unknown quantization or dtype, or a config without a tokenizer.
         LoadError: No such model.
         DataError: Examples that can't be encoded.
         TargetingError: The target doesn't fit the model.
     """
     if quantization is not None and quantization not in QUANTIZATIONS:
         raise ConfigError(unknown_name("quantization", quantization, QUANTIZATIONS))
+    dtype = named_dtype(dtype)
     if tokenizer is None and not isinstance(model, str):
         raise ConfigError("a config alone names no tokenizer: give tokenizer=")
     if tokenizer is None:

@@ -32,7 +32,7 @@ from distmatch.data.tasks.output_control import AHEAD_WORDINGS, OutputControl
 from distmatch.evals import Report, comparison_table, save_comparison
 from distmatch.evals.outcome import saved_report
 from distmatch.models.checkpoints import free_memory
-from distmatch.models.loading import QUANTIZATIONS, load_tokenizer
+from distmatch.models.loading import DTYPES, QUANTIZATIONS, load_tokenizer
 from distmatch.models.lora import target_table
 from distmatch.models.quantizers import random_packed
 from distmatch.thinking import sample_thinking
@@ -65,7 +65,7 @@ def main() -> None:
         from offline_gptoss import GPT_OSS_20B, harmony_tokenizer
 
         tokenizer = harmony_tokenizer()
-        make = partial(random_packed, GPT_OSS_20B, device(), dtype())
+        make = partial(random_packed, GPT_OSS_20B, device(), DTYPES[args.dtype])
         teach(args, thinking, Source(GPT_OSS_20B, tokenizer, make))
     else:
         teach(args, thinking, Source.named(args))
@@ -80,6 +80,8 @@ def arguments(
     )
     parser.add_argument("--model", default=model, help=f"a directory or a hub id ({model})")
     parser.add_argument("--quantization", choices=QUANTIZATIONS, default=quantization)
+    usual = "bfloat16" if torch.cuda.is_available() else "float32"  # which CPUs are faster in
+    parser.add_argument("--dtype", choices=DTYPES, default=usual, help="of what isn't packed")
     parser.add_argument("--target", default="all", help="which weights learn: experts@8-15 (all)")
     parser.add_argument("--rank", type=int, default=rank)
     parser.add_argument("--words", type=int, nargs="+", default=[2], help="in a prompt (2)")
@@ -110,7 +112,7 @@ class Source:
         """The one the arguments name."""
 
         def load() -> PreTrainedModel:
-            model, _ = dm.load_model(args.model, quantization=args.quantization, dtype=dtype())
+            model, _ = dm.load_model(args.model, quantization=args.quantization, dtype=args.dtype)
             return model
 
         return cls(args.model, load_tokenizer(args.model), load)
@@ -248,7 +250,7 @@ def print_plan(args: argparse.Namespace, source: Source, examples: Examples) -> 
         dm.lora(args.target, rank=args.rank),
         tokenizer=source.tokenizer,
         quantization=args.quantization,
-        dtype=dtype(),
+        dtype=args.dtype,
         checkpointing=args.checkpointing,
     )
     free = free_memory(device())
@@ -260,11 +262,6 @@ def print_plan(args: argparse.Namespace, source: Source, examples: Examples) -> 
 def device() -> torch.device:
     """The GPU where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def dtype() -> torch.dtype:
-    """Of what isn't packed: float32 on a CPU, where bfloat16 is slow."""
-    return torch.bfloat16 if torch.cuda.is_available() else torch.float32
 
 
 if __name__ == "__main__":

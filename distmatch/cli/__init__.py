@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from distmatch import __version__
 from distmatch.errors import DistmatchError
 
 __all__ = ["main"]
@@ -40,13 +41,13 @@ def _run(args: argparse.Namespace, rest: list[str]) -> None:
         train(args.run_file, [*args.overrides, *rest], resume=args.resume)
     elif args.command == "eval":
         from distmatch.cli.measuring import measure
+        from distmatch.cli.run_files import ModelChoice
 
         measure(
-            args.model,
+            ModelChoice(name=args.model, quantization=args.quantization, dtype=args.dtype),
             args.data,
             adapter=args.adapter,
             other_base=args.other_base,
-            quantization=args.quantization,
             out=args.out,
             batch_size=args.batch_size,
         )
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Fine-tune language models until their distribution over given words "
         "has given probabilities.",
     )
+    parser.add_argument("--version", action="version", version=f"distmatch {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
     _add_eval(commands)
@@ -115,6 +117,7 @@ def _add_eval(commands: Any) -> None:
         help="examples as JSONL, or a run file (.toml) for its test examples",
     )
     measure.add_argument("--quantization", metavar="NAME", help="nf4, mxfp4 or mxfp4+nf4: 4 bit")
+    measure.add_argument("--dtype", metavar="NAME", help="of what isn't packed (checkpoint's)")
     measure.add_argument("--batch-size", type=int, default=32, help="prompts a forward (32)")
     measure.add_argument("--out", metavar="DIR", help="where the report goes")
 

@@ -15,37 +15,34 @@ from distmatch.errors import ConfigError
 from distmatch.evals import Report, evaluate
 from distmatch.evals.outcome import draw, write_text
 from distmatch.models.adapters import check_adapter, load_adapter
-from distmatch.models.loading import load_model, load_tokenizer
+from distmatch.models.loading import load_tokenizer
 from distmatch.scoring import model_encoder, resolve_at_most
 
 REPORT_FILE = "report.json"
 
 
 def measure(
-    model_name: str,
+    choice: ModelChoice,
     data: str | Path,
     *,
     adapter: str | Path | None = None,
     other_base: bool = False,
-    quantization: str | None = None,
     out: str | Path | None = None,
     batch_size: int = 32,
 ) -> None:
     """Print every metric of a model, and leave the report in a folder.
 
     Args:
-        model_name: As for `load_model`.
+        choice: Of the model.
         data: Examples as JSONL, or a run file, for its test examples.
         adapter: A PEFT adapter to measure it with.
         other_base: Whether the adapter is taken on another base than it was trained on.
-        quantization: As for `load_model`.
         out: The folder; None: the table is only printed.
         batch_size: Prompts a forward.
 
     Raises:
         DistmatchError: What can't be used; before the model is loaded where that can be known.
     """
-    choice = ModelChoice(name=model_name, quantization=quantization)
     if batch_size < 1:
         raise ConfigError(f"--batch-size is {batch_size}, expected at least 1")
     if out is not None and (Path(out) / REPORT_FILE).exists():
@@ -54,7 +51,7 @@ def measure(
         check_adapter(Path(adapter))
     test = _test_examples(Path(data))
     check_encodable(choice.name, [], test)
-    model, tokenizer = load_model(choice.name, quantization=choice.quantization)
+    model, tokenizer = choice.load()
     test = resolved_test(model, tokenizer, test)
     if adapter is not None:
         load_adapter(model, adapter, other_base=other_base)  # puts its layers into the model itself

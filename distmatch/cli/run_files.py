@@ -1,16 +1,18 @@
 """Run files: what a training run is told, from TOML and back."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from distmatch.cli.sources import resolved_data
 from distmatch.cli.tables import Tables, check_keys, read_tables, require_keys, to_toml
 from distmatch.errors import ConfigError, unknown_name
-from distmatch.models.loading import QUANTIZATIONS
+from distmatch.models.loading import QUANTIZATIONS, load_model, named_dtype
 from distmatch.models.lora import LoraTarget
 from distmatch.trainer import DistributionConfig, divergence
 
@@ -30,18 +32,26 @@ class ModelChoice:
     """The section [model].
 
     Raises:
-        ConfigError: An unknown quantization.
+        ConfigError: An unknown quantization or dtype.
     """
 
     name: str
     """`"smollm2-135m"`, a directory, or a hub id."""
     quantization: str | None = None
     """`"nf4"` packs linear layers into 4 bit; None keeps the checkpoint's weights."""
+    dtype: str | None = None
+    """Of what isn't packed: `"float32"`, `"bfloat16"`; None keeps the checkpoint's."""
 
     def __post_init__(self) -> None:
         """Check what can be checked without loading."""
         if self.quantization is not None and self.quantization not in QUANTIZATIONS:
             raise ConfigError(unknown_name("quantization", self.quantization, QUANTIZATIONS))
+        if self.dtype is not None:
+            named_dtype(self.dtype)
+
+    def load(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        """The model and its tokenizer, as `load_model` gives them."""
+        return load_model(self.name, quantization=self.quantization, dtype=self.dtype)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +98,7 @@ def read_run(path: str | Path, overrides: Iterable[str] = ()) -> Run:
     lora = _lora(tables["lora"])
     config = _config(tables["train"])
     resolved = {
-        "model": {"name": model.name, "quantization": model.quantization},
+        "model": asdict(model),
         "data": data,
         "lora": {
             "target": lora.expression,

@@ -15,7 +15,6 @@ from distmatch.data import Example
 from distmatch.errors import ConfigError
 from distmatch.evals import Report, comparison_table, evaluate
 from distmatch.evals.outcome import METRICS_FILE, save_comparison, saved_report
-from distmatch.models.loading import load_model
 from distmatch.models.lora import target_table
 from distmatch.trainer import DistributionTrainer, check_output_dir, check_targets
 
@@ -45,7 +44,7 @@ def train(path: str | Path, overrides: Sequence[str] = (), *, resume: bool = Fal
     train_examples, test = examples(run.data)
     check_targets(run.config, train_examples)
     check_encodable(run.model.name, train_examples, test)
-    model, tokenizer = load_model(run.model.name, quantization=run.model.quantization)
+    model, tokenizer = run.model.load()
     print(target_table(run.lora, model))
     test = resolved_test(model, tokenizer, test)
     trainer = DistributionTrainer(

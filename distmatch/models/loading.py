@@ -37,6 +37,12 @@ from distmatch.models.footprint import empty_model, weight_bytes
 from distmatch.models.quantizers import PackedConfig, PackedNf4Config
 
 QUANTIZATIONS = ("nf4", "nf4+dense-experts", "mxfp4", "mxfp4+nf4")
+DTYPES = {
+    "float64": torch.float64,
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
@@ -45,7 +51,7 @@ def load_model(
     name: str,
     *,
     quantization: str | None = None,
-    dtype: torch.dtype | None = None,
+    dtype: str | torch.dtype | None = None,
     device: str | torch.device | Mapping[str, str | int] | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A causal language model, ready to be scored or adapted, and its tokenizer.
@@ -56,13 +62,14 @@ def load_model(
             unpacked. `"nf4"`: linear layers in bitsandbytes' 4 bit; experts in stacked matrices
             would stay unpacked, which has to be asked for as `"nf4+dense-experts"`. `"mxfp4"`:
             gpt-oss's experts as published, in 4 bit. `"mxfp4+nf4"`: its linear layers too.
-        dtype: None keeps the checkpoint's. Of a quantised model, the layers left unpacked.
+        dtype: `"float64"`, `"float32"`, `"bfloat16"` or `"float16"`; None keeps the checkpoint's.
+            Of a quantised model, the layers left unpacked.
         device: None is the first GPU where there is one, else the CPU. `"auto"` shares the blocks
             out over all GPUs; a mapping from module paths to devices does it by hand
             (accelerate's `device_map`).
 
     Raises:
-        ConfigError: An unknown quantization, or a device that isn't there.
+        ConfigError: An unknown quantization or dtype, or a device that isn't there.
         LoadError: Nothing usable under that name; a corrupt or incomplete checkpoint, or one of
             another model than its config describes; no room for it on the device; experts that
             `"nf4"` would leave unpacked, or `"mxfp4"` for a checkpoint that isn't.
@@ -70,6 +77,7 @@ def load_model(
     """
     if quantization is not None and quantization not in QUANTIZATIONS:
         raise ConfigError(unknown_name("quantization", quantization, QUANTIZATIONS))
+    dtype = None if dtype is None else named_dtype(dtype)
     placement = _placement(device)
     source = _source(name)
     directory = Path(source) if Path(source).is_dir() else None
@@ -117,6 +125,18 @@ def load_config(name: str) -> PreTrainedConfig:
         LoadError: Nothing usable under that name.
     """
     return _read(AutoConfig, _source(name))
+
+
+def named_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """The dtype of a name, or itself.
+
+    Raises:
+        ConfigError: Not one that weights can have.
+    """
+    name = str(dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        raise ConfigError(unknown_name("dtype", name, DTYPES))
+    return DTYPES[name]
 
 
 def _source(name: str) -> str:

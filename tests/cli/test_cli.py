@@ -193,6 +193,7 @@ BAD_SETTINGS = {
     "section": ({"trian": {"x": 1}}, 'unknown section "trian"; known: model, data, lora, train'),
     "model_key": ({"model": {"nmae": "x"}}, 'unknown key of [model] "nmae"; known: name, quant'),
     "quantization": ({"model": {"quantization": "int8"}}, 'unknown quantization "int8"'),
+    "dtype": ({"model": {"dtype": "float23"}}, 'unknown dtype "float23"; known: float64, float32'),
     "data_key": ({"data": {"phrasing": "x"}}, 'Did you mean "phrasings"?'),
     "data_type": ({"data": {"n": "many"}}, 'data.n is "many", expected a whole number'),
     "data_items": (
@@ -374,6 +375,7 @@ def test_eval_refuses_before_the_weights_are_read(weightless, trained, tmp_path,
         (["--data", data, "--adapter", tmp_path], f"{tmp_path} has no adapter_config.json"),
         (["--data", data, "--out", tmp_path], "holds a report.json already: choose another --out"),
         (["--data", data, "--quantization", "nf5"], 'Did you mean "nf4"?'),
+        (["--data", data, "--dtype", "bf16"], 'unknown dtype "bf16"; known: '),
         (["--data", data, "--batch-size", "0"], "--batch-size is 0, expected at least 1"),
         (["--data", data], "model.safetensors is corrupt or cut short"),
     ]:

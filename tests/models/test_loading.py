@@ -60,6 +60,8 @@ def test_an_asked_dtype_and_device_are_given(checkpoint):
     model, _ = load_model(str(checkpoint), dtype=torch.float64, device=torch.device("cpu"))
     assert {weight.dtype for weight in model.parameters()} == {torch.float64}
     assert model.device == torch.device("cpu")
+    named, _ = load_model(str(checkpoint), dtype="float64", device="cpu")
+    assert named.dtype == torch.float64
 
 
 def test_a_tokenizer_needs_no_model_beside_it(tmp_path):
@@ -101,6 +103,12 @@ def test_nf4_computes_in_bfloat16_on_a_gpu(checkpoint):
 def test_an_unknown_quantization_names_the_known(checkpoint):
     with pytest.raises(ConfigError, match='unknown quantization "nf8"; known: nf4'):
         load_model(str(checkpoint), quantization="nf8")
+
+
+@pytest.mark.parametrize("dtype", ["floatt32", torch.int8])
+def test_an_unknown_dtype_names_the_known(checkpoint, dtype):
+    with pytest.raises(ConfigError, match=r"unknown dtype .*; known: float64, float32, bfloat16"):
+        load_model(str(checkpoint), dtype=dtype)
 
 
 def test_experts_that_nf4_leaves_unpacked_are_refused_with_their_size(tmp_path):
