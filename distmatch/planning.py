@@ -20,7 +20,7 @@ from distmatch.losses.divergences import forward_kl
 from distmatch.losses.words import support_log_probs, word_log_probs
 from distmatch.models.attaching import attach_lora
 from distmatch.models.blocks import decoder_blocks
-from distmatch.models.experts import MATRICES, PackedExperts
+from distmatch.models.experts import PackedExperts, num_unpacked_at_once
 from distmatch.models.footprint import empty_model, num_bytes, weight_bytes
 from distmatch.models.loading import QUANTIZATIONS, load_config, load_tokenizer, named_dtype
 from distmatch.models.lora import LoraTarget
@@ -41,7 +41,7 @@ class MemoryPlan:
     activations: int
     """What autograd keeps from forward to backward."""
     transient: int
-    """The largest passing tensors: an unpacked expert's matrix, or the logits' gradient."""
+    """The largest passing tensors: some experts' unpacked matrices, or the logits' gradient."""
 
     @property
     def total(self) -> int:
@@ -211,10 +211,11 @@ def _loss_bytes(batch: Batch, vocab_size: int) -> tuple[int, int]:
 
 
 def _largest_unpacked(model: PreTrainedModel, dtype: torch.dtype) -> int:
-    sizes = [
-        module.shapes[name][1] * module.shapes[name][2] * (dtype.itemsize + _INDEX)
-        for module in model.modules()
-        if isinstance(module, PackedExperts)
-        for name in MATRICES
-    ]
-    return max(sizes, default=0)
+    """The matrices unpacked at once, and the index they're looked up by."""
+    most = 0
+    for module in model.modules():
+        if isinstance(module, PackedExperts):
+            for experts, inputs, outputs in module.shapes.values():
+                num = min(experts, num_unpacked_at_once(inputs * outputs * dtype.itemsize, "cuda"))
+                most = max(most, num * inputs * outputs * (dtype.itemsize + _INDEX))
+    return most

@@ -2,7 +2,7 @@
 
 One way through the layer, `experts_forward`, serves packed and dense weights: tokens are sorted by
 expert, and each expert that was chosen multiplies its own. What is kept for the backward pass is
-the packed bytes and the tokens' activations; a dense matrix lives for one product at a time.
+the packed bytes and the tokens' activations; a few dense matrices live at a time, for one product.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,8 @@ from distmatch.models.mxfp4 import GROUP, dequantize
 
 MATRICES = ("gate_up_proj", "down_proj")
 """What a layer of experts calls its stacks of matrices."""
+
+_UNPACKED_BYTES = 1 << 27  # together, on a GPU: four of gpt-oss's larger matrices in 16 bit
 
 
 class ExpertLora(NamedTuple):
@@ -123,22 +125,27 @@ class _Groups:
     """Which rows belong to which expert; rows are sorted by expert."""
 
     expert_of: Int[Tensor, " rows"]
+    hit: Int[Tensor, " hit"]
+    """The experts that have rows."""
     spans: list[tuple[int, slice]]
-    """Each expert that has rows, and where they are."""
+    """The same, and where their rows are."""
 
     @classmethod
     def of(cls, expert_of: Int[Tensor, " rows"], num_experts: int) -> "_Groups":
         if isinstance(expert_of, FakeTensor):  # only the rows' number is known: shared evenly
             share, rest = divmod(len(expert_of), num_experts)
-            counts = [share + (expert < rest) for expert in range(num_experts)]
+            sizes = [share + (expert < rest) for expert in range(num_experts)]
+            hit = torch.arange(min(len(expert_of), num_experts), device=expert_of.device)
         else:
-            counts = torch.bincount(expert_of, minlength=num_experts).tolist()
+            counts = torch.bincount(expert_of, minlength=num_experts)
+            sizes = counts.tolist()  # the one time that a GPU is waited for
+            hit = counts.nonzero()[:, 0]
         spans = [
-            (expert, slice(end - count, end))
-            for expert, (count, end) in enumerate(zip(counts, accumulate(counts), strict=True))
-            if count
+            (expert, slice(end - size, end))
+            for expert, (size, end) in enumerate(zip(sizes, accumulate(sizes), strict=True))
+            if size
         ]
-        return cls(expert_of, spans)
+        return cls(expert_of, hit, spans)
 
 
 def _project(
@@ -150,10 +157,7 @@ def _project(
 ) -> Float[Tensor, "rows out"]:
     """Each row through its expert's matrix, bias and LoRAs of one stack."""
     if isinstance(experts, PackedExperts):
-        blocks, scales = experts.packed(name)
-        product = torch.cat(
-            [_packed_linear(rows[span], blocks[e], scales[e]) for e, span in groups.spans]
-        )
+        product = _PackedProduct.apply(_autocast(rows), *experts.packed(name), groups)
     else:
         stack = getattr(experts, name)
         product = _grouped(rows, stack.mT if experts.is_transposed else stack, groups)
@@ -173,27 +177,55 @@ def _grouped(
     return torch.cat([rows[span] @ matrices[expert].T for expert, span in groups.spans])
 
 
-def _packed_linear(
-    rows: Float[Tensor, "rows in"],
-    blocks: UInt8[Tensor, "out g 16"],
-    scales: UInt8[Tensor, "out g"],
-) -> Float[Tensor, "rows out"]:
+def _autocast(rows: Tensor) -> Tensor:
     device = rows.device.type
     if torch.is_autocast_enabled(device):
-        rows = rows.to(torch.get_autocast_dtype(device))
-    return _PackedLinear.apply(rows, blocks, scales)
+        return rows.to(torch.get_autocast_dtype(device))
+    return rows
 
 
-class _PackedLinear(torch.autograd.Function):
-    """A product with a packed matrix, unpacked once in each direction and never kept."""
+class _PackedProduct(torch.autograd.Function):
+    """Each row times its expert's matrix, unpacked once in each direction and never kept."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, blocks: Tensor, scales: Tensor) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, blocks: Tensor, scales: Tensor, groups: _Groups) -> Tensor:
         ctx.save_for_backward(blocks, scales)
-        return rows @ dequantize(blocks, scales, rows.dtype).T
+        ctx.groups = groups
+        return _multiply(rows, blocks, scales, groups, transposed=True)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         blocks, scales = ctx.saved_tensors
-        return gradient @ dequantize(blocks, scales, gradient.dtype), None, None
+        product = _multiply(gradient, blocks, scales, ctx.groups, transposed=False)
+        return product, None, None, None
+
+
+def _multiply(
+    rows: Float[Tensor, "rows _"],
+    blocks: UInt8[Tensor, "experts out g 16"],
+    scales: UInt8[Tensor, "experts out g"],
+    groups: _Groups,
+    *,
+    transposed: bool,
+) -> Float[Tensor, "rows _"]:
+    """Each row times its expert's matrix (out, in) or that transposed, a few experts at a time."""
+    matrix_bytes = scales[0].numel() * GROUP * rows.dtype.itemsize
+    at_once = num_unpacked_at_once(matrix_bytes, rows.device.type)
+    products: list[Tensor] = []
+    for start in range(0, len(groups.spans), at_once):
+        few = groups.hit[start : start + at_once]
+        matrices = dequantize(blocks[few], scales[few], rows.dtype)
+        spans = [span for _, span in groups.spans[start : start + at_once]]
+        pairs = zip(spans, matrices.mT if transposed else matrices, strict=True)
+        products += [rows[span] @ matrix for span, matrix in pairs]
+        del matrices, pairs  # before the next are unpacked
+    return torch.cat(products)
+
+
+def num_unpacked_at_once(matrix_bytes: int, device_type: str) -> int:
+    """How many experts' matrices of a size are unpacked together.
+
+    A CPU multiplies fastest by what its cache still holds; a GPU is kept busy by many at once.
+    """
+    return 1 if device_type == "cpu" else max(1, _UNPACKED_BYTES // matrix_bytes)

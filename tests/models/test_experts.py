@@ -95,17 +95,23 @@ def test_no_dense_matrix_is_kept_for_the_backward_pass():
     assert packed_bytes and all(t.untyped_storage().data_ptr() in storages for t in packed_bytes)
 
 
-def test_only_experts_that_were_chosen_are_unpacked(monkeypatch):
+@pytest.mark.parametrize("together", [1, 2, 3])
+def test_only_experts_that_were_chosen_are_unpacked_a_few_at_a_time(monkeypatch, together):
     packed, _ = layers()
+    hidden, chosen, weights = question(tokens=3)
+    expected = answer(packed, hidden, chosen, weights)
+    monkeypatch.setattr(experts, "num_unpacked_at_once", lambda *_: together)
+    for ours, theirs in zip(answer(packed, hidden, chosen, weights), expected, strict=True):
+        assert torch.equal(ours, theirs)
     unpacked = []
     monkeypatch.setattr(
         experts,
         "dequantize",
-        lambda b, s, dtype: unpacked.append(b.shape) or dequantize(b, s, dtype),
+        lambda b, s, dtype: unpacked.append(len(b)) or dequantize(b, s, dtype),
     )
-    hidden, _, weights = question(tokens=3)
-    packed(hidden, torch.tensor([[0, 2], [2, 0], [0, 2]]), weights)
-    assert len(unpacked) == 4  # two experts, two matrices each
+    packed(hidden, torch.tensor([[0, 2], [2, 0], [0, 3]]), weights)
+    of_a_stack = {1: [1, 1, 1], 2: [2, 1], 3: [3]}[together]  # three of four experts
+    assert unpacked == of_a_stack * 2
 
 
 def test_a_token_hears_its_own_experts_only():
