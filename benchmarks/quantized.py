@@ -2,7 +2,8 @@
 
 A small gpt-oss with its experts packed against the same unpacked, and the embedded model in NF4
 against float32. Both of a pair take whole steps on the same prompts, in turns. Memory is that of
-each kind alone in a process: its weights' bytes, and how far a step rises above what is held.
+each kind alone in a process: its weights' bytes, and how far a step rises above what is held. Last,
+how far NF4 moves the model's distribution at the answer's first token.
 
     python benchmarks/quantized.py --json benchmarks/results/quantized.json
 """
@@ -55,12 +56,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         small_gpt_oss(Path(folder))
         rows = [measure(pair, Path(folder), args.steps) for pair in PAIRS]
+    shift = nf4_shift()
+    print(json.dumps(shift))
     if args.json:
         report = {
             "command": " ".join(["python", *sys.argv]),
             **device_and_versions(torch.device("cpu")),
             "load_average": os.getloadavg()[0],
             "rows": rows,
+            "nf4_shift": shift,
         }
         args.json.write_text(json.dumps(report, indent=2) + "\n")
 
@@ -123,6 +127,25 @@ def training_step(kind: str, folder: Path) -> tuple[Callable[[], None], nn.Modul
         optimizer.zero_grad()
 
     return step, adapted
+
+
+@torch.no_grad()
+def nf4_shift(num_prompts: int = 40) -> dict[str, float]:
+    """Mean KL(float32 || nf4) over the whole vocabulary at the slot of output-control prompts."""
+    log_probs = []
+    for quantization in (None, "nf4"):
+        model, tokenizer = dm.load_model(EMBEDDED, quantization=quantization, device="cpu")
+        encoder = model_encoder(model, tokenizer)
+        examples, _ = dm.data.output_control(n=num_prompts, words=(2,), n_test=1, seed=0)
+        prompts = [torch.tensor([trie.prompt_ids]) for trie in encoder.encode_all(examples)]
+        log_probs.append(
+            torch.cat(
+                [model(ids, logits_to_keep=1).logits[:, -1].log_softmax(-1) for ids in prompts]
+            )
+        )
+    full, packed = log_probs
+    each = (full.exp() * (full - packed)).sum(-1)
+    return {"prompts": num_prompts, "mean_kl_nats": round(each.mean().item(), 3)}
 
 
 def small_gpt_oss(folder: Path) -> None:

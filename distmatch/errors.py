@@ -88,6 +88,7 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
     """The sentence for a name that isn't one of the valid ones, with the nearest of them."""
     valid = list(valid)
     near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    near = near or [part for part in valid if name.startswith(f"{part}_")]  # q_proj for q
     hint = f' Did you mean "{near[0]}"?' if near else ""
     return f'unknown {kind} "{name}"; known: {", ".join(valid)}.{hint}'
 

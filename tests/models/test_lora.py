@@ -161,6 +161,7 @@ def test_terms_with_different_blocks_come_in_the_models_order():
     [
         ("atention@3", r'unknown site "atention"; known: all, .* Did you mean "attention"\?'),
         ("mlp@3+expert", r'unknown site "expert"; .* Did you mean "experts"\?'),
+        ("q_proj@3", r'unknown site "q_proj"; .* Did you mean "q"\?'),
         ("mlp@last-quater", r'"last-quater"; known: .* Did you mean "last-quarter"\?'),
         ("mlp@", r'something is missing around "mlp@" in "mlp@"; expected SITES or SITES@BLOCKS'),
         ("@3", 'something is missing around "@3"'),
