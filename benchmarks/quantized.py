@@ -19,14 +19,13 @@ from pathlib import Path
 
 import torch
 from machine import device_and_versions, medians_in_turns, peak_mb
-from torch import nn
 from transformers import AutoModelForCausalLM, GptOssConfig
 
 import distmatch as dm
 from distmatch.data.batching import make_batch
 from distmatch.losses import forward_kl, support_log_probs
-from distmatch.models.footprint import num_bytes
-from distmatch.models.loading import load_tokenizer
+from distmatch.models.footprint import empty_model, weight_bytes
+from distmatch.models.loading import load_config, load_tokenizer
 from distmatch.models.quantizers import save_packed
 from distmatch.scoring import model_encoder, score_batch
 
@@ -46,7 +45,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--json", type=Path, help="where the rows go")
-    parser.add_argument("--steps", type=int, default=7, help="timed steps of each kind")
+    parser.add_argument("--steps", type=int, default=15, help="timed steps of each kind")
     parser.add_argument("--only", choices=KINDS, help="print the memory of this kind alone")
     parser.add_argument("--gpt-oss", type=Path, help="where the small gpt-oss lies")
     args = parser.parse_args()
@@ -72,7 +71,7 @@ def main() -> None:
 def measure(pair: tuple[str, str], folder: Path, num_steps: int) -> dict[str, object]:
     """A packed kind beside its plain one."""
     packed, plain = pair
-    steps = {kind: training_step(kind, folder)[0] for kind in pair}
+    steps = {kind: training_step(kind, folder) for kind in pair}
     for step in steps.values():
         step()  # warms up
     times = medians_in_turns(steps, num_steps)
@@ -98,8 +97,10 @@ def in_a_process_of_its_own(kind: str, folder: Path) -> dict[str, int]:
 
 def memory_mb(kind: str, folder: Path) -> dict[str, int]:
     """The weights' bytes, and how far a step rises above what is held before it."""
-    step, adapted = training_step(kind, folder)
-    weights = sum(num_bytes(p) for p in adapted.parameters() if not p.requires_grad)
+    name, quantization = KINDS[kind]
+    config = load_config(str(folder) if name == "gpt-oss" else name)
+    weights = weight_bytes(empty_model(config, quantization, torch.float32), quantization)
+    step = training_step(kind, folder)
     step()  # weights that lie in a file are read when they're first used
     return {
         "weights_mb": round(weights / 1e6),
@@ -107,7 +108,7 @@ def memory_mb(kind: str, folder: Path) -> dict[str, int]:
     }
 
 
-def training_step(kind: str, folder: Path) -> tuple[Callable[[], None], nn.Module]:
+def training_step(kind: str, folder: Path) -> Callable[[], None]:
     """Forward, backward and update of 8 output-control prompts, LoRA of rank 8 on everything."""
     name, quantization = KINDS[kind]
     path = str(folder) if name == "gpt-oss" else name
@@ -126,7 +127,7 @@ def training_step(kind: str, folder: Path) -> tuple[Callable[[], None], nn.Modul
         optimizer.step()
         optimizer.zero_grad()
 
-    return step, adapted
+    return step
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ __all__ = [
     "lora",
     "losses",
     "memory_plan",
-    "merge_adapter",
+    "merge_and_measure",
     "plots",
     "score",
 ]
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from distmatch import data, losses, plots
     from distmatch.data import Example, WordDistribution
     from distmatch.evals import evaluate
-    from distmatch.evals.merging import merge_adapter
+    from distmatch.evals.merging import merge_and_measure
     from distmatch.losses import DIVERGENCES
     from distmatch.models.adapters import load_adapter
     from distmatch.models.attaching import attach_lora
@@ -55,7 +55,7 @@ _HOMES = {
     "load_model": "distmatch.models.loading",
     "lora": "distmatch.models.lora",
     "memory_plan": "distmatch.planning",
-    "merge_adapter": "distmatch.evals.merging",
+    "merge_and_measure": "distmatch.evals.merging",
     "score": "distmatch.scoring",
 }
 _MODULES = ("data", "losses", "plots")

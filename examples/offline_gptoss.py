@@ -115,6 +115,7 @@ def tiny_checkpoint(directory: Path, seed: int = 0) -> None:
     )
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
+    (directory / "config.json").unlink(missing_ok=True)  # of a start that was interrupted
     save_packed(model, directory)
     GenerationConfig(eos_token_id=[200002, 199999, 200012]).save_pretrained(directory)
     harmony_tokenizer().save_pretrained(directory)

@@ -30,12 +30,15 @@ import distmatch as dm
 from distmatch.data.examples import EFFORTS
 from distmatch.data.tasks.output_control import AHEAD_WORDINGS, OutputControl
 from distmatch.evals import Report, comparison_table, save_comparison
-from distmatch.evals.outcome import saved_report
+from distmatch.evals.outcome import saved_report, write_text
 from distmatch.models.checkpoints import free_memory
 from distmatch.models.loading import DTYPES, QUANTIZATIONS, load_tokenizer
 from distmatch.models.lora import target_table
 from distmatch.models.quantizers import random_packed
 from distmatch.thinking import sample_thinking
+from distmatch.trainer.output_dir import last_checkpoint
+
+SETTINGS = "settings.json"
 
 Examples = list[dm.Example]
 Sampler = Callable[[nn.Module, Sequence[dm.Example]], Examples]
@@ -48,11 +51,14 @@ def main() -> None:
     parser.add_argument("--analyses", type=int, default=1, help="sampled for each prompt")
     parser.add_argument("--analysis-tokens", type=int, default=256, help="where one is cut off")
     parser.add_argument("--refresh-steps", type=int, default=50, help="until they're sampled anew")
-    parser.add_argument("--tiny", action="store_true", help="a small random gpt-oss, kept in --out")
-    parser.add_argument(
+    random = parser.add_mutually_exclusive_group()
+    random.add_argument("--tiny", action="store_true", help="a small random gpt-oss, kept in --out")
+    random.add_argument(
         "--full-random", action="store_true", help="gpt-oss-20b's size of random weights"
     )
     args = parser.parse_args()
+    if args.full_random and args.quantization != "mxfp4":
+        parser.error("--full-random makes packed experts alone: leave out --quantization")
     if args.tiny:
         from offline_gptoss import tiny_checkpoint
 
@@ -148,7 +154,7 @@ class Thinking:
 def teach(args: argparse.Namespace, thinking: Thinking, source: Source) -> None:
     """Measure, train, measure again, and write down the difference."""
     start = time.perf_counter()
-    check_settings(args)
+    settings = checked_settings(args)
     task = OutputControl(words=tuple(args.words), wordings=AHEAD_WORDINGS)
     train, test = task.draw(args.examples, args.test_examples, args.seed)
     pool = thinking.told(train)
@@ -163,6 +169,7 @@ def teach(args: argparse.Namespace, thinking: Thinking, source: Source) -> None:
         return sampler(model, [pool[i] for i in drawn])  # type: ignore[misc]
 
     trainer = trainer_of(args, model, tokenizer, pool, refresh if sampler else None)
+    write_text(args.out / SETTINGS, json.dumps(settings, indent=2) + "\n")
 
     def measured(name: str) -> Report:
         """The report of that name, kept in its folder: made once, also by a resumed run."""
@@ -178,7 +185,7 @@ def teach(args: argparse.Namespace, thinking: Thinking, source: Source) -> None:
     print(comparison_table({"before": before}))
     if not args.steps:
         return
-    if sampler is not None:
+    if sampler is not None and last_checkpoint(args.out) is None:
         trainer.use_examples(refresh(trainer.model, trainer.train_examples))
     trainer.train(resume_from_checkpoint=True)
     trainer.save_model()
@@ -229,17 +236,17 @@ def trainer_of(
     )
 
 
-def check_settings(args: argparse.Namespace) -> None:
-    """Keep the settings beside the results, and refuse to go on with those of other settings."""
-    told = {name: str(value) for name, value in vars(args).items() if name != "out"}
-    path = args.out / "settings.json"
-    kept = json.loads(path.read_text()) if path.is_file() else told
-    if different := sorted(name for name in told if kept.get(name) != told[name]):
+def checked_settings(args: argparse.Namespace) -> dict[str, str]:
+    """The settings to be kept beside the results; those of other results are refused."""
+    told = {name: str(value) for name, value in vars(args).items() if name not in ("out", "model")}
+    told["model"] = "tiny" if vars(args).get("tiny") else args.model
+    path = args.out / SETTINGS
+    kept = json.loads(path.read_text()) if path.is_file() else {}
+    if different := sorted(name for name in kept.keys() & told.keys() if kept[name] != told[name]):
         raise SystemExit(
             f"{args.out} holds a run with another {', '.join(different)}: choose another --out"
         )
-    args.out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(told, indent=2) + "\n")
+    return told
 
 
 def print_plan(args: argparse.Namespace, source: Source, examples: Examples) -> None:

@@ -38,7 +38,7 @@ PUBLIC_NAMES = [
     "lora",
     "losses",
     "memory_plan",
-    "merge_adapter",
+    "merge_and_measure",
     "plots",
     "score",
 ]

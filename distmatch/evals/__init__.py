@@ -1,7 +1,7 @@
 """Measure a model: copying, control and policies, with intervals; nothing here trains."""
 
 from distmatch.evals.evaluate import evaluate
-from distmatch.evals.merging import Merged, merge_adapter
+from distmatch.evals.merging import Merged, merge_and_measure
 from distmatch.evals.outcome import save_comparison
 from distmatch.evals.report import Interval, Report, comparison_table
 
@@ -11,6 +11,6 @@ __all__ = [
     "Report",
     "comparison_table",
     "evaluate",
-    "merge_adapter",
+    "merge_and_measure",
     "save_comparison",
 ]

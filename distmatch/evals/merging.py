@@ -14,13 +14,16 @@ from distmatch.evals.report import Report, comparison_table
 from distmatch.losses.divergences import forward_kl
 from distmatch.models.merge_guard import merging_allowed
 
+_TINY = torch.finfo(torch.float32).tiny
+
 
 class Merged(NamedTuple):
     """A model that an adapter was merged into, and how it answers; `print` shows the comparison."""
 
     model: PreTrainedModel
     divergence: float
-    """Mean KL(with the adapter beside it || merged) over words and other, in nats."""
+    """Mean KL(with the adapter beside it || merged), in nats; over words and other, or over the
+    words alone where other is free."""
     before: Report
     after: Report
 
@@ -30,7 +33,7 @@ class Merged(NamedTuple):
         return f"{table}\nmerging changed the answers by {self.divergence:.2g} nats (mean KL)"
 
 
-def merge_adapter(
+def merge_and_measure(
     adapted: PeftModel,
     tokenizer: PreTrainedTokenizerBase,
     examples: Iterable[Example | Mapping[str, Any]],
@@ -41,11 +44,13 @@ def merge_adapter(
     """The base with its adapter merged into it, measured before and after.
 
     Into 4-bit weights PEFT's own merging is refused, since the sum is rounded to 4 bits again;
-    here it is done, and the result says what it cost. `save_pretrained` saves it,
-    `distmatch.models.quantizers.save_packed` where experts are packed.
+    here it is done, and the result says what it cost. The merged model is saved by its
+    `save_pretrained`; by `distmatch.models.quantizers.save_packed` where experts are packed, which
+    takes no linear layers in NF4.
 
     Args:
-        adapted: The model; it is changed, and its base is what comes back.
+        adapted: The model; it is changed, and its base is what comes back. Adapters that aren't
+            active are dropped.
         tokenizer: Its tokenizer.
         examples: What it is measured on, before and after.
         batch_size: Prompts a forward.
@@ -60,6 +65,7 @@ def merge_adapter(
         warnings.filterwarnings("ignore", message="Merge lora module to 4-bit")  # measured below
         model = adapted.merge_and_unload()
     after = evaluate(model, tokenizer, examples, batch_size=batch_size, progress=progress)
-    given = torch.from_numpy(after.examples.probs).log()
-    divergence = forward_kl(given, torch.from_numpy(before.examples.probs)).mean().item()
-    return Merged(model, divergence, before, after)
+    # What float32 can't hold any more counts as the least that it can
+    given = torch.from_numpy(after.examples.probs).double().clamp_min(_TINY).log()
+    divergence = forward_kl(given, torch.from_numpy(before.examples.probs).double()).mean().item()
+    return Merged(model, max(divergence, 0.0), before, after)

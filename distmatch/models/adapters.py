@@ -7,7 +7,9 @@ from pathlib import Path
 
 from peft import PeftConfig, PeftModel
 from safetensors import safe_open
+from torch import nn
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from distmatch.errors import LoadError, some
 from distmatch.models.base_record import check_base_record
@@ -47,7 +49,8 @@ def load_adapter(
         check_base_record(model, path)
     config = PeftConfig.from_pretrained(str(path))
     config.inference_mode = not trainable
-    as_written = nullcontext() if _is_of_transformers_4(path) else targets_as_written()
+    is_old = _is_of_transformers_4(model, path, config)
+    as_written = nullcontext() if is_old else targets_as_written()
     with factored_experts(model, config), as_written, warnings.catch_warnings():
         # PEFT warns about keys it misses; the same keys are an error below.
         warnings.filterwarnings("ignore", message="Found missing adapter keys")
@@ -66,10 +69,16 @@ def load_adapter(
     return adapted.eval()
 
 
-def _is_of_transformers_4(path: Path) -> bool:
-    """Whether each expert has LoRAs of its own, which PEFT puts together for transformers 5."""
+def _is_of_transformers_4(model: nn.Module, path: Path, config: PeftConfig) -> bool:
+    """Whether PEFT has to find new names for the linear layers that were experts and routers."""
     with safe_open(path / _FILES[1], framework="pt") as tensors:
-        return any(re.search(r"\.experts\.\d+\.", name) for name in tensors.keys())  # noqa: SIM118
+        if any(re.search(r"\.experts\.\d+\.", name) for name in tensors.keys()):  # noqa: SIM118
+            return True
+    targets = getattr(config, "target_modules", None) or ()
+    linear = [name for name, m in model.named_modules() if isinstance(m, nn.Linear | Conv1D)]
+    return isinstance(targets, str) or not all(
+        any(f".{name}".endswith(f".{target}") for name in linear) for target in targets
+    )
 
 
 def check_adapter(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -12,12 +11,12 @@ from torch import nn
 
 from distmatch.errors import LoadError, some
 
-_INDEX = "model.safetensors.index.json"
+_ONE_FILE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _AGAIN = "copy or save it again"
 
 
 def check_files(directory: Path) -> None:
-    """Refuse a directory without a config, or whose files aren't all there and whole.
+    """Refuse a directory without a config, or whose weights aren't all there and whole.
 
     Raises:
         LoadError: Such a directory; says which file, and which tensors it should hold.
@@ -27,12 +26,10 @@ def check_files(directory: Path) -> None:
         if (directory / "adapter_config.json").is_file():
             hint = "it holds an adapter: load its model, then load_adapter(model, path)"
         raise LoadError(f"{directory} has no config.json: {hint}")
-    for path in sorted(directory.glob("*.safetensors")):
-        check_safetensors(path)
-    for filename, promised in _indexed(directory).items():
-        path = directory / filename
+    for path, promised in _weight_files(directory).items():
         if not path.is_file():
             raise LoadError(f"{path} is missing, which holds {some(promised)}: copy it again")
+        check_safetensors(path)
         if lacking := promised - _shapes(path).keys():
             raise LoadError(f"{path} lacks {some(lacking)}, which {_INDEX} promises: {_AGAIN}")
 
@@ -41,14 +38,14 @@ def check_shapes(directory: Path, model: nn.Module) -> None:
     """Refuse tensors of other sizes than the model's of their names.
 
     Args:
-        directory: Of the checkpoint.
+        directory: Of the checkpoint, its files whole.
         model: As its config describes it; on the meta device, as only shapes are looked at.
 
     Raises:
         LoadError: Such a tensor; says which, and in which file.
     """
     expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
-    for path in sorted(directory.glob("*.safetensors")):
+    for path in _weight_files(directory):
         for name, shape in _shapes(path).items():
             # Some families lie transposed in their files: what counts is the axes' lengths
             if name in expected and sorted(shape) != sorted(expected[name]):
@@ -72,7 +69,9 @@ def check_safetensors(path: Path) -> None:
 
 
 def check_room(num_bytes: int, device: torch.device, name: str) -> None:
-    """Refuse weights that the device has no memory for.
+    """Refuse weights that a GPU has no memory for now, or a CPU could never have.
+
+    On a CPU weights may stay in their files until they're used, so what is free doesn't matter.
 
     Args:
         num_bytes: Of all weights.
@@ -82,34 +81,41 @@ def check_room(num_bytes: int, device: torch.device, name: str) -> None:
     Raises:
         LoadError: There is less; says how much.
     """
-    free = free_memory(device)
-    if num_bytes > free:
+    is_cpu = device.type == "cpu"
+    room = psutil.virtual_memory().total if is_cpu else free_memory(device)
+    if num_bytes > room:
         raise LoadError(
-            f'the weights of "{name}" take {num_bytes / 1e9:.1f} GB, and {device} has '
-            f"{free / 1e9:.1f} GB free: free some, choose another device, or load them in fewer "
-            'bits (quantization="nf4", or "mxfp4" for gpt-oss; distmatch.memory_plan tells what '
-            "each takes)"
+            f'the weights of "{name}" take {_size(num_bytes)}, and {device} has {_size(room)} '
+            f"{'in all' if is_cpu else 'free'}: choose another device, or load them in fewer bits "
+            '(quantization="nf4", or "mxfp4" for gpt-oss); distmatch.memory_plan tells what each '
+            "takes"
         )
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free on a GPU, or can be had without swapping on a CPU."""
+    """Bytes that torch can still take on a GPU, or that a CPU has without swapping."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
     return psutil.virtual_memory().available
 
 
-def _indexed(directory: Path) -> Mapping[str, set[str]]:
-    """The tensors that a sharded checkpoint's index promises, by file."""
-    path = directory / _INDEX
-    promised: dict[str, set[str]] = defaultdict(set)
-    if not path.is_file():
-        return promised
-    try:
-        for name, filename in json.loads(path.read_text())["weight_map"].items():
-            promised[filename].add(name)
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise LoadError(f"{path} can't be read ({error}): {_AGAIN}") from error
+def _size(num_bytes: int) -> str:
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.1f} MB"
+
+
+def _weight_files(directory: Path) -> dict[Path, set[str]]:
+    """The files transformers would read, and which tensors an index promises in each."""
+    index = directory / _INDEX
+    if (directory / _ONE_FILE).is_file():
+        return {directory / _ONE_FILE: set()}
+    promised: dict[Path, set[str]] = defaultdict(set)
+    if index.is_file():
+        try:
+            for name, filename in json.loads(index.read_text())["weight_map"].items():
+                promised[directory / filename].add(name)
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
+            raise LoadError(f"{index} can't be read ({error}): {_AGAIN}") from error
     return promised
 
 

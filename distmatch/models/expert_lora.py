@@ -16,6 +16,7 @@ from peft.tuners.tuners_utils import check_adapters_to_merge
 from peft.utils import transformers_weight_conversion
 from torch import Tensor, nn
 
+from distmatch.errors import ConfigError
 from distmatch.models.experts import (
     ExpertLora,
     PackedExperts,
@@ -58,16 +59,28 @@ class ParamWrapper(layer.ParamWrapper):
         if not isinstance(experts, PackedExperts):
             super().merge(safe_merge, adapter_names)
             return
-        names = check_adapters_to_merge(self, adapter_names)
-        loras = [self._lora(name) for name in names if name in self.lora_A]
+        names = [n for n in check_adapters_to_merge(self, adapter_names) if n in self.lora_A]
+        loras = [self._lora(name) for name in names]
         blocks, scales = experts.packed(self.parameter_name)
         with torch.no_grad():
             for e in range(experts.num_experts):
                 matrix = dequantize(blocks[e], scales[e], torch.float32)
                 for a, b, scaling in loras:
                     matrix += scaling * (b[e] @ a[e])
+                if safe_merge and not matrix.isfinite().all():
+                    raise ValueError(f"the adapters {names} hold numbers that aren't finite")
                 blocks.data[e], scales.data[e] = quantize(matrix)
         self.merged_adapters.extend(names)
+
+    def unmerge(self) -> None:
+        """As PEFT's, on dense experts.
+
+        Raises:
+            ConfigError: The experts are packed: what was rounded away doesn't come back.
+        """
+        if isinstance(self.get_base_layer(), PackedExperts):
+            raise ConfigError("merging into packed experts can't be undone: load the model again")
+        super().unmerge()
 
     def get_param(self) -> Tensor:
         """The dense stack; of a packed one a stand-in on the meta device, with its shape."""

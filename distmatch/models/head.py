@@ -31,7 +31,7 @@ def predicting_rows(model: nn.Module, rows: Int[Tensor, " rows"]) -> Iterator[No
 
     # Where accelerate has put a hook around the forward, it keeps the module's own under this name
     place = "_old_forward" if "_old_forward" in vars(head) else "forward"
-    is_plain = type(head) is nn.Linear and (place != "forward" or "forward" not in vars(head))
+    is_plain = getattr(getattr(head, place), "__func__", None) is nn.Linear.forward
     handle = head.register_forward_pre_hook(select)
     try:
         with _full_precision(head, place) if is_plain else nullcontext():  # type: ignore[arg-type]

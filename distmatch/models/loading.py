@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -66,7 +65,7 @@ def load_model(
             Of a quantised model, the layers left unpacked.
         device: None is the first GPU where there is one, else the CPU. `"auto"` shares the blocks
             out over all GPUs; a mapping from module paths to devices does it by hand
-            (accelerate's `device_map`).
+            (accelerate's `device_map`). Nothing is left on a CPU or disk beside GPUs.
 
     Raises:
         ConfigError: An unknown quantization or dtype, or a device that isn't there.
@@ -86,15 +85,19 @@ def load_model(
     config = _read(AutoConfig, source)
     stored = (getattr(config, "quantization_config", None) or {}).get("quant_method")
     _check_quantization(source, quantization, stored)
-    computing = dtype or getattr(config, "dtype", None) or torch.float32
+    computing = dtype or getattr(config, "dtype", None) or torch.bfloat16
+    if quantization is not None and "mxfp4" in quantization and computing == torch.float16:
+        raise ConfigError("MXFP4 reaches farther than float16: give dtype='bfloat16' or 'float32'")
     empty = _built(source, lambda: empty_model(config, quantization, computing))
     if quantization == "nf4":
         _refuse_unpacked_experts(source, empty)
-    if directory is not None and stored in (None, "mxfp4"):
+    is_known = stored in (None, "mxfp4")  # else packed in a way that only transformers knows
+    if directory is not None and is_known:
         check_shapes(directory, empty)
     on_gpu = torch.cuda.is_available()
     if isinstance(placement, torch.device):
-        check_room(weight_bytes(empty, quantization), placement, name)
+        if is_known:
+            check_room(weight_bytes(empty, quantization), placement, name)
         on_gpu = placement.type == "cuda"
         placement = {"": str(placement)}
     options: dict[str, Any] = {"dtype": dtype or "auto", "device_map": placement}
@@ -160,9 +163,14 @@ def _placement(
     """One device, or accelerate's device map."""
     if device == "auto" or isinstance(device, Mapping):
         return device
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f'device "{device}" was asked for, and torch sees no GPU: give "cpu"')
+    num_gpus = torch.cuda.device_count()
+    try:
+        device = torch.device(device or ("cuda" if num_gpus else "cpu"))
+    except RuntimeError as error:
+        raise ConfigError(f'"{device}" is no device: give "cpu", "cuda:0" or "auto"') from error
+    if device.type == "cuda" and (device.index or 0) >= num_gpus:
+        there = f"{num_gpus} GPUs" if num_gpus else "no GPU"
+        raise ConfigError(f'device "{device}" was asked for, and torch sees {there}: give "cpu"')
     return device
 
 
@@ -191,6 +199,12 @@ def _read_model(source: str, options: Mapping[str, Any]) -> PreTrainedModel:
         raise LoadError(
             f'the checkpoint of "{source}" lacks {some(missing)}, which would be random numbers: '
             f"its config describes a {type(model).__name__} it doesn't hold"
+        )
+    devices = {str(place) for place in (getattr(model, "hf_device_map", None) or {}).values()}
+    if len(devices) > 1 and devices & {"cpu", "disk"}:
+        raise LoadError(
+            f'not all of "{source}" has room on the GPUs: {", ".join(sorted(devices))} would share '
+            "it, and layers that come and go can't be trained. Load it in fewer bits, or on the CPU"
         )
     _keep_packing(model)
     return model
@@ -257,9 +271,8 @@ def _nf4_settings(on_gpu: bool) -> dict[str, Any]:
 
 def _refuse_unpacked_experts(source: str, model: PreTrainedModel) -> None:
     """Refuse a mixture whose experts are stacked in 3-D parameters: bitsandbytes skips those."""
-    modules = [m for m in model.modules() if not isinstance(m, nn.modules.conv._ConvNd)]
-    own = (weight for module in modules for weight in module.parameters(recurse=False))
-    num_values = sum(weight.numel() for weight in own if weight.dim() == 3)
+    stacks = (w for name, w in model.named_parameters() if ".experts." in name and w.dim() == 3)
+    num_values = sum(weight.numel() for weight in stacks)
     if num_values:
         raise LoadError(
             f'"nf4" would leave the experts of "{source}" unpacked, {num_values * 2 / 1e9:.1f} GB '

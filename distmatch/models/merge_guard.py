@@ -34,5 +34,5 @@ def _refuse(quantization: str) -> None:
     raise ConfigError(
         f"merging into {quantization} weights rounds the sum to 4 bits, which changes what the "
         "model answers. Keep the adapter beside the model; merge it into one loaded with "
-        "quantization=None; or use distmatch.merge_adapter, which measures what it costs"
+        "quantization=None; or use distmatch.merge_and_measure, which measures what it costs"
     )

@@ -30,11 +30,17 @@ def dequantize(
     Args:
         blocks: Two codes a byte.
         scales: The shared exponents, 127 for 1.
-        dtype: bfloat16, float32 or float64: those that hold every value.
+        dtype: bfloat16, float32 or float64. Above the range of the first two, from 2**128 on, is
+            infinity.
 
     Returns:
         `columns` is 32 times `groups`.
+
+    Raises:
+        ConfigError: float16, which most exponents are out of the range of.
     """
+    if dtype == torch.float16:
+        raise ConfigError("MXFP4 reaches farther than float16: compute in bfloat16 or float32")
     bytes_ = torch.arange(256, dtype=torch.int16, device=blocks.device)
     codes = torch.stack((bytes_ & 0xF, bytes_ >> 4), dim=-1)
     # A code's bits at the places of float16's: the same number, but for a bias that is 14 higher

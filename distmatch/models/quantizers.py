@@ -86,11 +86,22 @@ def save_packed(
     """A gpt-oss as a checkpoint of the published kind; experts that aren't packed are rounded.
 
     Args:
-        model: In memory, without an adapter, its linear layers not in NF4.
+        model: In memory, without an adapter.
         directory: Where config.json and the safetensors go; made if it isn't there.
         max_shard_size: Of one file.
+
+    Raises:
+        ConfigError: Linear layers are in NF4, or the directory holds a checkpoint, perhaps the one
+            that the model's weights are still read from.
     """
     directory = Path(directory)
+    if any(hasattr(getattr(m, "weight", None), "quant_type") for m in model.modules()):
+        raise ConfigError(
+            "linear layers in NF4 don't belong into a checkpoint of the published kind: load the "
+            'model with quantization="mxfp4"'
+        )
+    if (directory / "config.json").exists():
+        raise ConfigError(f"{directory} holds a checkpoint already: choose another directory")
     weights: dict[str, torch.Tensor] = {}
     for name, weight in model.state_dict().items():
         if name.rpartition(".")[2] in MATRICES and weight.dim() == 3:

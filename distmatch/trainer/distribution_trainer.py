@@ -85,7 +85,8 @@ class DistributionTrainer(Trainer):
         optimizers: tuple[Any, Any] = (None, None),
     ) -> None:
         """Check and encode all data, then attach the adapter; nothing is trained yet."""
-        if args.n_gpu > 1:
+        shares = set((getattr(model, "hf_device_map", None) or {}).values())
+        if args.n_gpu > 1 and len(shares) < 2:  # else transformers uses them for one model
             raise ConfigError(f"{args.n_gpu} GPUs in one process: start one each, with torchrun")
         self.divergence, self._given = divergence(args), args
         if not isinstance(args.loss, str):  # settings are saved and logged, which takes a name

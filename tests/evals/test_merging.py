@@ -8,12 +8,13 @@ import torch
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
 from distmatch.errors import ConfigError
-from distmatch.evals import merge_adapter
+from distmatch.evals import merge_and_measure
 from distmatch.models.adapters import load_adapter
 from distmatch.models.attaching import attach_lora
 from distmatch.models.experts import PackedExperts
 from distmatch.models.loading import load_model
 from distmatch.models.lora import lora
+from distmatch.models.merge_guard import merging_allowed
 from distmatch.models.quantizers import save_packed
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -46,7 +47,7 @@ def test_peft_cannot_merge_into_4_bits_and_nothing_is_merged(published, quantiza
     model = adapted(published, quantization, target)
     before = copy.deepcopy(model.state_dict())
     for merge in (model.merge_and_unload, model.merge_adapter):
-        with pytest.raises(ConfigError, match=r"4 bits, which changes .*distmatch\.merge_adapter"):
+        with pytest.raises(ConfigError, match=r"4 bits, which changes .*merge_and_measure"):
             merge()
     assert all(torch.equal(weight, before[name]) for name, weight in model.state_dict().items())
 
@@ -64,7 +65,7 @@ def test_asked_for_it_is_done_and_measured(published, quantization):
     with torch.no_grad():
         beside = model(IDS).logits
         base = load_model(str(published), quantization=quantization, device="cpu")[0](IDS).logits
-    merged = merge_adapter(model, tiny_tokenizer(), EXAMPLES, progress=False)
+    merged = merge_and_measure(model, tiny_tokenizer(), EXAMPLES, progress=False)
     assert isinstance(merged.model.model.layers[0].mlp.experts, PackedExperts)
     with torch.no_grad():
         after = merged.model(IDS).logits
@@ -77,21 +78,57 @@ def test_asked_for_it_is_done_and_measured(published, quantization):
     assert f"merging changed the answers by {merged.divergence:.2g} nats" in str(merged)
 
 
-def test_into_full_precision_it_costs_nothing_and_peft_may():
+def small():
     model = attach_lora(tiny_model("llama"), lora("all", rank=2))
     for weight in model.parameters():
         if weight.requires_grad:
             torch.nn.init.normal_(weight, std=0.1)
-    merged = merge_adapter(model, tiny_tokenizer(), EXAMPLES, progress=False)
-    assert abs(merged.divergence) < 1e-6
+    return model
+
+
+def test_into_full_precision_it_costs_nothing():
+    merged = merge_and_measure(small(), tiny_tokenizer(), EXAMPLES, progress=False)
+    assert 0 <= merged.divergence < 1e-6
+
+
+def test_into_full_precision_peft_merges_as_ever():
+    model = small()
+    with torch.no_grad():
+        expected = model(IDS).logits
+        merged = model.merge_and_unload()(IDS).logits
+        torch.testing.assert_close(merged, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_what_was_merged_into_packed_experts_stays(published):
+    model = adapted(published, "mxfp4")
+    with merging_allowed(model):
+        model.merge_adapter()
+    with pytest.raises(ConfigError, match="can't be undone: load the model again"):
+        model.unmerge_adapter()
+
+
+def test_broken_adapters_are_not_merged_safely(published):
+    model = adapted(published, "mxfp4", "experts@3")
+    next(weight for weight in model.parameters() if weight.requires_grad).data[0] = torch.nan
+    with merging_allowed(model), pytest.raises(ValueError, match="aren't finite"):
+        model.merge_and_unload(safe_merge=True)
+
+
+def test_a_checkpoint_with_nf4_in_it_is_not_written(published, tmp_path):
+    model, _ = load_model(str(published), quantization="mxfp4+nf4", device="cpu")
+    with pytest.raises(ConfigError, match="in NF4 don't belong"):
+        save_packed(model, tmp_path / "mixed")
+    assert not (tmp_path / "mixed").exists()
 
 
 def test_a_merged_packed_model_can_be_saved_and_read(published, tmp_path):
-    merged = merge_adapter(adapted(published, "mxfp4"), tiny_tokenizer(), EXAMPLES, progress=False)
+    model = adapted(published, "mxfp4")
+    merged = merge_and_measure(model, tiny_tokenizer(), EXAMPLES, progress=False)
+    with pytest.raises(ConfigError, match="holds a checkpoint already: choose another directory"):
+        save_packed(merged.model, published)
     save_packed(merged.model, tmp_path / "merged")
     tiny_tokenizer().save_pretrained(tmp_path / "merged")
     again, _ = load_model(str(tmp_path / "merged"), quantization="mxfp4", device="cpu")
     with torch.no_grad():
-        torch.testing.assert_close(
-            again(IDS).logits, merged.model(IDS).logits, rtol=1e-5, atol=1e-5
-        )
+        expected = merged.model(IDS).logits
+        torch.testing.assert_close(again(IDS).logits, expected, rtol=1e-5, atol=1e-5)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, Qwen3MoeConfig
 
 from distmatch.errors import LoadError
 from distmatch.models.adapters import load_adapter
@@ -184,3 +185,28 @@ def test_an_unreadable_record_is_named(tmp_path):
     truncate(tmp_path / "base.json")
     with pytest.raises(LoadError, match=r"base\.json can't be read"):
         load_adapter(tiny_model("llama"), tmp_path)
+
+
+def mixture():
+    """A family whose routers and experts were linear layers in transformers 4."""
+    config = Qwen3MoeConfig(
+        vocab_size=320, hidden_size=48, num_hidden_layers=2, num_attention_heads=2, head_dim=16,
+        num_key_value_heads=2, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+def test_an_adapter_of_transformers_4_finds_what_its_routers_have_become(tmp_path):
+    config = LoraConfig(target_modules=["q_proj"], target_parameters=["mlp.gate.weight"])
+    stock = get_peft_model(mixture(), config).eval()
+    for name, weight in stock.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(weight, std=0.1)
+    stock.save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "adapter_config.json").read_text())
+    written |= {"target_modules": ["q_proj", "gate"], "target_parameters": None}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(written))
+    ids = torch.tensor([[5, 9, 40, 77]])
+    loaded = load_adapter(mixture(), tmp_path)
+    torch.testing.assert_close(loaded(ids).logits, stock(ids).logits, rtol=1e-5, atol=1e-5)

@@ -15,6 +15,7 @@ from transformers import (
 
 from distmatch.errors import TargetingError
 from distmatch.models.blocks import adaptable_sites, decoder_blocks
+from distmatch.models.lora import lora, resolve
 from tests.tiny import tiny_model
 
 ATTENTION = [
@@ -158,6 +159,17 @@ def test_a_model_without_blocks_beside_its_embedding_is_refused():
     )
     with pytest.raises(TargetingError, match=r"\(bert\.embeddings\.word_embeddings\) of this Bert"):
         decoder_blocks(BertLMHeadModel(config))
+
+
+def test_deepseeks_latents_have_sites_of_their_own():
+    model = tiny_model("deepseek_v2", q_lora_rank=20)
+    sizes = {s.name: (s.in_features, s.out_features) for s in adaptable_sites(model)[:5]}
+    # 4 heads of 12 + 8 for queries and keys and of 16 for values; latents of 20 and of 24 + 8
+    assert sizes == {"q_a": (48, 20), "q_b": (20, 80), "kv_a": (48, 32), "kv_b": (24, 112)} | {
+        "o": (64, 48)
+    }
+    with pytest.raises(TargetingError, match=r'fuses k, v in one matrix .*: ask for "kv_b"'):
+        resolve(lora("k@1"), model)
 
 
 def test_reading_the_sites_changes_nothing():

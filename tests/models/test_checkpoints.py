@@ -1,6 +1,7 @@
 """What is wrong with a checkpoint is said before any weight is read: which file, which tensor."""
 
 import json
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -92,12 +93,42 @@ def test_packed_experts_of_another_size_are_named_too(tmp_path):
 
 
 def test_weights_that_have_no_room_are_refused_with_both_sizes(sharded, monkeypatch):
-    memory = psutil.virtual_memory()._replace(available=400_000)
+    memory = psutil.virtual_memory()._replace(total=400_000)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
     # 123,312 parameters of 4 bytes, a few buffers
-    refused(sharded, r"take 0\.0 GB, and cpu has 0\.0 GB free: free some, .*quantization=")
+    refused(sharded, r"take 0\.5 MB, and cpu has 0\.4 MB in all: choose .*quantization=")
     with pytest.raises(AssertionError, match="being loaded"):  # the linear layers shrink
         load_model(str(sharded), quantization="nf4", device="cpu")
+
+
+@pytest.mark.parametrize("leftover", [INDEX, "model-00009-of-00009.safetensors"])
+def test_files_that_are_not_read_are_not_looked_at(tmp_path, leftover):
+    tiny_model("llama").save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    (tmp_path / leftover).write_text("{}")
+    with pytest.raises(AssertionError, match="being loaded"):
+        load_model(str(tmp_path), device="cpu")
+
+
+def test_a_checkpoint_packed_by_others_is_left_to_transformers(sharded, monkeypatch):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=0))
+    config = json.loads((sharded / "config.json").read_text())
+    config |= {"quantization_config": {"quant_method": "gptq", "bits": 4}}
+    (sharded / "config.json").write_text(json.dumps(config))
+    with pytest.raises(AssertionError, match="being loaded"):
+        load_model(str(sharded), device="cpu")
+
+
+def test_float16_is_too_narrow_for_packed_experts(tmp_path):
+    save_packed(tiny_model("gpt_oss", hidden_size=64), tmp_path)
+    with pytest.raises(ConfigError, match="farther than float16: give dtype='bfloat16'"):
+        load_model(str(tmp_path), quantization="mxfp4", dtype="float16")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cpuu"])
+def test_what_is_no_device_is_refused(sharded, device):
+    with pytest.raises(ConfigError, match=f'"{device}" is no device: give "cpu"'):
+        load_model(str(sharded), device=device)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")

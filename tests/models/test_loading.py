@@ -105,6 +105,22 @@ def test_an_unknown_quantization_names_the_known(checkpoint):
         load_model(str(checkpoint), quantization="nf8")
 
 
+def test_a_device_map_may_name_parts(checkpoint):
+    parts = ("embed_tokens", "layers", "norm", "rotary_emb")
+    placed = {f"model.{part}": "cpu" for part in parts} | {"lm_head": "cpu"}
+    for device in (placed, "auto"):
+        model, _ = load_model(str(checkpoint), device=device)
+        torch.testing.assert_close(
+            logits(model).cpu(), logits(tiny_model("llama", dtype=torch.bfloat16))
+        )
+
+
+def test_a_device_map_that_leaves_layers_on_disk_is_refused(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LoadError, match="cpu, disk would share it, and layers that come and go"):
+        load_model(str(checkpoint), device={"model": "cpu", "lm_head": "disk"})
+
+
 @pytest.mark.parametrize("dtype", ["floatt32", torch.int8])
 def test_an_unknown_dtype_names_the_known(checkpoint, dtype):
     with pytest.raises(ConfigError, match=r"unknown dtype .*; known: float64, float32, bfloat16"):

@@ -13,8 +13,13 @@ from distmatch.models.mxfp4 import dequantize, quantize
 CODES = [0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6]
 
 
+def limit(dtype):
+    """Where infinity begins."""
+    return math.inf if dtype == torch.float64 else 2.0**128
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("exponent", [0, 1, 100, 127, 128, 200, 250])
+@pytest.mark.parametrize("exponent", [0, 1, 100, 127, 128, 200, 250, 253, 254])
 def test_every_byte_is_two_codes_of_the_table_the_lower_half_first(dtype, exponent):
     blocks = torch.arange(256, dtype=torch.uint8).view(16, 16)
     values = dequantize(blocks, torch.full((16,), exponent, dtype=torch.uint8), dtype)
@@ -23,7 +28,14 @@ def test_every_byte_is_two_codes_of_the_table_the_lower_half_first(dtype, expone
         for byte in range(256)
         for code in (byte & 15, byte >> 4)
     ]
-    assert values.dtype == dtype and values.double().tolist() == expected
+    in_range = [x if abs(x) < limit(dtype) else math.copysign(math.inf, x) for x in expected]
+    assert values.dtype == dtype and values.double().tolist() == in_range
+
+
+def test_float16_is_refused():
+    packed = quantize(torch.randn(2, 32))
+    with pytest.raises(ConfigError, match="farther than float16: compute in bfloat16 or float32"):
+        dequantize(*packed, torch.float16)
 
 
 def test_the_exponent_255_is_not_a_number():
