@@ -137,9 +137,10 @@ class _Groups:
             sizes = [share + (expert < rest) for expert in range(num_experts)]
             hit = torch.arange(min(len(expert_of), num_experts), device=expert_of.device)
         else:
-            counts = torch.bincount(expert_of, minlength=num_experts)
+            numbers = torch.arange(num_experts + 1, device=expert_of.device)
+            counts = torch.searchsorted(expert_of, numbers).diff()
             sizes = counts.tolist()  # the one time that a GPU is waited for
-            hit = counts.nonzero()[:, 0]
+            hit = (counts == 0).int().argsort(stable=True)[: num_experts - sizes.count(0)]
         spans = [
             (expert, slice(end - size, end))
             for expert, (size, end) in enumerate(zip(sizes, accumulate(sizes), strict=True))

@@ -201,7 +201,7 @@ def _read_model(source: str, options: Mapping[str, Any]) -> PreTrainedModel:
             f"its config describes a {type(model).__name__} it doesn't hold"
         )
     devices = {str(place) for place in (getattr(model, "hf_device_map", None) or {}).values()}
-    if len(devices) > 1 and devices & {"cpu", "disk"}:
+    if "disk" in devices or ("cpu" in devices and len(devices) > 1):
         raise LoadError(
             f'not all of "{source}" has room on the GPUs: {", ".join(sorted(devices))} would share '
             "it, and layers that come and go can't be trained. Load it in fewer bits, or on the CPU"

@@ -199,6 +199,52 @@ def test_a_header_only_written_answers_have_is_before_the_slot():
     assert text == "<|im_start|>user\nred or blue?<|im_end|><|im_start|>assistant final\n"
 
 
+# In the shape of each family's own: a template, the slot's text after the question, what a word is
+# joined by
+SHAPES = {
+    "gemma": (
+        "{% for m in messages %}<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n"
+        "{{ m.content | trim }}<end_of_turn>\n{% endfor %}"
+        "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}",
+        "<start_of_turn>user\nred or blue?<end_of_turn>\n<start_of_turn>model\n",
+        "",
+    ),
+    "mistral": (
+        "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }}[/INST]"
+        "{% else %} {{ m.content }}</s>{% endif %}{% endfor %}",
+        "[INST] red or blue?[/INST]",
+        " ",
+    ),
+    "deepseek coder": (
+        "{% for m in messages %}{% if m.role == 'user' %}### Instruction:\n{{ m.content }}\n"
+        "{% else %}### Response:\n{{ m.content }}\n<|EOT|>\n{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}### Response:{% endif %}",
+        "### Instruction:\nred or blue?\n### Response:\n",
+        "",
+    ),
+    "deepseek v2": (
+        "{% for m in messages %}{% if m.role == 'user' %}User: {{ m.content }}\n\n"
+        "{% else %}Assistant: {{ m.content }}<end>{% endif %}{% endfor %}"
+        "{% if add_generation_prompt %}Assistant:{% endif %}",
+        "User: red or blue?\n\nAssistant:",
+        " ",
+    ),
+}
+
+
+@pytest.mark.parametrize("family", SHAPES)
+def test_the_slot_of_each_familys_template(family):
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template, text, joint = SHAPES[family]
+    slot = render_slot(tokenizer, (USER,))
+    assert (slot.text, slot.joint) == (text, joint)
+    begun = render_slot(tokenizer, (USER,), "I say")
+    assert (begun.text, begun.joint) == (text + joint + "I say", None)
+    (word,) = paths(tokenizer, (USER,), "otter")
+    ids = [*slot.ids, *tokenizer.convert_tokens_to_ids(word)]
+    assert tokenizer.decode(ids) == text + joint + "otter"
+
+
 def test_a_template_that_changes_the_prefill_is_refused():
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = (
