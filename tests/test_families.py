@@ -1,7 +1,5 @@
 """What holds for every family, on a small random model of its true architecture."""
 
-import copy
-
 import peft
 import pytest
 import torch
@@ -17,11 +15,11 @@ from distmatch.models.base_record import write_base_record
 from distmatch.models.lora import lora, target_table
 from distmatch.scoring import _cached_row_logits, row_logits, score_tries
 from tests.tiny import FAMILIES, tiny_model, tiny_tokenizer
+from tests.training import IDS, moved, trained
 
 ENCODER = Encoder(tiny_tokenizer())
 LONG = "The red fox saw a dog, and the cat saw the blue dog: a word with red or blue is"  # > window
 USER = ({"role": "user", "content": "red or blue?"},)
-IDS = torch.tensor([[5, 9, 40, 77, 3, 120, 64, 8, 200, 31, 17, 290]])
 
 
 def example(prompt, *words, boundary="end_of_turn", **settings):
@@ -190,26 +188,13 @@ def words_of(family):
     return dict.fromkeys([*kinds, *modules_of(family)])
 
 
-def trained(model, num_steps=2):
-    """Weights before and after a few steps that minimise the surprise at IDS."""
-    learning = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(learning, lr=1e-2)
-    before = copy.deepcopy(model.state_dict())
-    for _ in range(num_steps):
-        optimizer.zero_grad()
-        model(input_ids=IDS, labels=IDS).loss.backward()
-        optimizer.step()
-    return before, model.state_dict()
-
-
 @pytest.mark.parametrize(
     ("family", "word"), [(family, word) for family in FAMILIES for word in words_of(family)]
 )
 def test_exactly_the_asked_weights_move(family, word):
     model = attach_lora(tiny_model(family), lora(f"{word}@2", rank=4))
-    before, after = trained(model)
     block = "transformer.h.2" if family == "gpt2" else "model.layers.2"
-    assert {name for name, weight in after.items() if not torch.equal(weight, before[name])} == {
+    assert moved(*trained(model, num_steps=2)) == {
         f"base_model.model.{block}.{module}.lora_{half}.default.weight"
         for module in expected_modules(family, word)
         for half in "AB"

@@ -1,7 +1,5 @@
 """Expressions, what they resolve to, and what then trains: that and nothing else."""
 
-import copy
-
 import peft
 import pytest
 import torch
@@ -11,10 +9,10 @@ from distmatch.errors import ConfigError, TargetingError
 from distmatch.models.attaching import attach_lora
 from distmatch.models.lora import LoraTarget, lora, resolve, target_table
 from tests.tiny import tiny_model
+from tests.training import IDS, moved, trained
 
 MOE = {"vocab_size": 320, "hidden_size": 32, "num_attention_heads": 2, "num_key_value_heads": 2}
 MOE |= {"num_experts": 4, "intermediate_size": 32, "moe_intermediate_size": 32, "head_dim": 16}
-IDS = torch.tensor([[5, 9, 40, 77, 3, 120, 64, 8, 200, 31, 17, 290]])
 
 
 def paths(expression, model):
@@ -240,22 +238,6 @@ def test_the_table_shows_each_site_once_and_the_total():
         "q     1-3     model.layers.*.self_attn.q_proj  48 x 64               672",
         "4 sites in blocks 0-3: 960 LoRA parameters of rank 2, 0.779% of the model's 123,312",
     ]
-
-
-def trained(model, num_steps=3):
-    """Weights before and after a few steps that minimise the surprise at IDS."""
-    learning = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(learning, lr=1e-2)
-    before = copy.deepcopy(model.state_dict())
-    for _ in range(num_steps):
-        optimizer.zero_grad()
-        model(input_ids=IDS, labels=IDS).loss.backward()
-        optimizer.step()
-    return before, model.state_dict()
-
-
-def moved(before, after):
-    return {name for name, weight in after.items() if not torch.equal(weight, before[name])}
 
 
 def lora_names(*modules):
