@@ -5,6 +5,8 @@ exponent and one of fraction, so one of 0, 0.5, 1, 1.5, 2, 3, 4, 6 or its negati
 Formats specification 1.0, 2023). Two such codes lie in a byte, the first in its lower half.
 """
 
+import importlib.util
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -18,6 +20,7 @@ _BIAS = 127  # of the shared exponent
 _LARGEST_EXPONENT = 2  # of 4 and 6, the largest codes
 _MAGNITUDES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 _NOT_A_NUMBER = 255  # as a shared exponent
+_HAS_TRITON = importlib.util.find_spec("triton") is not None
 
 
 def dequantize(
@@ -41,6 +44,10 @@ def dequantize(
     """
     if dtype == torch.float16:
         raise ConfigError("MXFP4 reaches farther than float16: compute in bfloat16 or float32")
+    if blocks.is_cuda and _HAS_TRITON and dtype != torch.float64:
+        from distmatch.models.mxfp4_triton import unpack
+
+        return unpack(blocks, scales, dtype)
     bytes_ = torch.arange(256, dtype=torch.int16, device=blocks.device)
     codes = torch.stack((bytes_ & 0xF, bytes_ >> 4), dim=-1)
     # A code's bits at the places of float16's: the same number, but for a bias that is 14 higher
