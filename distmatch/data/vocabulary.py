@@ -8,7 +8,6 @@ several-word strings, other languages). No word is in two classes.
 import functools
 import random
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -72,12 +71,14 @@ def split_words(
     """The words in two parts, train and test, in their given order.
 
     Spellings of one word (upper and lower case, Unicode variants) and its simple English
-    inflections ("bake", "bakes", "baking") always go to the same part.
+    inflections ("bake", "bakes", "baking") always go to the same part. Which part that is depends
+    on the word, the share and the seed, not on the other words: what is held out of one pool is
+    held out of every other.
 
     Args:
         words: At least two words that aren't spellings or inflections of one.
-        test_share: Part of the words that goes to test, between 0 and 1; at least one word goes
-            to either side.
+        test_share: About which part of the words goes to test, between 0 and 1; at least one word
+            goes to either side.
         seed: Decides which.
 
     Raises:
@@ -85,24 +86,29 @@ def split_words(
 
     Example:
         >>> split_words(["cat", "cats", "oak", "elm", "fir"], test_share=0.4)
-        (('oak', 'elm', 'fir'), ('cat', 'cats'))
+        (('cat', 'cats', 'oak', 'elm'), ('fir',))
     """
     if not 0 < test_share < 1:
         raise DataError(f"test_share is {test_share!r}, expected a number between 0 and 1")
-    sizes = Counter(_stem(word) for word in words)
-    families = sorted(sizes)
+    families = {_stem(word) for word in words}
     if len(families) < 2:
         raise DataError(f"{list(words)[:8]} can't be split: two different words are needed")
-    random.Random(f"{seed}/words").shuffle(families)
-    test: set[str] = set()
-    for family in families[:-1]:
-        if sum(sizes[held] for held in test) >= test_share * len(words):
-            break
-        test.add(family)
+    test = held_out(families, test_share, seed)
     return (
         tuple(word for word in words if _stem(word) not in test),
         tuple(word for word in words if _stem(word) in test),
     )
+
+
+def held_out(names: Iterable[str], test_share: float, seed: int) -> set[str]:
+    """About the given share of two or more names: at least one, and never all.
+
+    Whether a name is among them depends on it, the share and the seed alone, but where one side
+    would stay empty.
+    """
+    drawn = {name: random.Random(f"{seed}/held out/{name}").random() for name in names}
+    first, *others = sorted(drawn, key=drawn.__getitem__)
+    return {first, *(name for name in others[:-1] if drawn[name] < test_share)}
 
 
 def frequent_words(

@@ -87,7 +87,13 @@ def test_an_unknown_class_names_the_nearest():
 def test_a_split_is_disjoint_complete_and_of_the_asked_size(seed):
     train, test = split_words(word_pool(), test_share=0.25, seed=seed)
     assert sorted(train + test) == sorted(word_pool())
-    assert abs(len(test) - 0.25 * len(word_pool())) <= 5
+    assert abs(len(test) - 0.25 * len(word_pool())) <= 0.03 * len(word_pool())
+
+
+def test_what_is_held_out_of_one_pool_is_held_out_of_every_other():
+    whole = set(split_words((*word_pool(), *word_pool("rare")))[1])
+    for pool in (word_pool(), word_pool("rare")[::3], word_pool()[100:180]):
+        assert set(split_words(pool)[1]) == whole & set(pool)
 
 
 def test_no_test_word_is_a_simple_inflection_of_a_train_word():
