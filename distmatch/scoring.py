@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
-from distmatch.data.batching import Batch, TreeBatch, make_batch
+from distmatch.data.batching import Batch, TreeBatch, make_batch, make_next_batch
 from distmatch.data.distribution import OtherRule, WordDistribution
 from distmatch.data.examples import Example, Prompt
-from distmatch.data.trie import Encoder, TokenTrie
+from distmatch.data.trie import Encoder, Path, TokenTrie
 from distmatch.errors import ConfigError, DataError
 from distmatch.losses.metrics import Outcomes, Ratio, metric_ratios
 from distmatch.losses.words import WordLogProbs, word_log_probs
@@ -133,6 +133,27 @@ def score_tries(
             words[which, : scores.words.shape[1]] = scores.words.float().cpu()
             other[which] = scores.other.float().cpu()
     return WordLogProbs(words, other)
+
+
+def next_log_probs(
+    model: nn.Module, sequences: Sequence[Path], *, batch_size: int = 32
+) -> Iterator[Float[Tensor, "batch vocab"]]:
+    """Log-probabilities of every token after each sequence, without gradient, in evaluation mode.
+
+    Args:
+        model: The model; the mode of each of its modules is restored afterwards.
+        sequences: Token ids of each. Neighbours that begin alike are fed once as far as they do.
+        batch_size: Sequences a forward.
+
+    Yields:
+        Of as many sequences, float32 on the CPU, in their order.
+    """
+    device = unwrapped(model).device
+    for start in range(0, len(sequences), batch_size):
+        batch = make_next_batch(sequences[start : start + batch_size])
+        with in_eval_mode(model), torch.no_grad():
+            logits = row_logits(model, batch.to(device))  # type: ignore[arg-type]
+        yield logits.float().log_softmax(-1).cpu()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ pack. Tokens stand in preorder, so a token's subtree is the range from it to its
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import accumulate
 from typing import TypeVar
 
 import torch
@@ -154,20 +155,35 @@ def make_text_batch(texts: Sequence[Path], pack_tokens: int = PACK_TOKENS) -> Tr
         texts: Token ids of each text, two or more.
         pack_tokens: As in `make_batch`.
     """
+    return _sequence_batch([text[:-1] for text in texts], 0, pack_tokens)
+
+
+def make_next_batch(sequences: Sequence[Path], pack_tokens: int = PACK_TOKENS) -> TreeBatch:
+    """Sequences as one batch that predicts what follows each of them; rows in their order.
+
+    Args:
+        sequences: Token ids of each, one or more. Neighbours with a common beginning are cheap.
+        pack_tokens: As in `make_batch`.
+    """
+    return _sequence_batch(sequences, -1, pack_tokens)
+
+
+def _sequence_batch(sequences: Sequence[Path], first: int, pack_tokens: int) -> TreeBatch:
+    """Sequences as packed trees, with a row at every token of each from the first on."""
     packs: list[_Pack] = []
     placed: list[tuple[int, list[int]]] = []
-    for text in texts:
-        if not packs or len(packs[-1].tokens) + packs[-1].missing(text) > pack_tokens:
+    for sequence in sequences:
+        if not packs or len(packs[-1].tokens) + packs[-1].missing(sequence) > pack_tokens:
             packs.append(_Pack())
         node, nodes = -1, []
-        for token in text[:-1]:
+        for token in sequence:
             node = packs[-1].add((token,), node)
             nodes.append(node)
-        placed.append((len(packs) - 1, nodes))
+        placed.append((len(packs) - 1, nodes[first:]))
     ids, depths, ends, index_of = _lay_out(packs)
     rows = [index_of[pack][node] for pack, nodes in placed for node in nodes]
-    starts = [sum(len(nodes) for _, nodes in placed[:k]) for k in range(len(placed))]
-    spans = [list(range(s, s + len(n))) for s, (_, n) in zip(starts, placed, strict=True)]
+    starts = accumulate((len(nodes) for _, nodes in placed), initial=0)
+    spans = [list(range(s, s + len(n))) for s, (_, n) in zip(starts, placed, strict=False)]
     row_tokens = torch.tensor(rows, dtype=torch.long)
     return TreeBatch(ids, depths, ends, row_tokens, _padded(spans, len(rows)))
 
