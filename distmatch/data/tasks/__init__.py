@@ -1,5 +1,6 @@
 """Task generators, one a file: each returns train and test examples."""
 
+from distmatch.data.tasks.numbers import Numbers
 from distmatch.data.tasks.output_control import OutputControl, output_control
 
-__all__ = ["OutputControl", "output_control"]
+__all__ = ["Numbers", "OutputControl", "output_control"]
