@@ -30,7 +30,7 @@ import distmatch as dm
 from distmatch.data.examples import EFFORTS
 from distmatch.data.tasks.output_control import AHEAD_WORDINGS, OutputControl
 from distmatch.evals import Report, comparison_table, save_comparison
-from distmatch.evals.outcome import saved_report, write_text
+from distmatch.evals.outcome import write_text
 from distmatch.models.checkpoints import free_memory
 from distmatch.models.loading import DTYPES, QUANTIZATIONS, load_tokenizer
 from distmatch.models.lora import target_table
@@ -179,7 +179,7 @@ def teach(args: argparse.Namespace, thinking: Thinking, source: Source) -> None:
             if sampler is not None:
                 asked = sampler(trainer.model, asked)
             dm.evaluate(trainer.model, tokenizer, asked).save(path)
-        return saved_report(path)
+        return Report.load(path)
 
     before = measured("before")
     print(comparison_table({"before": before}))

@@ -1,4 +1,4 @@
-"""The command line: `distmatch train | eval | data`.
+"""The command line: `distmatch train | eval | compare | data`.
 
 Nothing heavy is imported before a command is known to be well-formed, so `--help` is instant.
 """
@@ -40,21 +40,28 @@ def _run(args: argparse.Namespace, rest: list[str]) -> None:
 
         train(args.run_file, [*args.overrides, *rest], resume=args.resume)
     elif args.command == "eval":
-        from distmatch.cli.measuring import measure
-        from distmatch.cli.run_files import ModelChoice
+        _measure(args)
+    elif args.command == "compare":
+        from distmatch.cli.suites import compare_folders
 
-        measure(
-            ModelChoice(name=args.model, quantization=args.quantization, dtype=args.dtype),
-            args.data,
-            adapter=args.adapter,
-            other_base=args.other_base,
-            out=args.out,
-            batch_size=args.batch_size,
-        )
+        compare_folders(args.folders, args.out)
     else:
         from distmatch.cli.sources import write_data
 
         write_data(_given_settings(args), args.out)
+
+
+def _measure(args: argparse.Namespace) -> None:
+    from distmatch.cli.measuring import measure
+    from distmatch.cli.run_files import ModelChoice
+    from distmatch.cli.suites import measure_suites
+
+    choice = ModelChoice(name=args.model, quantization=args.quantization, dtype=args.dtype)
+    how = {name: getattr(args, name) for name in ("adapter", "other_base", "out", "batch_size")}
+    if args.data is None:
+        measure_suites(choice, args.suite, seed=args.seed, **how)
+    else:
+        measure(choice, args.data, **how)
 
 
 def _given_settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -73,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
     _add_eval(commands)
+    _add_compare(commands)
     _add_data(commands)
     return parser
 
@@ -101,7 +109,7 @@ def _add_eval(commands: Any) -> None:
         "eval",
         help="measure a model, with or without an adapter",
         description="Measure a model: print every metric, and with --out leave report.json, "
-        "rows.jsonl and calibration.png there.",
+        "rows.jsonl and a figure there, of suites in a folder each.",
     )
     measure.add_argument("model", metavar="MODEL", help="smollm2-135m, a directory or a hub id")
     measure.add_argument("--adapter", metavar="DIR", help="a PEFT adapter to measure it with")
@@ -110,16 +118,31 @@ def _add_eval(commands: Any) -> None:
         action="store_true",
         help="take the adapter on another base than it was trained on",
     )
-    measure.add_argument(
+    asked = measure.add_mutually_exclusive_group(required=True)
+    asked.add_argument(
         "--data",
-        required=True,
         metavar="FILE",
         help="examples as JSONL, or a run file (.toml) for its test examples",
     )
+    asked.add_argument(
+        "--suite", nargs="+", metavar="NAME", help="given, numbers, sad: see docs/suites.md"
+    )
+    measure.add_argument("--seed", type=int, default=0, help="of what suites draw (0)")
     measure.add_argument("--quantization", metavar="NAME", help="nf4, mxfp4 or mxfp4+nf4: 4 bit")
     measure.add_argument("--dtype", metavar="NAME", help="of what isn't packed (checkpoint's)")
     measure.add_argument("--batch-size", type=int, default=32, help="prompts a forward (32)")
     measure.add_argument("--out", metavar="DIR", help="where the report goes")
+
+
+def _add_compare(commands: Any) -> None:
+    compare = commands.add_parser(
+        "compare",
+        help="how measured models differ",
+        description="Print how later measurements differ from the first, on the same items, with "
+        "intervals; with --out draw them side by side there.",
+    )
+    compare.add_argument("folders", nargs="+", metavar="DIR", help="as eval --out left them")
+    compare.add_argument("--out", metavar="DIR", help="where table and figures go")
 
 
 def _add_data(commands: Any) -> None:
@@ -129,7 +152,7 @@ def _add_data(commands: Any) -> None:
         description="Write a task's examples: train.jsonl and test.jsonl. Options left out have "
         "the task's own defaults.",
     )
-    data.add_argument("task", metavar="TASK", help="output_control")
+    data.add_argument("task", metavar="TASK", help="output_control or numbers")
     data.add_argument("--out", required=True, metavar="DIR", help="where the two files go")
     data.add_argument("--n", type=int, help="number of train rows (2000)")
     data.add_argument("--n-test", type=int, help="number of test rows (200)")
@@ -147,4 +170,5 @@ def _add_data(commands: Any) -> None:
     data.add_argument(
         "--pool", nargs="+", help="a class of words such as colours, or the words (common)"
     )
+    data.add_argument("--kinds", nargs="+", help="of numbers: coin, die, sum, ... (all)")
     data.add_argument("--system", help='the system message; "" for none')

@@ -7,18 +7,19 @@ from typing import Any, get_type_hints
 
 from distmatch.cli.tables import check_keys
 from distmatch.data import Example, read_jsonl, write_jsonl
-from distmatch.data.tasks import OutputControl
+from distmatch.data.tasks import Numbers, OutputControl
 from distmatch.data.vocabulary import word_pool
 from distmatch.errors import ConfigError, DataError, unknown_name
 
 Split = tuple[list[Example], list[Example]]
 
-TASKS = {"output_control": OutputControl}
+Task = OutputControl | Numbers
+TASKS: dict[str, type[Task]] = {"output_control": OutputControl, "numbers": Numbers}
 FILES = ("train", "test")
 
 _ROWS = {"n": 2000, "n_test": 200, "seed": 0}
 _ROW_HINTS = {"task": str, **dict.fromkeys(_ROWS, int)}
-# Shorter ways to say the same as the task's own fields.
+# Shorter ways to say the same as a task's own fields.
 _SHORT_HINTS = {
     "words": int | list[int],
     "hold_out": str | list[str],
@@ -49,7 +50,9 @@ def resolved_data(table: Mapping[str, Any]) -> dict[str, Any]:
     if table["task"] not in TASKS:
         raise ConfigError(unknown_name("task", str(table["task"]), TASKS))
     task = TASKS[table["task"]]
-    check_keys("data", table, _ROW_HINTS | get_type_hints(task) | _SHORT_HINTS)
+    hints = get_type_hints(task)
+    short = {name: hint for name, hint in _SHORT_HINTS.items() if name in hints}
+    check_keys("data", table, _ROW_HINTS | hints | short)
     given = {name: _listed(name, value) for name, value in table.items()}
     resolved = {"task": table["task"]} | _ROWS | _defaults(task) | given
     _task(resolved)
@@ -108,14 +111,14 @@ def refused_together(steps: list[Callable[[], Any]]) -> list[Any]:
     return results
 
 
-def _task(table: Mapping[str, Any]) -> OutputControl:
+def _task(table: Mapping[str, Any]) -> Task:
     names = {field.name for field in fields(TASKS[table["task"]])}
     settings = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in table.items()
         if name in names
     }
-    if len(settings["pool"]) == 1:  # the name of a class
+    if len(settings.get("pool", ())) == 1:  # the name of a class
         settings["pool"] = word_pool(settings["pool"][0])
     return TASKS[table["task"]](**settings | {"system": settings["system"] or None})
 
@@ -129,10 +132,9 @@ def _is_list(value: Any) -> bool:
     return isinstance(value, list)
 
 
-def _defaults(task: type[OutputControl]) -> dict[str, Any]:
-    defaults = {
-        field.name: list(field.default) if isinstance(field.default, tuple) else field.default
-        for field in fields(task)
-        if field.default is not MISSING
+def _defaults(task: type[Task]) -> dict[str, Any]:
+    defaults = {field.name: field.default for field in fields(task)}
+    return {
+        name: ["common"] if value is MISSING else list(value) if isinstance(value, tuple) else value
+        for name, value in defaults.items()
     }
-    return defaults | {"pool": ["common"]}

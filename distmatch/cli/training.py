@@ -14,7 +14,7 @@ from distmatch.cli.tables import Tables, differences, to_toml
 from distmatch.data import Example
 from distmatch.errors import ConfigError
 from distmatch.evals import Report, comparison_table, evaluate
-from distmatch.evals.outcome import METRICS_FILE, save_comparison, saved_report
+from distmatch.evals.outcome import METRICS_FILE, save_comparison
 from distmatch.models.lora import target_table
 from distmatch.trainer import DistributionTrainer, check_output_dir, check_targets
 
@@ -125,8 +125,8 @@ def _measured(
 def _reports(folder: Path) -> dict[str, Report]:
     """Both as they were kept, so that a resumed run shows what an uninterrupted one does."""
     return {
-        "before": saved_report(folder / BEFORE_FILE),
-        "after": saved_report(folder / AFTER_FILE),
+        "before": Report.load(folder / BEFORE_FILE),
+        "after": Report.load(folder / AFTER_FILE),
     }
 
 

@@ -1,13 +1,15 @@
 """Examples, and records in and out: JSONL files, lists of dicts, `datasets` objects."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.errors import DataError, converted, raise_all, unknown_name
+
+_T = TypeVar("_T")
 
 Message = Mapping[str, str]
 Prompt = str | Sequence[Message]
@@ -166,10 +168,24 @@ def read_jsonl(path: str | Path) -> list[Example]:
         DataError: The file is missing or empty, or lines of it are malformed: up to 20 bad lines
             are listed, each with file and line number.
     """
+    return json_lines(path, Example.from_record)
+
+
+def json_lines(path: str | Path, convert: Callable[[Mapping[str, Any]], _T]) -> list[_T]:
+    """What every line of a JSONL file holds; blank lines are passed over.
+
+    Args:
+        path: The file.
+        convert: Raises DataError for a record it refuses.
+
+    Raises:
+        DataError: The file is missing or empty, or lines of it are malformed: up to 20 bad lines
+            are listed, each with file and line number.
+    """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path} is not a file")
-    examples, errors = [], []
+    results, errors = [], []
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -177,8 +193,8 @@ def read_jsonl(path: str | Path) -> list[Example]:
             try:
                 record = json.loads(line)
                 if not isinstance(record, dict):
-                    raise DataError(f"expected an object with {list(REQUIRED_COLUMNS)}")
-                examples.append(Example.from_record(record))
+                    raise DataError(f"expected an object, got {_shortened(record)}")
+                results.append(convert(record))
             except json.JSONDecodeError as error:
                 errors.append(f"{path}:{number}: not JSON ({error.msg}, column {error.colno})")
             except UnicodeDecodeError as error:
@@ -186,9 +202,9 @@ def read_jsonl(path: str | Path) -> list[Example]:
             except DataError as error:
                 errors.append(f"{path}:{number}: {error}")
     raise_all(errors)
-    if not examples:
+    if not results:
         raise DataError(f"{path} holds no records")
-    return examples
+    return results
 
 
 def write_jsonl(path: str | Path, examples: Iterable[Example]) -> None:

@@ -1,22 +1,20 @@
-"""A model + examples → a report."""
+"""A model + examples, or the names of suites → reports."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, overload
 
-import numpy as np
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from distmatch.data.examples import Example, to_examples
-from distmatch.errors import DataError
-from distmatch.evals.report import Measurements, Report
-from distmatch.losses.metrics import renormalised
-from distmatch.losses.words import support_log_probs
-from distmatch.scoring import Questions, model_encoder
+from distmatch.data.examples import Example
+from distmatch.errors import ConfigError, unknown_name
+from distmatch.evals.asking import answers_of
+from distmatch.evals.report import Report
+from distmatch.evals.subject import Subject
+from distmatch.evals.suites import SUITES
 
 
+@overload
 def evaluate(
     model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
@@ -26,8 +24,34 @@ def evaluate(
     num_resamples: int = 1000,
     seed: int = 0,
     progress: bool = True,
-) -> Report:
-    """How well a model gives the wanted probabilities, with every metric's interval.
+) -> Report: ...
+
+
+@overload
+def evaluate(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    suites: Iterable[str],
+    batch_size: int = 32,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    progress: bool = True,
+) -> dict[str, Report]: ...
+
+
+def evaluate(  # noqa: PLR0913
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Iterable[Example | Mapping[str, Any]] | None = None,
+    *,
+    suites: Iterable[str] | None = None,
+    batch_size: int = 32,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    progress: bool = True,
+) -> Report | dict[str, Report]:
+    """How a model does on examples of yours, or on the library's suites; with intervals.
 
     Each example is asked once, and once more for each of its rotations.
 
@@ -35,50 +59,45 @@ def evaluate(
         model: A causal language model, adapted or not; its mode is restored afterwards.
         tokenizer: Its tokenizer.
         examples: Examples, records, or a `datasets.Dataset`.
+        suites: Instead of examples: names of `distmatch.evals.SUITES`.
         batch_size: Prompts a forward.
-        num_resamples: How often the examples are resampled for the intervals.
-        seed: Of the resampling.
-        progress: With a progress bar.
+        num_resamples: How often the items are resampled for the intervals.
+        seed: Of the resampling, and of what suites draw.
+        progress: With progress bars.
+
+    Returns:
+        The report; of suites a report each, by name.
 
     Raises:
         DataError: No examples, or examples that can't be scored, each with its number.
+        ConfigError: An unknown suite; or both examples and suites, or neither.
     """
-    examples = to_examples(examples)
-    if not examples:
-        raise DataError("there are no examples to evaluate: give at least one")
-    _check_resolved(examples)
-    encoder = model_encoder(model, tokenizer)
-    questions = Questions.encode(encoder, examples)
-    bar = "evaluating" if progress else None
-    outcomes, ratios = questions.score(model, encoder, batch_size=batch_size, progress=bar)
-    given, asked = renormalised(outcomes)
-    measurements = Measurements(
-        words=tuple(example.target.words for example in examples),
-        metadata=tuple(dict(example.metadata) for example in examples),
-        asked=_padded(asked, outcomes.is_word),
-        given=_padded(given, outcomes.is_word),
-        target=outcomes.target.numpy(),
-        probs=support_log_probs(outcomes.scores, outcomes.is_free).exp().numpy(),
-        other=outcomes.scores.other.exp().numpy(),
-        ratios={
-            name: (ratio.numerator.numpy(), ratio.denominator.numpy())
-            for name, ratio in ratios.items()
-        },
+    if (examples is None) == (suites is None):
+        raise ConfigError("give either examples or suites to evaluate")
+    settings = {"num_resamples": num_resamples, "seed": seed}
+    if examples is not None:
+        bar = "evaluating" if progress else None
+        answers = answers_of(model, tokenizer, examples, batch_size=batch_size, progress=bar)
+        return Report.of(answers, **settings)
+    names = checked_suites(suites or ())
+    subject = Subject(
+        model=model, tokenizer=tokenizer, batch_size=batch_size, seed=seed, progress=progress
     )
-    return Report.of(measurements, num_resamples=num_resamples, seed=seed)
+    return {name: Report.of(SUITES[name](subject), **settings) for name in names}
 
 
-def _padded(
-    probs: Float[Tensor, "batch words"], is_word: Bool[Tensor, "batch words"]
-) -> Float[np.ndarray, "batch words"]:
-    return probs.masked_fill(~is_word, torch.nan).numpy()
+def checked_suites(names: Iterable[str]) -> tuple[str, ...]:
+    """The names, each once, in their order.
 
-
-def _check_resolved(examples: list[Example]) -> None:
-    bounded = [i for i, example in enumerate(examples) if example.target.other == "at_most"]
-    if bounded:
-        raise DataError(
-            f'other is "at_most" in rows {bounded[:10]}, so their targets depend on the base '
-            "model: replace them by what distmatch.scoring.resolve_at_most(base, encoder, "
-            "examples) returns"
-        )
+    Raises:
+        ConfigError: None at all, one string for a list, or one that isn't of `SUITES`.
+    """
+    if isinstance(names, str):
+        raise ConfigError(f'suites is the string "{names}": give a list, ["{names}"]')
+    names = tuple(dict.fromkeys(names))
+    if not names:
+        raise ConfigError(f"suites is empty: name some of {', '.join(SUITES)}")
+    for name in names:
+        if name not in SUITES:
+            raise ConfigError(unknown_name("suite", name, SUITES))
+    return names

@@ -66,6 +66,6 @@ def merge_and_measure(
         model = adapted.merge_and_unload()
     after = evaluate(model, tokenizer, examples, batch_size=batch_size, progress=progress)
     # What float32 can't hold any more counts as the least that it can
-    given = torch.from_numpy(after.examples.probs).double().clamp_min(_TINY).log()
-    divergence = forward_kl(given, torch.from_numpy(before.examples.probs).double()).mean().item()
+    given = torch.from_numpy(after.answers.probs).double().clamp_min(_TINY).log()
+    divergence = forward_kl(given, torch.from_numpy(before.answers.probs).double()).mean().item()
     return Merged(model, max(divergence, 0.0), before, after)

@@ -1,16 +1,17 @@
-"""What was measured of a model on some examples: metrics with intervals, and every answer."""
+"""Metrics with intervals, of the items they were measured on; saved and read back."""
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from distmatch.errors import DataError, unknown_name
+from distmatch.evals.intervals import CONFIDENCE, Interval, intervals
+from distmatch.evals.items import Answers, Items, items_of, plain
 
 READING = {
     "tvd": "lower is better; words and other",
@@ -23,112 +24,73 @@ READING = {
     "within_0.05": "higher is better; share of examples",
     "within_0.10": "higher is better; share of examples",
     "within_0.20": "higher is better; share of examples",
+    "wasserstein1": "lower is better; steps between neighbouring outcomes",
+    "reference": "higher is better; passed by the rule of SAD's authors",
+    "identity": "higher is better; the words themselves within the tolerance",
 }
 """How each metric is to be read."""
 
-CONFIDENCE = 0.95
-_CHUNK = 1 << 22
-
-
-class Interval(NamedTuple):
-    """A metric over all examples, and where 95 % of its bootstrap resamples lie.
-
-    NaN where no example has the metric.
-    """
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """Three digits, as in the tables."""
-        if not math.isfinite(self.mean):
-            return "-" if math.isnan(self.mean) else "inf"
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Measurements:
-    """What was measured of each example; in every array the first axis is the examples'."""
-
-    words: tuple[tuple[str, ...], ...]
-    metadata: tuple[dict[str, Any], ...]
-    asked: Float[np.ndarray, "examples words"]
-    """Renormalised over the words. NaN where an example has fewer words, and for an example that
-    says nothing about control: of one word, or whose words are asked for with probability 0."""
-    given: Float[np.ndarray, "examples words"]
-    """What the model gives, likewise."""
-    target: Float[np.ndarray, "examples support"]
-    """Wanted of the words and, last, of other; 0 where an example has fewer words."""
-    probs: Float[np.ndarray, "examples support"]
-    """What the model gives, likewise; renormalised over the words where other is free."""
-    other: Float[np.ndarray, " examples"]
-    """The model's probability of none of the words, never renormalised."""
-    ratios: Mapping[str, tuple[Float[np.ndarray, " examples"], Float[np.ndarray, " examples"]]]
-    """Each metric's numerators and denominators."""
-
-    def subset(self, rows: Sequence[int]) -> "Measurements":
-        """Some of the examples, in the given order."""
-        index = np.asarray(rows, dtype=int)
-        return Measurements(
-            words=tuple(self.words[row] for row in rows),
-            metadata=tuple(self.metadata[row] for row in rows),
-            asked=self.asked[index],
-            given=self.given[index],
-            target=self.target[index],
-            probs=self.probs[index],
-            other=self.other[index],
-            ratios={name: (n[index], d[index]) for name, (n, d) in self.ratios.items()},
-        )
+_BY_GROUP_LEFT_OUT = ("forward_kl", "swap_gap", "within_0.05", "within_0.20")
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """A model's metrics on some examples.
+    """A model's metrics on some items.
 
     `print(report)` shows the table. `asked`, `given` and `other` are what
     `distmatch.plots.calibration` draws.
     """
 
     metrics: dict[str, Interval]
-    """By name, in the order of `distmatch.losses.metrics.METRICS`."""
-    examples: Measurements
+    """By name; of answers in the order of `distmatch.losses.metrics.METRICS`."""
+    examples: Items
     num_resamples: int
     seed: int
 
     @classmethod
-    def of(cls, examples: Measurements, *, num_resamples: int = 1000, seed: int = 0) -> "Report":
-        """The report of some measurements, resampled by example: its words stay together."""
-        return cls(_intervals(examples.ratios, num_resamples, seed), examples, num_resamples, seed)
+    def of(cls, examples: Items, *, num_resamples: int = 1000, seed: int = 0) -> "Report":
+        """The report of some items, resampled by item: the words of an example stay together."""
+        return cls(intervals(examples.ratios, num_resamples, seed), examples, num_resamples, seed)
 
     @property
     def num_examples(self) -> int:
-        """How many examples were asked, rotations not counted."""
-        return len(self.examples.words)
+        """How many items were asked, rotations not counted."""
+        return len(self.examples)
 
     @property
     def asked(self) -> Float[np.ndarray, "examples words"]:
         """Asked probabilities renormalised over the words, padded with NaN."""
-        return self.examples.asked
+        return self.answers.asked
 
     @property
     def given(self) -> Float[np.ndarray, "examples words"]:
         """Given probabilities renormalised over the words, padded with NaN."""
-        return self.examples.given
+        return self.answers.given
 
     @property
     def other(self) -> Float[np.ndarray, " examples"]:
         """The model's probability of none of an example's words."""
-        return self.examples.other
+        return self.answers.other
+
+    @property
+    def answers(self) -> Answers:
+        """The items, if they ask for distributions over words.
+
+        Raises:
+            DataError: They don't.
+        """
+        if not isinstance(self.examples, Answers):
+            raise DataError("the report's items ask for no distribution over words")
+        return self.examples
 
     def by(self, key: str) -> dict[Any, "Report"]:
         """A report for each value of a metadata key, such as "wording", "num_words" or "phrasing".
 
-        Nothing is asked again, and `policy_tvd` keeps the policy that is best on all examples.
-        Examples without the key go under None.
+        Numbers come in their order, other values as they appear; items without the key go under
+        None. Nothing is asked again; `policy_tvd` is of the policy that is best on each group.
 
         Raises:
-            DataError: No example has this key.
+            DataError: No item has this key.
         """
         known = dict.fromkeys(name for metadata in self.examples.metadata for name in metadata)
         if key not in known:
@@ -140,37 +102,32 @@ class Report:
         settings = {"num_resamples": self.num_resamples, "seed": self.seed}
         return {
             value: Report.of(self.examples.subset(groups[value]), **settings)
-            for value in sorted(groups, key=None if are_numbers else str)
+            for value in (sorted(groups) if are_numbers else groups)
         }
 
+    def groups(self) -> dict[str, "Report"]:
+        """A report for each group of a suite; of other examples none."""
+        has_groups = any("group" in metadata for metadata in self.examples.metadata)
+        return self.by("group") if has_groups else {}
+
     def rows(self) -> list[dict[str, Any]]:
-        """One plain dict an example: its words, what was asked and given, its metadata."""
-        examples = self.examples
-        return [
-            {
-                "words": list(words),
-                "asked": _plain(examples.target[row, : len(words)]),
-                "asked_other": _plain(examples.target[row, -1]),
-                "given": _plain(examples.probs[row, : len(words)]),
-                "given_other": _plain(examples.other[row]),
-                "asked_over_words": _plain(examples.asked[row, : len(words)]),
-                "given_over_words": _plain(examples.given[row, : len(words)]),
-                **{name: self._of_row(name, row) for name in ("tvd", "control_tvd", "swap_gap")},
-                "metadata": examples.metadata[row],
-            }
-            for row, words in enumerate(examples.words)
-        ]
+        """One plain dict an item: of an example its words, asked and given; metrics, metadata."""
+        return [self.examples.row(index) for index in range(len(self.examples))]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain dicts, lists and numbers; None for what is undefined."""
+        """Everything as plain dicts, lists and numbers; None for what is undefined or infinite."""
         return {
             "num_examples": self.num_examples,
             "confidence": CONFIDENCE,
             "num_resamples": self.num_resamples,
             "seed": self.seed,
             "metrics": {
-                name: {part: _plain(value) for part, value in interval._asdict().items()}
+                name: {part: plain(value) for part, value in interval._asdict().items()}
                 for name, interval in self.metrics.items()
+            },
+            "ratios": {
+                name: {"numerators": plain(top), "denominators": plain(bottom)}
+                for name, (top, bottom) in self.examples.ratios.items()
             },
             "examples": self.rows(),
         }
@@ -184,17 +141,39 @@ class Report:
         part.write_text(text + "\n", encoding="utf-8")
         part.replace(path)
 
+    @classmethod
+    def load(cls, path: str | Path) -> "Report":
+        """A report as `save` wrote it.
+
+        Raises:
+            DataError: The file is missing, or holds something else.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            examples = items_of(content)
+            settings = {name: content[name] for name in ("num_resamples", "seed")}
+        except OSError as error:
+            raise DataError(f"can't read the report {path}: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path} is not a saved report: {error!r}") from error
+        return cls.of(examples, **settings)
+
     def table(self) -> str:
         """The metrics as text, with intervals and how to read each."""
         return comparison_table({f"{self.num_examples} examples": self})
 
+    def group_table(self) -> str:
+        """The main metrics of every group of a suite, a row each, and of all."""
+        metrics = [name for name in self.metrics if name not in _BY_GROUP_LEFT_OUT]
+        rows = [["group", "items", *metrics]]
+        for name, report in {**self.groups(), "all": self}.items():
+            values = [str(report.metrics[metric]) for metric in metrics]
+            rows.append([str(name), str(report.num_examples), *values])
+        return text_table(rows)
+
     def __str__(self) -> str:
         """The table."""
         return self.table()
-
-    def _of_row(self, name: str, row: int) -> float | None:
-        numerators, denominators = self.examples.ratios[name]
-        return _plain(numerators[row]) if denominators[row] else None
 
 
 def comparison_table(reports: Mapping[str, Report]) -> str:
@@ -208,51 +187,14 @@ def comparison_table(reports: Mapping[str, Report]) -> str:
     for name in names:
         cells = [str(report.metrics[name]) for report in reports.values()]
         rows.append([name, *cells, READING.get(name, "")])
+    return text_table(rows)
+
+
+def text_table(rows: list[list[str]]) -> str:
+    """Rows of cells as aligned text, the first of them a header."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    rows.insert(1, ["-" * width for width in widths])
+    ruled = [rows[0], ["-" * width for width in widths], *rows[1:]]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
+        for row in ruled
     )
-
-
-def _intervals(
-    ratios: Mapping[str, tuple[np.ndarray, np.ndarray]], num_resamples: int, seed: int
-) -> dict[str, Interval]:
-    """Percentile bootstrap of every metric, all on the same resamples of the examples."""
-    numerators = np.stack([numerator for numerator, _ in ratios.values()], axis=1, dtype=float)
-    denominators = np.stack(
-        [denominator for _, denominator in ratios.values()], axis=1, dtype=float
-    )
-    size = len(numerators)
-    rng = np.random.default_rng(seed)
-    chunk = max(1, _CHUNK // size)
-    draws = []
-    with np.errstate(divide="ignore", invalid="ignore"):
-        means = numerators.sum(0) / denominators.sum(0)
-        for start in range(0, num_resamples, chunk):
-            count = min(chunk, num_resamples - start)
-            weights = rng.multinomial(size, np.full(size, 1 / size), size=count).astype(float)
-            draws.append((weights @ numerators) / (weights @ denominators))
-    resampled = np.concatenate(draws) if draws else np.empty((0, len(ratios)))
-    return {
-        name: _interval(float(means[column]), resampled[:, column])
-        for column, name in enumerate(ratios)
-    }
-
-
-def _interval(mean: float, draws: np.ndarray) -> Interval:
-    draws = draws[np.isfinite(draws)]  # a resample may hold no example that has the metric
-    if not math.isfinite(mean) or not len(draws):
-        return Interval(mean, math.nan, math.nan)
-    tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(draws, [tail, 100 - tail])
-    return Interval(mean, float(low), float(high))
-
-
-def _plain(value: Any) -> Any:
-    """An array or number as JSON has it."""
-    if isinstance(value, np.ndarray) and value.ndim:
-        return [_plain(item) for item in value]
-    # Through str: a float32 0.46 is 0.46, not 0.46000000834.
-    return float(str(value)) if math.isfinite(value) else None

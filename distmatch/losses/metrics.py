@@ -55,7 +55,6 @@ def metric_ratios(
     log_probs = support_log_probs(outcomes.scores, outcomes.is_free)
     tvd = total_variation(log_probs, outcomes.target)
     given, asked = renormalised(outcomes)
-    policy = _best_policy(asked, outcomes.is_word)
     counts = _has_control(outcomes)
     per_example = {
         "tvd": tvd,
@@ -65,10 +64,23 @@ def metric_ratios(
     }
     ratios = {name: Ratio(values, torch.ones_like(values)) for name, values in per_example.items()}
     ratios["control_tvd"] = _mean(0.5 * (given - asked).abs().sum(-1), counts)
-    ratios["policy_tvd"] = _mean(0.5 * (policy - asked).abs().sum(-1), counts)
+    ratios["policy_tvd"] = policy_ratio(asked, outcomes.is_word)
     ratios["slope"] = slope_ratio(outcomes)
     ratios["swap_gap"] = _swap_gap(outcomes, rotations, rotation_of)
     return {name: ratios[name] for name in METRICS}
+
+
+def policy_ratio(
+    asked: Float[Tensor, "batch words"], is_word: Bool[Tensor, "batch words"]
+) -> Ratio:
+    """TVD, over the words, of the best policy that can't read the numbers, on these examples.
+
+    Args:
+        asked: Renormalised over the words; NaN in an example that says nothing about control.
+        is_word: Which words an example has.
+    """
+    policy = _best_policy(asked, is_word)
+    return _mean(0.5 * (policy - asked).abs().sum(-1), ~asked.isnan().any(-1))
 
 
 def slope_ratio(outcomes: Outcomes) -> Ratio:

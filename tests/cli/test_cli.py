@@ -10,9 +10,10 @@ import pytest
 from distmatch.cli import main
 from distmatch.cli.tables import to_toml
 from distmatch.data import output_control, read_jsonl, write_jsonl
+from distmatch.data.tasks.numbers import KINDS, Numbers
 from distmatch.errors import MissingExtraError
-from distmatch.evals import evaluate
-from distmatch.evals.outcome import draw, saved_report
+from distmatch.evals import Report, suites
+from distmatch.evals.outcome import draw
 from distmatch.losses.metrics import METRICS
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -161,10 +162,11 @@ def test_a_run_killed_before_its_first_checkpoint_starts_over(trained, tmp_path)
 def test_the_report_from_before_is_not_made_again(trained, tmp_path):
     folder = killed(trained, tmp_path / "run")
     before = json.loads((folder / "before.json").read_text(encoding="utf-8"))
-    before["metrics"]["slope"]["mean"] = 0.125
+    slope = before["ratios"]["slope"]
+    slope["numerators"] = [0.125 * value for value in slope["denominators"]]
     (folder / "before.json").write_text(json.dumps(before), encoding="utf-8")
     assert main(["train", str(folder / "run.toml"), "--resume", f"train.output_dir={folder}"]) == 0
-    assert metrics(folder)["before"]["slope"]["mean"] == 0.125
+    assert metrics(folder)["before"]["slope"]["mean"] == pytest.approx(0.125)
 
 
 def test_resuming_a_finished_run_shows_it_again_and_changes_nothing(trained, capsys):
@@ -360,7 +362,7 @@ def test_eval_takes_a_file_and_no_adapter(trained, model, tmp_path, capsys):
     _, test = output_control(n=16, n_test=6, words=2)
     write_jsonl(tmp_path / "test.jsonl", test)
     assert main(["eval", str(model), "--data", str(tmp_path / "test.jsonl")]) == 0
-    before = saved_report(trained / "before.json")
+    before = Report.load(trained / "before.json")
     assert before.table() in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["test.jsonl"]
 
@@ -437,14 +439,6 @@ def test_a_malformed_command_shows_its_usage(argv, capsys):
     assert "usage: distmatch" in capsys.readouterr().err
 
 
-def test_a_kept_report_is_read_back_as_it_was(tmp_path):
-    _, test = output_control(n=1, n_test=5, words=(2, 3))
-    model = tiny_model("llama", max_position_embeddings=1024)
-    report = evaluate(model, tiny_tokenizer(), test, num_resamples=50, progress=False)
-    report.save(tmp_path / "report.json")
-    assert saved_report(tmp_path / "report.json").to_json() == report.to_json()
-
-
 def test_a_figure_that_cannot_be_drawn_names_the_extra(tmp_path):
     def figure(path):
         raise MissingExtraError('pip install "distmatch[plots]"')
@@ -480,3 +474,63 @@ def test_the_guides_complete_example_is_a_run_file(tmp_path):
     blocks = [part.partition("```")[0] for part in guide.split("```toml\n")[1:]]
     (tmp_path / "run.toml").write_text(blocks[0], encoding="utf-8")
     assert read_run(tmp_path / "run.toml").data["task"] == "output_control"
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """The suites given and numbers with an example a group, for a small model."""
+    for suite in (suites.given, suites.numbers):
+        examples = suite.examples()[::40]
+        monkeypatch.setattr(suite, "examples", lambda seed, examples=examples: examples)
+
+
+def test_suites_are_measured_kept_and_compared(model, few, tmp_path, capsys):
+    first, second = tmp_path / "first", tmp_path / "second"
+    argv = ["eval", str(model), "--suite", "given", "numbers", "--out"]
+    assert main([*argv, str(first)]) == 0
+    told = capsys.readouterr().out
+    assert "5 words" in told and "poisson" in told and "wasserstein1" in told
+    assert sorted(path.name for path in (first / "given").iterdir()) == [
+        *("groups.png", "report.json", "rows.jsonl"),
+    ]
+    rows = (first / "numbers" / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(row)["metadata"]["group"] for row in rows] == list(KINDS)
+    assert main([*argv, str(second)]) == 0
+    assert main(["compare", str(first), str(second), "--out", str(tmp_path / "both")]) == 0
+    told = capsys.readouterr().out
+    assert "second - " in told and "0.000 [0.000, 0.000]" in told
+    assert sorted(path.name for path in (tmp_path / "both").iterdir()) == [
+        *("comparison.txt", "given.png", "numbers.png"),
+    ]
+
+
+def test_a_measured_suite_is_not_measured_again(model, few, tmp_path, capsys, monkeypatch):
+    argv = ["eval", str(model), "--suite", "given", "--out", str(tmp_path / "out")]
+    assert main(argv) == 0
+    table = capsys.readouterr().out.split("\n\n")[0]
+    monkeypatch.setattr("distmatch.cli.suites.evaluate", None)
+    assert main(argv) == 0
+    assert table in capsys.readouterr().out
+    assert main([*argv, "--seed", "1"]) == 2
+    assert "holds suites measured with seed 0, not 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["eval", "nothing", "--suite", "givn"], 'unknown suite "givn"'),
+        (["compare", "nowhere"], "two folders or more"),
+        (["compare", "nowhere", "elsewhere"], "nowhere holds no report.json"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(argv, message, capsys):
+    assert main(argv) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_data_writes_numbers(tmp_path):
+    out = tmp_path / "out"
+    assert main(["data", "numbers", "--n", "6", "--kinds", "die", "sum", "--out", str(out)]) == 0
+    expected = Numbers(kinds=("die", "sum")).draw(6)
+    assert (read_jsonl(out / "train.jsonl"), read_jsonl(out / "test.jsonl")) == expected
+    assert main(["data", "numbers", "--words", "2", "--out", str(tmp_path / "other")]) == 2

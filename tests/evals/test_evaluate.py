@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from distmatch.data import output_control
-from distmatch.errors import DataError
+from distmatch.errors import ConfigError, DataError
 from distmatch.evals import Interval, comparison_table, evaluate
-from distmatch.evals.report import Measurements, Report
+from distmatch.evals.items import Answers, Items
+from distmatch.evals.report import Report
 from distmatch.losses.metrics import METRICS
 from distmatch.scoring import score
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -32,7 +33,7 @@ def report(tiny, examples):
 
 def measured(numerators, denominators, metadata=None):
     size = len(numerators)
-    return Measurements(
+    return Answers(
         words=(("red", "blue"),) * size,
         metadata=tuple(metadata or [{}] * size),
         asked=np.full((size, 2), 0.5),
@@ -153,11 +154,35 @@ def test_an_unknown_key_names_the_known_ones(report):
         report.by("wordings")
 
 
-def test_a_saved_report_reads_back(report, tmp_path):
+def test_a_saved_report_is_read_back_as_it_was(report, tmp_path):
     report.save(tmp_path / "deep" / "report.json")
-    read = json.loads((tmp_path / "deep" / "report.json").read_text(encoding="utf-8"))
-    assert read == report.to_json()
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["report.json"]
+    read = Report.load(tmp_path / "deep" / "report.json")
+    assert read.to_json() == report.to_json()
+    assert {k: str(r) for k, r in read.by("num_words").items()} == {
+        k: str(r) for k, r in report.by("num_words").items()
+    }
+
+
+def test_a_report_of_items_without_words_is_read_back_too(tmp_path):
+    ratios = {"hits": (np.array([1.0, math.inf, 0.1]), np.array([1.0, 1.0, 0.0]))}
+    items = Items(metadata=({"group": "a"}, {"group": "b"}, {"group": "a"}), ratios=ratios)
+    report = Report.of(items, num_resamples=20)
+    report.save(tmp_path / "report.json")
+    read = Report.load(tmp_path / "report.json")
+    assert read.to_json() == report.to_json()
+    assert list(read.groups()) == ["a", "b"] and read.metrics["hits"].mean == math.inf
+    with pytest.raises(DataError, match="no distribution over words"):
+        _ = read.asked
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"examples": []}', "{"])
+def test_a_file_that_is_no_report_is_named(tmp_path, content):
+    (tmp_path / "report.json").write_text(content)
+    with pytest.raises(DataError, match=r"report\.json is not a saved report"):
+        Report.load(tmp_path / "report.json")
+    with pytest.raises(DataError, match=r"can't read the report .*none\.json"):
+        Report.load(tmp_path / "none.json")
 
 
 def test_the_comparison_is_aligned_and_complete(report):
@@ -178,3 +203,30 @@ def test_upper_bounds_have_to_be_resolved_first(tiny):
     record = {"prompt": "Say red", "words": ["red"], "probs": [0.1], "other": "at_most"}
     with pytest.raises(DataError, match=r"rows \[0\].*resolve_at_most"):
         evaluate(*tiny, [record])
+
+
+def test_either_examples_or_suites(tiny, examples):
+    for given in ({}, {"examples": examples, "suites": ["given"]}):
+        with pytest.raises(ConfigError, match="either examples or suites"):
+            evaluate(*tiny, **given)
+
+
+def test_each_group_has_the_policy_that_is_best_on_it():
+    asked = np.array([[0.9, 0.1, np.nan], [0.9, 0.1, np.nan], [0.2, 0.5, 0.3], [0.1, 0.9, np.nan]])
+    zeros, ones = np.zeros(4), np.ones(4)
+    answers = Answers(
+        words=(("a", "b"), ("a", "b"), ("a", "b", "c"), ("a", "b")),
+        metadata=({"side": 1}, {"side": 1}, {"side": 1}, {"side": 2}),
+        asked=asked,
+        given=asked,
+        target=np.zeros((4, 4)),
+        probs=np.zeros((4, 4)),
+        other=zeros,
+        ratios={"policy_tvd": (ones, ones)},
+    )
+    report = Report.of(answers, num_resamples=10)
+    groups = report.by("side")
+    assert [row["policy_tvd"] for row in groups[1].rows()] == pytest.approx([0, 0, 0])
+    assert groups[2].metrics["policy_tvd"].mean == pytest.approx(0)
+    together = report.examples.subset([0, 1, 3]).ratios["policy_tvd"]
+    assert together[0].sum() == pytest.approx(0.8)

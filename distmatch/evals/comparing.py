@@ -1,0 +1,60 @@
+"""Two models on the same items: paired differences with intervals."""
+
+from collections.abc import Mapping
+
+from distmatch.errors import DataError
+from distmatch.evals.intervals import Interval, paired_differences
+from distmatch.evals.items import Answers, Items
+from distmatch.evals.report import Report, text_table
+
+
+def compare(first: Report, second: Report) -> dict[str, Interval]:
+    """Second minus first, of every metric that both have, on the same resamples of the items.
+
+    Args:
+        first: What is compared with, such as a model before training.
+        second: Another model's report, or the same model's later on; on the same items.
+
+    Raises:
+        DataError: The reports are of different items.
+    """
+    _check_same(first.examples, second.examples)
+    return paired_differences(
+        first.examples.ratios, second.examples.ratios, first.num_resamples, first.seed
+    )
+
+
+def difference_table(reports: Mapping[str, Report]) -> str:
+    """Reports side by side, and how each later one differs from the first.
+
+    Args:
+        reports: By what their column is to be called, such as "base" and "instruct".
+
+    Raises:
+        DataError: Fewer than two reports, or reports of different items.
+    """
+    if len(reports) < 2:
+        raise DataError(f"a comparison needs two reports, got {list(reports)}")
+    (base_name, base), *others = reports.items()
+    differences = {f"{name} - {base_name}": compare(base, other) for name, other in others}
+    rows = [["metric", *reports, *differences]]
+    for metric in base.metrics:
+        columns = [report.metrics for report in reports.values()] + list(differences.values())
+        rows.append([metric, *(str(column.get(metric, "-")) for column in columns)])
+    return text_table(rows)
+
+
+def _check_same(first: Items, second: Items) -> None:
+    if len(first) != len(second):
+        raise DataError(
+            f"the reports are of {len(first)} and {len(second)} items: measure both on the same"
+        )
+    for index in range(len(first)):
+        a, b = _question(first, index), _question(second, index)
+        if a != b:
+            raise DataError(f"item {index} is {a} in one report and {b} in the other")
+
+
+def _question(items: Items, index: int) -> dict:
+    asked = {"words": items.words[index]} if isinstance(items, Answers) else {}
+    return {**asked, **items.metadata[index]}

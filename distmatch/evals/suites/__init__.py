@@ -1,0 +1,17 @@
+"""The questions asked of a model before and after training, by name: a file each."""
+
+from collections.abc import Callable
+
+from distmatch.evals.items import Items
+from distmatch.evals.subject import Subject
+from distmatch.evals.suites import given, numbers, sad
+
+Suite = Callable[[Subject], Items]
+"""Asks a model. The metadata of every item has its `group`."""
+
+SUITES: dict[str, Suite] = {
+    "given": given.measure,
+    "numbers": numbers.measure,
+    "sad": sad.measure,
+}
+"""By name."""

@@ -1,0 +1,50 @@
+"""Given words: is one of them said, with the probabilities that the prompt states?
+
+Two to five words, extreme probabilities, every way to write numbers, and words of many classes;
+all words are held out from training data of the same seed.
+"""
+
+from dataclasses import replace
+
+from distmatch.data.examples import Example
+from distmatch.data.tasks.output_control import MOST_WORDS, PHRASINGS, OutputControl
+from distmatch.data.vocabulary import word_classes, word_pool
+from distmatch.evals.items import Answers
+from distmatch.evals.subject import Subject
+
+_PER_GROUP = 40
+_EXTREME = 0.95  # probability of one of two words
+_LONG = 9  # letters
+
+
+def measure(subject: Subject) -> Answers:
+    """The model's answers to `examples`."""
+    return subject.answers(examples(subject.seed), "given")
+
+
+def examples(seed: int = 0) -> list[Example]:
+    """The suite's examples, 40 of each group.
+
+    Args:
+        seed: Decides all that is drawn.
+    """
+    two = OutputControl(words=(2,))
+    long = [word for word in (*word_pool(), *word_pool("rare")) if len(word) >= _LONG]
+    groups = {
+        **{f"{k} words": replace(two, words=(k,)) for k in range(2, MOST_WORDS + 1)},
+        **{name: replace(two, phrasings=(name,)) for name in PHRASINGS if name != "percent"},
+        "long words": replace(two, pool=long),
+        **{name: replace(two, pool=word_pool(name)) for name in word_classes()[1:]},
+    }
+    drawn = {name: _held_out(task, _PER_GROUP, seed) for name, task in groups.items()}
+    others = _held_out(two, 20 * _PER_GROUP, seed)[_PER_GROUP:]
+    drawn["extremes"] = [e for e in others if max(e.target.probs) >= _EXTREME][:_PER_GROUP]
+    return [
+        replace(example, metadata={**example.metadata, "group": name})
+        for name, rows in drawn.items()
+        for example in rows
+    ]
+
+
+def _held_out(task: OutputControl, n: int, seed: int) -> list[Example]:
+    return task.draw(1, n, seed)[1]

@@ -1,0 +1,98 @@
+"""What each suite asks, and what it measures."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from distmatch.data.distribution import WordDistribution
+from distmatch.data.examples import Example
+from distmatch.data.tasks.output_control import OutputControl
+from distmatch.data.vocabulary import word_classes, word_pool
+from distmatch.errors import ConfigError
+from distmatch.evals import evaluate
+from distmatch.evals.suites import given, numbers
+from distmatch.losses.divergences import wasserstein1
+from distmatch.losses.metrics import METRICS
+from tests.tiny import tiny_model, tiny_tokenizer
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return tiny_model("llama", max_position_embeddings=1024), tiny_tokenizer()
+
+
+def groups(examples):
+    return Counter(example.metadata["group"] for example in examples)
+
+
+def test_given_asks_for_words_of_every_number_kind_and_class():
+    counts = groups(given.examples())
+    wanted = {"2 words", "5 words", "decimal", "odds", "long words", "extremes", "rare", "phrases"}
+    assert wanted | set(word_classes()[1:]) <= set(counts)
+    assert set(counts.values()) == {40}
+
+
+def test_given_words_are_held_out_of_training_data_of_any_pool():
+    examples = given.examples(seed=3)
+    task = OutputControl(words=(2, 5), pool=(*word_pool(), *word_pool("rare")))
+    trained = {word for example in task.draw(2000, 0, 3)[0] for word in example.target.words}
+    assert not trained & {word for example in examples for word in example.target.words}
+
+
+def test_extremes_are_extreme():
+    rare = [e for e in given.examples() if e.metadata["group"] == "extremes"]
+    assert min(max(example.target.probs) for example in rare) >= 0.95
+
+
+def test_numbers_asks_for_every_kind():
+    assert set(groups(numbers.examples()).values()) == {40}
+    assert len(numbers.examples()) >= 200
+
+
+def test_numbers_has_the_distance_where_outcomes_have_an_order(tiny, monkeypatch):
+    few = numbers.examples()[::9]
+    monkeypatch.setattr(numbers, "examples", lambda seed: few)
+    report = evaluate(*tiny, suites=["numbers"], num_resamples=20, progress=False)["numbers"]
+    assert tuple(report.metrics) == (*METRICS, "wasserstein1")
+    for row in report.rows():
+        given = torch.tensor([*row["given_over_words"], 0.0], dtype=torch.float64)
+        asked = torch.tensor([*row["asked_over_words"], 0.0], dtype=torch.float64)
+        expected = wasserstein1(given.log(), asked).item()
+        if row["metadata"]["is_ordinal"]:
+            assert row["wasserstein1"] == pytest.approx(expected, abs=1e-5)
+        else:
+            assert row["wasserstein1"] is None
+
+
+def test_a_suite_is_a_report_by_groups(tiny, monkeypatch):
+    few = [
+        Example(
+            prompt="red or blue:",
+            target=WordDistribution(("red", "blue"), (p, 1 - p)),
+            metadata={"group": name},
+        )
+        for p, name in ((0.1, "low"), (0.2, "low"), (0.7, "high"))
+    ]
+    monkeypatch.setattr(given, "examples", lambda seed: few)
+    report = evaluate(*tiny, suites=["given"], num_resamples=20, progress=False)["given"]
+    assert {name: part.num_examples for name, part in report.groups().items()} == {
+        "low": 2,
+        "high": 1,
+    }
+    lines = report.group_table().splitlines()
+    assert lines[0].split()[:2] == ["group", "items"]
+    assert [line.split()[:2] for line in lines[2:]] == [["low", "2"], ["high", "1"], ["all", "3"]]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["gven"], 'unknown suite "gven"; known: given.*mean "given"'),
+        ([], "suites is empty"),
+        ("given", r'the string "given": give a list, \["given"\]'),
+    ],
+)
+def test_suites_that_cannot_be_run_are_refused(tiny, names, message):
+    with pytest.raises(ConfigError, match=message):
+        evaluate(*tiny, suites=names)
