@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from machine import device_and_versions
+from machine import device_and_versions, training_step
 from torch import Tensor, nn
 from transformers import GptOssConfig
 
@@ -27,13 +27,12 @@ sys.path.append(str(Path(__file__).parents[1]))
 import distmatch as dm
 from distmatch.data.batching import make_batch
 from distmatch.data.trie import Encoder
-from distmatch.losses import forward_kl, support_log_probs
 from distmatch.models import experts
 from distmatch.models.blocks import decoder_blocks
 from distmatch.models.footprint import weight_bytes
 from distmatch.models.head import output_head
 from distmatch.models.quantizers import random_packed
-from distmatch.scoring import model_encoder, score_batch
+from distmatch.scoring import model_encoder
 from examples.offline_gptoss import GPT_OSS_20B, harmony_tokenizer
 
 PROMPTS, TOKENS, RANK = 8, 128, 8
@@ -78,15 +77,8 @@ def measure(
     model.gradient_checkpointing_enable({"use_reentrant": False})
     encoder = model_encoder(adapted, harmony_tokenizer())
     batch = make_batch(encoder.encode_all(examples(encoder)), encoder).to(device)
-    optimizer = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=1e-4)
     split = Split(device)
-
-    def step() -> None:
-        scores = score_batch(adapted, batch)
-        forward_kl(support_log_probs(scores, batch.is_free), batch.target).mean().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
+    step = training_step(adapted, batch)
     step()  # Adam's moments are made in the first
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()

@@ -10,6 +10,11 @@ from pathlib import Path
 
 import torch
 import transformers
+from torch import nn
+
+from distmatch.data.batching import Batch
+from distmatch.losses import forward_kl, support_log_probs
+from distmatch.scoring import score_batch
 
 
 def device_and_versions(device: torch.device) -> dict[str, str]:
@@ -20,6 +25,19 @@ def device_and_versions(device: torch.device) -> dict[str, str]:
         name = f"CPU, {torch.get_num_threads()} threads, {platform.machine()}"
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
     return {"device": name, "versions": versions}
+
+
+def training_step(adapted: nn.Module, batch: Batch) -> Callable[[], None]:
+    """A whole step to be measured: forward KL of the batch, backward, and AdamW's update."""
+    optimizer = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=1e-4)
+
+    def step() -> None:
+        scores = score_batch(adapted, batch)
+        forward_kl(support_log_probs(scores, batch.is_free), batch.target).mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
 
 
 def medians_in_turns(steps: Mapping[str, Callable[[], object]], num: int) -> dict[str, float]:

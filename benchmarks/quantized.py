@@ -18,16 +18,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from machine import device_and_versions, medians_in_turns, peak_mb
+from machine import device_and_versions, medians_in_turns, peak_mb, training_step
 from transformers import AutoModelForCausalLM, GptOssConfig
 
 import distmatch as dm
 from distmatch.data.batching import make_batch
-from distmatch.losses import forward_kl, support_log_probs
 from distmatch.models.footprint import empty_model, weight_bytes
 from distmatch.models.loading import load_config, load_tokenizer
 from distmatch.models.quantizers import save_packed
-from distmatch.scoring import model_encoder, score_batch
+from distmatch.scoring import model_encoder
 
 EMBEDDED = "smollm2-135m"
 KINDS: dict[str, tuple[str, str | None]] = {
@@ -71,7 +70,7 @@ def main() -> None:
 def measure(pair: tuple[str, str], folder: Path, num_steps: int) -> dict[str, object]:
     """A packed kind beside its plain one."""
     packed, plain = pair
-    steps = {kind: training_step(kind, folder) for kind in pair}
+    steps = {kind: step_of(kind, folder) for kind in pair}
     for step in steps.values():
         step()  # warms up
     times = medians_in_turns(steps, num_steps)
@@ -100,7 +99,7 @@ def memory_mb(kind: str, folder: Path) -> dict[str, int]:
     name, quantization = KINDS[kind]
     config = load_config(str(folder) if name == "gpt-oss" else name)
     weights = weight_bytes(empty_model(config, quantization, torch.float32), quantization)
-    step = training_step(kind, folder)
+    step = step_of(kind, folder)
     step()  # weights that lie in a file are read when they're first used
     return {
         "weights_mb": round(weights / 1e6),
@@ -108,7 +107,7 @@ def memory_mb(kind: str, folder: Path) -> dict[str, int]:
     }
 
 
-def training_step(kind: str, folder: Path) -> Callable[[], None]:
+def step_of(kind: str, folder: Path) -> Callable[[], None]:
     """Forward, backward and update of 8 output-control prompts, LoRA of rank 8 on everything."""
     name, quantization = KINDS[kind]
     path = str(folder) if name == "gpt-oss" else name
@@ -119,15 +118,7 @@ def training_step(kind: str, folder: Path) -> Callable[[], None]:
     encoder = model_encoder(adapted, tokenizer)
     examples, _ = dm.data.output_control(n=8, words=(2,), n_test=1, seed=0)
     batch = make_batch(encoder.encode_all(examples), encoder)
-    optimizer = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=1e-4)
-
-    def step() -> None:
-        scores = score_batch(adapted, batch)
-        forward_kl(support_log_probs(scores, batch.is_free), batch.target).mean().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step
+    return training_step(adapted, batch)
 
 
 @torch.no_grad()
