@@ -125,7 +125,10 @@ def _add_eval(commands: Any) -> None:
         help="examples as JSONL, or a run file (.toml) for its test examples",
     )
     asked.add_argument(
-        "--suite", nargs="+", metavar="NAME", help="given, numbers, sad: see docs/suites.md"
+        "--suite",
+        nargs="+",
+        metavar="NAME",
+        help="given, not_given, numbers, sad: see docs/suites.md",
     )
     measure.add_argument("--seed", type=int, default=0, help="of what suites draw (0)")
     measure.add_argument("--quantization", metavar="NAME", help="nf4, mxfp4 or mxfp4+nf4: 4 bit")

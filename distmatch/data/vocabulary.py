@@ -90,13 +90,13 @@ def split_words(
     """
     if not 0 < test_share < 1:
         raise DataError(f"test_share is {test_share!r}, expected a number between 0 and 1")
-    families = {_stem(word) for word in words}
+    families = {stem(word) for word in words}
     if len(families) < 2:
         raise DataError(f"{list(words)[:8]} can't be split: two different words are needed")
     test = held_out(families, test_share, seed)
     return (
-        tuple(word for word in words if _stem(word) not in test),
-        tuple(word for word in words if _stem(word) in test),
+        tuple(word for word in words if stem(word) not in test),
+        tuple(word for word in words if stem(word) in test),
     )
 
 
@@ -109,6 +109,18 @@ def held_out(names: Iterable[str], test_share: float, seed: int) -> set[str]:
     drawn = {name: random.Random(f"{seed}/held out/{name}").random() for name in names}
     first, *others = sorted(drawn, key=drawn.__getitem__)
     return {first, *(name for name in others[:-1] if drawn[name] < test_share)}
+
+
+def stem(word: str) -> str:
+    """What spellings and simple inflections of a word share; crude, and only ever compared."""
+    root = unicodedata.normalize("NFKC", word).casefold()
+    for ending in _ENDINGS:
+        if root.endswith(ending) and len(root) - len(ending) >= _SHORTEST_STEM:
+            root = root.removesuffix(ending)
+            break
+    if len(root) > _SHORTEST_STEM and root[-1] == root[-2]:
+        root = root[:-1]
+    return root.rstrip("eyi") if len(root) > _SHORTEST_STEM else root
 
 
 def frequent_words(
@@ -170,15 +182,3 @@ def _sections(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         name, words = section.split("]", 1)
         listed = (word.strip() for word in words.replace("\n", ",").split(","))
         yield name, tuple(word for word in listed if word)
-
-
-def _stem(word: str) -> str:
-    """What spellings and simple inflections of a word share; crude, and only ever compared."""
-    stem = unicodedata.normalize("NFKC", word).casefold()
-    for ending in _ENDINGS:
-        if stem.endswith(ending) and len(stem) - len(ending) >= _SHORTEST_STEM:
-            stem = stem.removesuffix(ending)
-            break
-    if len(stem) > _SHORTEST_STEM and stem[-1] == stem[-2]:
-        stem = stem[:-1]
-    return stem.rstrip("eyi") if len(stem) > _SHORTEST_STEM else stem

@@ -20,6 +20,8 @@ class Items:
     metadata: tuple[dict[str, Any], ...]
     ratios: Ratios
     """Each metric's numerators and denominators."""
+    said: tuple[dict[str, Any], ...] = ()
+    """What the model said, where no metric tells; empty, or of every item."""
 
     def __len__(self) -> int:
         """How many."""
@@ -36,6 +38,7 @@ class Items:
                 name: plain(top[index] / bottom[index]) if bottom[index] else None
                 for name, (top, bottom) in self.ratios.items()
             },
+            **({"said": self.said[index]} if self.said else {}),
             "metadata": self.metadata[index],
         }
 
@@ -44,6 +47,7 @@ class Items:
         return {
             "metadata": tuple(self.metadata[row] for row in rows),
             "ratios": {name: (n[index], d[index]) for name, (n, d) in self.ratios.items()},
+            "said": tuple(self.said[row] for row in rows) if self.said else (),
         }
 
 
@@ -110,6 +114,7 @@ def items_of(content: Mapping[str, Any]) -> Items:
             name: (_array(ratio["numerators"], np.inf), _array(ratio["denominators"], np.nan))
             for name, ratio in content["ratios"].items()
         },
+        "said": tuple(row["said"] for row in rows if "said" in row),
     }
     if not rows or "words" not in rows[0]:
         return Items(**measured)

@@ -25,6 +25,9 @@ READING = {
     "within_0.10": "higher is better; share of examples",
     "within_0.20": "higher is better; share of examples",
     "wasserstein1": "lower is better; steps between neighbouring outcomes",
+    "rare": "higher is better; both words rare",
+    "same_pair": "lower is better; other prompts answered with the same two words",
+    "unexplored": "probability of answers not looked at",
     "reference": "higher is better; passed by the rule of SAD's authors",
     "identity": "higher is better; the words themselves within the tolerance",
 }

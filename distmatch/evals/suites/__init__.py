@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 from distmatch.evals.items import Items
 from distmatch.evals.subject import Subject
-from distmatch.evals.suites import given, numbers, sad
+from distmatch.evals.suites import given, not_given, numbers, sad
 
 Suite = Callable[[Subject], Items]
 """Asks a model. The metadata of every item has its `group`."""
 
 SUITES: dict[str, Suite] = {
     "given": given.measure,
+    "not_given": not_given.measure,
     "numbers": numbers.measure,
     "sad": sad.measure,
 }
