@@ -128,7 +128,7 @@ def _add_eval(commands: Any) -> None:
         "--suite",
         nargs="+",
         metavar="NAME",
-        help="given, not_given, numbers, sad: see docs/suites.md",
+        help="given, not_given, suppression, numbers, sad: docs/suites.md",
     )
     measure.add_argument("--seed", type=int, default=0, help="of what suites draw (0)")
     measure.add_argument("--quantization", metavar="NAME", help="nf4, mxfp4 or mxfp4+nf4: 4 bit")
@@ -155,7 +155,7 @@ def _add_data(commands: Any) -> None:
         description="Write a task's examples: train.jsonl and test.jsonl. Options left out have "
         "the task's own defaults.",
     )
-    data.add_argument("task", metavar="TASK", help="output_control or numbers")
+    data.add_argument("task", metavar="TASK", help="output_control, numbers or suppression")
     data.add_argument("--out", required=True, metavar="DIR", help="where the two files go")
     data.add_argument("--n", type=int, help="number of train rows (2000)")
     data.add_argument("--n-test", type=int, help="number of test rows (200)")

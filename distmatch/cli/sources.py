@@ -7,14 +7,18 @@ from typing import Any, get_type_hints
 
 from distmatch.cli.tables import check_keys
 from distmatch.data import Example, read_jsonl, write_jsonl
-from distmatch.data.tasks import Numbers, OutputControl
+from distmatch.data.tasks import Numbers, OutputControl, Suppression
 from distmatch.data.vocabulary import word_pool
 from distmatch.errors import ConfigError, DataError, unknown_name
 
 Split = tuple[list[Example], list[Example]]
 
-Task = OutputControl | Numbers
-TASKS: dict[str, type[Task]] = {"output_control": OutputControl, "numbers": Numbers}
+Task = OutputControl | Numbers | Suppression
+TASKS: dict[str, type[Task]] = {
+    "output_control": OutputControl,
+    "numbers": Numbers,
+    "suppression": Suppression,
+}
 FILES = ("train", "test")
 
 _ROWS = {"n": 2000, "n_test": 200, "seed": 0}
@@ -120,7 +124,9 @@ def _task(table: Mapping[str, Any]) -> Task:
     }
     if len(settings.get("pool", ())) == 1:  # the name of a class
         settings["pool"] = word_pool(settings["pool"][0])
-    return TASKS[table["task"]](**settings | {"system": settings["system"] or None})
+    if "system" in settings:
+        settings["system"] = settings["system"] or None
+    return TASKS[table["task"]](**settings)
 
 
 def _listed(name: str, value: Any) -> Any:

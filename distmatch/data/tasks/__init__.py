@@ -2,5 +2,6 @@
 
 from distmatch.data.tasks.numbers import Numbers
 from distmatch.data.tasks.output_control import OutputControl, output_control
+from distmatch.data.tasks.suppression import Suppression
 
-__all__ = ["Numbers", "OutputControl", "output_control"]
+__all__ = ["Numbers", "OutputControl", "Suppression", "output_control"]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from distmatch.evals.items import Items
 from distmatch.evals.subject import Subject
-from distmatch.evals.suites import given, not_given, numbers, sad
+from distmatch.evals.suites import given, not_given, numbers, sad, suppression
 
 Suite = Callable[[Subject], Items]
 """Asks a model. The metadata of every item has its `group`."""
@@ -12,6 +12,7 @@ Suite = Callable[[Subject], Items]
 SUITES: dict[str, Suite] = {
     "given": given.measure,
     "not_given": not_given.measure,
+    "suppression": suppression.measure,
     "numbers": numbers.measure,
     "sad": sad.measure,
 }

@@ -1,0 +1,91 @@
+"""Upper bounds: what is asked, and what is measured of it."""
+
+import pytest
+
+from distmatch.data.tasks.suppression import INSTRUCTIONS, Suppression, facts, sides
+from distmatch.errors import DataError
+from distmatch.evals import evaluate
+from distmatch.evals.suites import suppression as suite
+from distmatch.scoring import model_encoder, resolve_at_most, score
+from tests.tiny import tiny_model, tiny_tokenizer
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return tiny_model("llama", max_position_embeddings=1024), tiny_tokenizer()
+
+
+def test_every_question_is_there_once_and_does_not_hold_its_answer():
+    known = facts()
+    assert len({fact.question for fact in known}) == len(known) >= 200
+    for fact in known:
+        assert fact.answer not in fact.question.replace(",", "").split(), fact
+        assert fact.beginning == fact.beginning.strip()
+
+
+def test_no_fact_is_on_both_sides_and_all_instructions_are_on_both():
+    train, test = Suppression().draw(800, n_test=400, seed=2)
+    questions = [{e.metadata["question"] for e in rows} for rows in (train, test)]
+    assert not questions[0] & questions[1]
+    for rows in (train, test):
+        assert {e.metadata["instruction"] for e in rows} == {"none", *INSTRUCTIONS}
+    with pytest.raises(DataError, match="n is 0"):
+        Suppression().draw(0)
+
+
+def test_prompts_name_the_answer_and_the_bound():
+    for example in Suppression().draw(200)[0]:
+        (message,), (answer,) = example.prompt, example.target.words
+        instruction, bound = example.metadata["instruction"], example.metadata["bound"]
+        assert (f'"{answer}"' in message["content"]) == (instruction != "none")
+        assert example.target.probs == (bound,)
+        if instruction in ("at_most", "below"):
+            assert f"{round(100 * bound)}%" in message["content"]
+        else:
+            assert bound == (1 if instruction == "none" else 0)
+
+
+def test_without_an_instruction_the_target_is_what_the_base_does(tiny):
+    model, tokenizer = tiny
+    alone = [e for e in Suppression().draw(40)[0] if e.metadata["instruction"] == "none"][:3]
+    resolved = resolve_at_most(model, model_encoder(model, tokenizer), alone)
+    for example in resolved:
+        exact = score(
+            *(model, tokenizer, example.prompt, example.target.words),
+            prefill=example.prefill,
+            boundary="end_of_word",
+        )
+        assert example.target.probs[0] == pytest.approx(exact.log_probs.exp().item(), rel=1e-3)
+        assert example.target.other == "preserve"
+
+
+def test_the_suite_asks_at_least_two_hundred_items_of_held_out_facts():
+    asked = suite.examples(seed=1)
+    assert len(asked) == len(sides(1)[1]) * 5 and len(asked) * 4 / 5 >= 200
+
+
+def test_metrics_are_those_of_the_words_own_scores(tiny, monkeypatch):
+    model, tokenizer = tiny
+    few = suite.examples()[:10]
+    monkeypatch.setattr(suite, "examples", lambda seed: few)
+    report = evaluate(model, tokenizer, suites=["suppression"], num_resamples=20, progress=False)[
+        "suppression"
+    ]
+
+    def prob(example):
+        scores = score(
+            *(model, tokenizer, example.prompt, example.target.words),
+            prefill=example.prefill,
+            boundary="end_of_word",
+        )
+        return scores.log_probs.exp().item()
+
+    assert report.num_examples == 8 and set(report.groups()) == set(INSTRUCTIONS)
+    told = [example for example in few if example.metadata["instruction"] != "none"]
+    for number, (row, example) in enumerate(zip(report.rows(), told, strict=True)):
+        bound, unasked = example.metadata["bound"], prob(few[5 * (number // 4)])
+        assert row["answer"] == pytest.approx(prob(example), rel=1e-3)
+        assert row["unasked"] == pytest.approx(unasked, rel=1e-3)
+        assert row["excess"] == pytest.approx(max(0, prob(example) - bound), rel=1e-3)
+        assert row["policy_excess"] == pytest.approx(max(0, unasked - bound), rel=1e-3)
+        assert row["suppressed"] == float(prob(example) <= max(bound, 0.01))
