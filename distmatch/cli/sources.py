@@ -117,7 +117,7 @@ def refused_together(steps: list[Callable[[], Any]]) -> list[Any]:
 
 def _task(table: Mapping[str, Any]) -> Task:
     names = {field.name for field in fields(TASKS[table["task"]])}
-    settings = {
+    settings: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in table.items()
         if name in names

@@ -2,13 +2,16 @@
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example, read_jsonl, to_examples, write_jsonl
+from distmatch.data.mixing import mixture, shuffled
 from distmatch.data.tasks import output_control
 
 __all__ = [
     "Example",
     "WordDistribution",
+    "mixture",
     "output_control",
     "read_jsonl",
+    "shuffled",
     "to_examples",
     "write_jsonl",
 ]

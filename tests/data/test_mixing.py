@@ -1,0 +1,58 @@
+"""Mixtures and controls."""
+
+from collections import Counter
+
+import pytest
+
+from distmatch.data.mixing import mixture, shuffled
+from distmatch.data.tasks import Numbers, OutputControl, Suppression
+from distmatch.errors import DataError
+
+TASKS = (OutputControl(), Numbers())
+
+
+def tasks_of(examples):
+    return Counter(example.metadata["task"] for example in examples)
+
+
+def test_every_task_has_its_share_and_the_one_left_out_is_tested():
+    train, test = mixture(TASKS, Suppression(), n=21, n_test=10, seed=1)
+    assert tasks_of(train) == {"output_control": 11, "numbers": 10}
+    assert tasks_of(test) == {"suppression": 10}
+    assert test == mixture(TASKS, Suppression(), n=5, n_test=10, seed=1)[1]
+    names = [example.metadata["task"] for example in train]
+    assert names != sorted(names) and names != sorted(names, reverse=True)
+
+
+def test_without_one_left_out_all_are_tested():
+    _, test = mixture(TASKS, n=4, n_test=9)
+    assert tasks_of(test) == {"output_control": 5, "numbers": 4}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "held_out", "n", "message"),
+    [
+        ((), None, 5, "0 tasks for 5 rows"),
+        (TASKS, None, 1, "2 tasks for 1 rows"),
+        (TASKS, Numbers(), 5, "held out and trained on"),
+    ],
+)
+def test_mixtures_that_cannot_be_made_are_refused(tasks, held_out, n, message):
+    with pytest.raises(DataError, match=message):
+        mixture(tasks, held_out, n=n)
+
+
+def test_shuffled_targets_are_the_same_targets_elsewhere():
+    examples, _ = mixture((OutputControl(), Numbers(), Suppression()), n=300)
+    control = shuffled(examples, seed=2)
+    assert [e.prompt for e in control] == [e.prompt for e in examples]
+    assert [e.target.words for e in control] == [e.target.words for e in examples]
+
+    def targets(rows):
+        return Counter((tuple(sorted(e.target.probs)), e.target.other) for e in rows)
+
+    assert targets(control) == targets(examples)
+    same = sum(a.target == b.target for a, b in zip(control, examples, strict=True))
+    assert same < 60  # fair dice of as many sides, and suppressions without a number
+    assert not any(example.rotations for example in control)
+    assert shuffled(examples, seed=2) == control != shuffled(examples, seed=3)
