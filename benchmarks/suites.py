@@ -53,7 +53,7 @@ def main() -> None:
                 measure(suite, kind, folder, args.steps)
             report = Report.load(folder / "report.json")
             print(f"\n{suite}, {kind}\n{report.group_table()}", flush=True)
-            metrics = {name: list(interval) for name, interval in report.metrics.items()}
+            metrics = report.to_json()["metrics"]
             rows.append({"suite": suite, "kind": kind, "steps": args.steps, "metrics": metrics})
     if args.json:
         about = {"command": " ".join(["python", *sys.argv])}

@@ -128,7 +128,7 @@ def _add_eval(commands: Any) -> None:
         "--suite",
         nargs="+",
         metavar="NAME",
-        help="given, not_given, suppression, numbers, sad: docs/suites.md",
+        help="given, numbers, ordinary, ...: see docs/suites.md",
     )
     measure.add_argument("--seed", type=int, default=0, help="of what suites draw (0)")
     measure.add_argument("--quantization", metavar="NAME", help="nf4, mxfp4 or mxfp4+nf4: 4 bit")

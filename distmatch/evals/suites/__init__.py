@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from distmatch.evals.items import Items
 from distmatch.evals.subject import Subject
-from distmatch.evals.suites import given, not_given, numbers, sad, suppression
+from distmatch.evals.suites import given, not_given, numbers, ordinary, sad, suppression
 
 Suite = Callable[[Subject], Items]
 """Asks a model. The metadata of every item has its `group`."""
@@ -14,6 +14,7 @@ SUITES: dict[str, Suite] = {
     "not_given": not_given.measure,
     "suppression": suppression.measure,
     "numbers": numbers.measure,
+    "ordinary": ordinary.measure,
     "sad": sad.measure,
 }
 """By name."""

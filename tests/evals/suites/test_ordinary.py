@@ -1,0 +1,89 @@
+"""Ordinary behaviour, against both models' own forwards."""
+
+import copy
+
+import pytest
+import torch
+
+from distmatch.data.ordinary import CHAT, ordinary_texts
+from distmatch.evals import evaluate
+from distmatch.evals.suites import ordinary
+from distmatch.models.attaching import attach_lora
+from distmatch.models.lora import lora
+from tests.tiny import tiny_model, tiny_tokenizer
+
+NAMES = ("kl", "slot_tvd", "accuracy", "base_accuracy")
+
+
+@pytest.fixture(scope="module")
+def adapted():
+    model = attach_lora(tiny_model("llama", max_position_embeddings=1024), lora("all", rank=4))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.05)
+    return model
+
+
+def measured(model, **settings):
+    settings = {"num_resamples": 10, "progress": False, **settings}
+    return evaluate(model, tiny_tokenizer(), suites=["ordinary"], **settings)["ordinary"]
+
+
+def test_there_are_enough_texts_of_each_kind():
+    texts = ordinary_texts()
+    assert all(len(some) >= 6 for some in texts.values())
+    assert len({str(text) for some in texts.values() for text in some}) == sum(
+        map(len, texts.values())
+    )
+    assert all([m["role"] for m in chat] == ["user", "assistant"] for chat in texts[CHAT])
+    assert len(ordinary.false_control()) == 48
+
+
+def test_a_model_without_adapters_differs_in_nothing():
+    report = measured(tiny_model("llama", max_position_embeddings=1024))
+    assert report.num_examples >= 200
+    assert tuple(report.metrics) == NAMES
+    assert report.metrics["kl"] == (0, 0, 0)
+    assert report.metrics["slot_tvd"] == pytest.approx((0, 0, 0), abs=1e-6)
+    assert report.metrics["accuracy"] == report.metrics["base_accuracy"]
+
+
+def test_every_row_is_that_of_both_models_own_forwards(adapted):
+    tokenizer = tiny_tokenizer()
+    report = measured(adapted)
+    rows = report.rows()
+    adapted.eval()
+
+    def both(ids):
+        inputs = torch.tensor([ids])
+        with torch.no_grad():
+            ours = adapted(input_ids=inputs).logits[0].double().log_softmax(-1)
+            with adapted.disable_adapter():
+                base = adapted(input_ids=inputs).logits[0].double().log_softmax(-1)
+        return ours, base
+
+    text = ordinary_texts()["story"][2]
+    ids = tokenizer(text)["input_ids"][:256]
+    ours, base = (part[:-1] for part in both(ids))
+    kl = (base.exp() * (base - ours)).sum(-1).mean().item()
+    hits = (ours.argmax(-1) == torch.tensor(ids[1:])).double().mean().item()
+    assert rows[2]["metadata"]["group"] == "story"
+    assert rows[2]["kl"] == pytest.approx(kl, rel=1e-3)
+    assert rows[2]["accuracy"] == pytest.approx(hits)
+    assert rows[2]["slot_tvd"] is None
+    question = next(n for n, row in enumerate(rows) if row["metadata"]["group"] == "questions")
+    asked = [{"role": "user", "content": ordinary.facts()[0].question}]
+    slot = tokenizer.apply_chat_template(asked, add_generation_prompt=True)["input_ids"]
+    ours, base = (part[-1] for part in both(slot))
+    tvd = 0.5 * (ours.exp() - base.exp()).abs().sum().item()
+    assert rows[question]["slot_tvd"] == pytest.approx(tvd, rel=1e-3)
+    assert rows[question]["accuracy"] is None
+
+
+def test_measuring_leaves_the_model_as_it_was(adapted):
+    adapted.train()
+    before = copy.deepcopy(adapted.state_dict())
+    measured(adapted)
+    assert adapted.training
+    assert all(torch.equal(before[name], value) for name, value in adapted.state_dict().items())
