@@ -9,6 +9,8 @@ import argparse
 import time
 from pathlib import Path
 
+import torch
+
 import distmatch as dm
 from distmatch.data.tasks.output_control import AHEAD_WORDINGS, OutputControl
 from distmatch.data.vocabulary import word_pool, words_of_tokens
@@ -25,7 +27,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("runs/quickstart"))
-    parser.add_argument("--steps", type=int, default=320)
+    parser.add_argument("--steps", type=int, default=360)
     parser.add_argument("--seed", type=int, default=0, help="of the data and the adapter")
     args = parser.parse_args()
     try:
@@ -38,6 +40,8 @@ def main() -> None:
     start = time.perf_counter()
 
     model, tokenizer = dm.load_model("smollm2-135m")
+    if bf16 := computes_in_bf16():
+        model.set_attn_implementation("eager")  # on a CPU, in bf16, sooner done than torch's fused
     pool = words_of_tokens((*word_pool(), *word_pool("rare")), tokenizer, at_least=3)
     task = OutputControl(words=(2,), wordings=AHEAD_WORDINGS, hold_out=("words",), pool=pool)
     train, test = task.draw(n=BATCH * args.steps, n_test=200, seed=args.seed)
@@ -58,6 +62,8 @@ def main() -> None:
             per_device_train_batch_size=BATCH,
             save_strategy="no",
             seed=args.seed,
+            bf16=bf16,
+            use_cpu=not torch.cuda.is_available(),  # bf16 on a CPU has to be asked for like this
         ),
         peft_config=dm.lora("all", rank=16),
         train_dataset=train,
@@ -72,6 +78,13 @@ def main() -> None:
     history = trainer.state.log_history
     print(save_comparison(args.out, before, after, seconds=seconds, history=history))
     print(f"{seconds:.0f} s; the adapter, for stock PEFT too, is in {args.out}/")
+
+
+def computes_in_bf16() -> bool:
+    """Whether training runs on a CPU with instructions for bfloat16: a third of the time less."""
+    can = torch.cpu.get_capabilities()
+    has = any(can.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return has and not torch.cuda.is_available()
 
 
 if __name__ == "__main__":
