@@ -48,13 +48,14 @@ def main() -> None:
     rows = []
     for suite in args.suites:
         for kind in KINDS:
-            folder = args.out / kind / suite
+            steps = 0 if kind == "base" else args.steps
+            folder = args.out / f"{kind}-{steps}" / suite
             if not (folder / "report.json").exists():
-                measure(suite, kind, folder, args.steps)
+                measure(suite, kind, folder, steps)
             report = Report.load(folder / "report.json")
             print(f"\n{suite}, {kind}\n{report.group_table()}", flush=True)
             metrics = report.to_json()["metrics"]
-            rows.append({"suite": suite, "kind": kind, "steps": args.steps, "metrics": metrics})
+            rows.append({"suite": suite, "kind": kind, "steps": steps, "metrics": metrics})
     if args.json:
         about = {"command": " ".join(["python", *sys.argv])}
         about |= device_and_versions(torch.device("cpu"))
@@ -64,7 +65,9 @@ def main() -> None:
 def measure(suite: str, kind: str, folder: Path, steps: int) -> None:
     """Train, if the kind is trained, and leave the suite's report."""
     model, tokenizer = dm.load_model("smollm2-135m", device="cpu")
-    if kind != "base":
+    if (folder / "adapter_config.json").exists():  # trained, but not measured yet
+        model = dm.load_adapter(model, folder)  # type: ignore[assignment]
+    elif steps:
         train, _ = TASKS[suite].draw(BATCH * steps, 0, SEED)
         trainer = dm.DistributionTrainer(
             model=model,

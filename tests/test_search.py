@@ -65,6 +65,17 @@ def test_a_real_model_is_likely_to_answer_what_it_writes(embedded):
     assert plain.probs["Paris"] == pytest.approx(exact, rel=0.05)  # rarely spelled otherwise
 
 
+@pytest.mark.embedded
+def test_chat_answers_end_with_the_turn(embedded):
+    model, tokenizer = embedded
+    prompt = [{"role": "user", "content": "Answer with one word: is snow white?"}]
+    (found,) = likely_answers(model, model_encoder(model, tokenizer), [prompt], most_opened=80)
+    likely = [text for text in found.probs if text][:5]
+    exact = score(model, tokenizer, prompt, likely).log_probs.exp().tolist()
+    assert exact == pytest.approx([found.probs[text] for text in likely], rel=0.05)
+    assert math.fsum(found.probs.values()) + found.unexplored == pytest.approx(1, abs=1e-3)
+
+
 def test_prompts_do_not_disturb_each_other(tiny):
     model, _, encoder = tiny
     prompts = ["The red fox", "A cat saw", "The red fox saw"]

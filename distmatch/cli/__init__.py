@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from distmatch import __version__
-from distmatch.errors import DistmatchError
+from distmatch.errors import ConfigError, DistmatchError
 
 __all__ = ["main"]
 
@@ -59,7 +59,9 @@ def _measure(args: argparse.Namespace) -> None:
     choice = ModelChoice(name=args.model, quantization=args.quantization, dtype=args.dtype)
     how = {name: getattr(args, name) for name in ("adapter", "other_base", "out", "batch_size")}
     if args.data is None:
-        measure_suites(choice, args.suite, seed=args.seed, **how)
+        measure_suites(choice, args.suite, seed=args.seed or 0, **how)
+    elif args.seed is not None:
+        raise ConfigError("--seed is of suites: leave it out with --data")
     else:
         measure(choice, args.data, **how)
 
@@ -130,7 +132,7 @@ def _add_eval(commands: Any) -> None:
         metavar="NAME",
         help="given, numbers, ordinary, ...: see docs/suites.md",
     )
-    measure.add_argument("--seed", type=int, default=0, help="of what suites draw (0)")
+    measure.add_argument("--seed", type=int, help="of what suites draw (0)")
     measure.add_argument("--quantization", metavar="NAME", help="nf4, mxfp4 or mxfp4+nf4: 4 bit")
     measure.add_argument("--dtype", metavar="NAME", help="of what isn't packed (checkpoint's)")
     measure.add_argument("--batch-size", type=int, default=32, help="prompts a forward (32)")

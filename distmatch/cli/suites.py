@@ -1,15 +1,19 @@
 """`distmatch eval --suite` and `distmatch compare`: each suite is kept as soon as it is done."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from peft import PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 from distmatch import plots
 from distmatch.cli.run_files import ModelChoice
 from distmatch.errors import ConfigError, DataError
-from distmatch.evals import Report, difference_table, evaluate
+from distmatch.evals import SUITES, Report, difference_table, evaluate
 from distmatch.evals.evaluate import checked_suites
 from distmatch.evals.outcome import draw, write_text
 from distmatch.models.adapters import check_adapter, load_adapter
@@ -44,27 +48,27 @@ def measure_suites(
     Raises:
         DistmatchError: What can't be used; before the model is loaded where that can be known.
     """
+    if batch_size < 1:
+        raise ConfigError(f"--batch-size is {batch_size}, expected at least 1")
     names = checked_suites(names)
+    settings: dict[str, Any] = {**asdict(choice), "adapter": adapter, "seed": seed}
     if adapter is not None:
         check_adapter(Path(adapter))
-    folders = {} if out is None else {name: Path(out) / name for name in names}
-    if out is not None:
-        settings = {**asdict(choice), "adapter": adapter, "seed": seed}
-        _check_settings(Path(out) / _SETTINGS_FILE, settings)
+        weights = (Path(adapter) / "adapter_model.safetensors").read_bytes()
+        settings["adapter_sha256"] = hashlib.sha256(weights).hexdigest()
+    asked = {name: settings | SUITES[name].check() for name in names}
+    kept = {} if out is None else _kept(Path(out), asked)
     loaded = None
     for name in names:
-        kept = folders[name] / REPORT_FILE if folders else None
-        if kept is not None and kept.exists():
-            report = Report.load(kept)
-        else:
-            if loaded is None:
-                loaded = choice.load()
-                if adapter is not None:
-                    load_adapter(loaded[0], adapter, other_base=other_base)
+        report = kept.get(name)
+        if report is None:
+            loaded = loaded or _load(choice, adapter, other_base=other_base)
             report = evaluate(*loaded, suites=[name], batch_size=batch_size, seed=seed)[name]
-        print(f"{name}\n{report.group_table()}\n")
-        if kept is not None and not kept.exists():
-            _save(report, folders[name])
+            if out is not None:
+                _keep(report, asked[name], Path(out) / name)
+        print(f"{name}{', measured before' if name in kept else ''}\n{report.group_table()}\n")
+        if out is not None:
+            print(_show(report, Path(out) / name))
 
 
 def compare_folders(folders: Sequence[str | Path], out: str | Path | None = None) -> None:
@@ -98,12 +102,40 @@ def compare_folders(folders: Sequence[str | Path], out: str | Path | None = None
         write_text(Path(out) / "comparison.txt", "\n".join(told))
 
 
-def _save(report: Report, folder: Path) -> None:
+def _load(
+    choice: ModelChoice, adapter: str | None, *, other_base: bool
+) -> tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerBase]:
+    model, tokenizer = choice.load()
+    if adapter is None:
+        return model, tokenizer
+    return load_adapter(model, adapter, other_base=other_base), tokenizer
+
+
+def _kept(out: Path, asked: Mapping[str, Mapping[str, Any]]) -> dict[str, Report]:
+    """The reports of suites that were measured before; refuses any measured otherwise."""
+    kept = {}
+    for name, settings in asked.items():
+        if not (out / name / REPORT_FILE).exists():
+            continue
+        there = json.loads((out / name / _SETTINGS_FILE).read_text(encoding="utf-8"))
+        other = [key for key in {**settings, **there} if there.get(key) != settings.get(key)]
+        if other:
+            told = ", ".join(f"{k} {there.get(k)!r}, not {settings.get(k)!r}" for k in other)
+            raise ConfigError(f"{out / name} was measured with {told}: choose another --out")
+        kept[name] = Report.load(out / name / REPORT_FILE)
+    return kept
+
+
+def _keep(report: Report, settings: Mapping[str, Any], folder: Path) -> None:
+    write_text(folder / _SETTINGS_FILE, json.dumps(settings, indent=1) + "\n")
+    report.save(folder / REPORT_FILE)
+
+
+def _show(report: Report, folder: Path) -> str:
+    """Write what the report can be read by; the text says what was written."""
     rows = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in report.rows())
     write_text(folder / "rows.jsonl", rows)
-    print(_draw({"": report}, folder / "groups.png"))
-    report.save(folder / REPORT_FILE)  # last: it says that the suite is done
-    print(f"wrote {folder / REPORT_FILE}\n")
+    return f"{_draw({'': report}, folder / 'groups.png')}\nin {folder}\n"
 
 
 def _draw(reports: Mapping[str, Report], path: Path) -> str:
@@ -120,18 +152,6 @@ def _draw(reports: Mapping[str, Report], path: Path) -> str:
         if metric == "tvd"
     }
     return draw(path, lambda path: plots.groups(series, metric, marks=policies, path=path))
-
-
-def _check_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Write them; or, where suites were measured before, refuse others."""
-    if not path.exists():
-        write_text(path, json.dumps(settings, indent=1) + "\n")
-        return
-    there = json.loads(path.read_text(encoding="utf-8"))
-    other = [name for name in settings if there.get(name) != settings[name]]
-    if other:
-        told = ", ".join(f"{name} {there.get(name)!r}, not {settings[name]!r}" for name in other)
-        raise ConfigError(f"{path.parent} holds suites measured with {told}: choose another --out")
 
 
 def _reports(folder: Path) -> dict[str, Path]:

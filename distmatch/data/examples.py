@@ -115,14 +115,14 @@ class Example:
     def to_record(self) -> dict[str, Any]:
         """The record `from_record` reads back, without columns that hold their default."""
         record: dict[str, Any] = {
-            "prompt": _plain_prompt(self.prompt),
+            "prompt": plain_prompt(self.prompt),
             "words": list(self.target.words),
             "probs": list(self.target.probs),
             "other": self.target.other,
             "prefill": self.prefill,
             "boundary": self.boundary,
             "forms": list(self.forms),
-            "rotations": [_plain_prompt(prompt) for prompt in self.rotations],
+            "rotations": [plain_prompt(prompt) for prompt in self.rotations],
             "chat_template_kwargs": dict(self.chat_template_kwargs),
             "metadata": dict(self.metadata),
         }
@@ -256,5 +256,6 @@ def checked_prompt(prompt: Any, name: str = "prompt") -> Prompt:
     return tuple({k: v for k, v in message.items() if v is not None} for message in prompt)
 
 
-def _plain_prompt(prompt: Prompt) -> str | list[dict[str, str]]:
+def plain_prompt(prompt: Prompt) -> str | list[dict[str, str]]:
+    """The prompt as JSON has it."""
     return prompt if isinstance(prompt, str) else [dict(message) for message in prompt]

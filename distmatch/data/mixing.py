@@ -58,8 +58,9 @@ def mixture(
 def shuffled(examples: Sequence[Example], seed: int = 0) -> list[Example]:
     """The same prompts and words with other examples' targets: a control for training.
 
-    Targets move among examples with as many words and the same rule for other. Everything can be
-    learned from them that can be without reading what a prompt asks for. There are no rotations.
+    Targets move, as they are, among examples of the same task and kind with as many words and the
+    same rule for other. So everything can be learned from them that can be without reading what
+    each prompt asks for. There are no rotations.
 
     Args:
         examples: Of any tasks.
@@ -73,18 +74,17 @@ def shuffled(examples: Sequence[Example], seed: int = 0) -> list[Example]:
         [('a', 'b'), ('c', 'd')]
     """
     rng = random.Random(f"{seed}/shuffled")
-    alike: dict[tuple[int, object], list[int]] = {}
+    alike: dict[tuple[object, ...], list[int]] = {}
     for row, example in enumerate(examples):
         rule = example.target.other if isinstance(example.target.other, str) else "a number"
-        alike.setdefault((len(example.target.words), rule), []).append(row)
+        kind = (example.metadata.get("task"), example.metadata.get("kind"))
+        alike.setdefault((*kind, len(example.target.words), rule), []).append(row)
     targets = {row: example.target for row, example in enumerate(examples)}
     for rows in alike.values():
         sources = rng.sample(rows, len(rows))
         for row, source in zip(rows, sources, strict=True):
             given = examples[source].target
-            order = rng.sample(range(len(given.probs)), len(given.probs))
-            probs = tuple(given.probs[place] for place in order)
-            targets[row] = WordDistribution(examples[row].target.words, probs, given.other)
+            targets[row] = WordDistribution(examples[row].target.words, given.probs, given.other)
     return [
         replace(example, target=targets[row], rotations=()) for row, example in enumerate(examples)
     ]

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from distmatch.data.examples import Example, to_examples
+from distmatch.data.examples import Example, plain_prompt, to_examples
 from distmatch.errors import DataError
 from distmatch.evals.items import Answers
 from distmatch.losses.metrics import renormalised
@@ -48,6 +48,7 @@ def answers_of(
     return Answers(
         words=tuple(example.target.words for example in examples),
         metadata=tuple(dict(example.metadata) for example in examples),
+        prompts=tuple(plain_prompt(example.prompt) for example in examples),
         asked=_padded(asked, outcomes.is_word),
         given=_padded(given, outcomes.is_word),
         target=outcomes.target.numpy(),

@@ -1,6 +1,7 @@
 """Two models on the same items: paired differences with intervals."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from distmatch.errors import DataError
 from distmatch.evals.intervals import Interval, paired_differences
@@ -19,9 +20,8 @@ def compare(first: Report, second: Report) -> dict[str, Interval]:
         DataError: The reports are of different items.
     """
     _check_same(first.examples, second.examples)
-    return paired_differences(
-        first.examples.ratios, second.examples.ratios, first.num_resamples, first.seed
-    )
+    ratios = first.examples.resampled, second.examples.resampled
+    return paired_differences(*ratios, first.num_resamples, first.seed)
 
 
 def difference_table(reports: Mapping[str, Report]) -> str:
@@ -51,10 +51,20 @@ def _check_same(first: Items, second: Items) -> None:
         )
     for index in range(len(first)):
         a, b = _question(first, index), _question(second, index)
-        if a != b:
-            raise DataError(f"item {index} is {a} in one report and {b} in the other")
+        other = [name for name in a if a[name] != b.get(name)]
+        if other:
+            told = ", ".join(f"{name} {a[name]!r} and {b.get(name)!r}" for name in other)
+            raise DataError(f"item {index} differs between the reports: {told}")
 
 
-def _question(items: Items, index: int) -> dict:
-    asked = {"words": items.words[index]} if isinstance(items, Answers) else {}
-    return {**asked, **items.metadata[index]}
+def _question(items: Items, index: int) -> dict[str, Any]:
+    """What was asked, without what the model did."""
+    asked: dict[str, Any] = {"metadata": items.metadata[index]}
+    if items.prompts:
+        asked["prompt"] = items.prompts[index]
+    if isinstance(items, Answers):
+        asked |= {
+            "words": items.words[index],
+            "target": items.target[index].astype(float).round(6).tolist(),
+        }
+    return asked

@@ -70,7 +70,8 @@ def evaluate(  # noqa: PLR0913
 
     Raises:
         DataError: No examples, or examples that can't be scored, each with its number.
-        ConfigError: An unknown suite; or both examples and suites, or neither.
+        ConfigError: An unknown suite, or one that lacks what it needs; or both examples and
+            suites, or neither.
     """
     if (examples is None) == (suites is None):
         raise ConfigError("give either examples or suites to evaluate")
@@ -83,14 +84,15 @@ def evaluate(  # noqa: PLR0913
     subject = Subject(
         model=model, tokenizer=tokenizer, batch_size=batch_size, seed=seed, progress=progress
     )
-    return {name: Report.of(SUITES[name](subject), **settings) for name in names}
+    return {name: Report.of(SUITES[name].measure(subject), **settings) for name in names}
 
 
 def checked_suites(names: Iterable[str]) -> tuple[str, ...]:
     """The names, each once, in their order.
 
     Raises:
-        ConfigError: None at all, one string for a list, or one that isn't of `SUITES`.
+        DistmatchError: None at all, one string for a list, one that isn't of `SUITES`, or one that
+            lacks what it needs.
     """
     if isinstance(names, str):
         raise ConfigError(f'suites is the string "{names}": give a list, ["{names}"]')
@@ -100,4 +102,6 @@ def checked_suites(names: Iterable[str]) -> tuple[str, ...]:
     for name in names:
         if name not in SUITES:
             raise ConfigError(unknown_name("suite", name, SUITES))
+    for name in names:
+        SUITES[name].check()
     return names

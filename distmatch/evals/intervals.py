@@ -31,7 +31,7 @@ class Interval(NamedTuple):
     def __str__(self) -> str:
         """Three digits, as in the tables."""
         if not math.isfinite(self.mean):
-            return "-" if math.isnan(self.mean) else "inf"
+            return "-" if math.isnan(self.mean) else f"{self.mean}"
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 

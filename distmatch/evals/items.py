@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from distmatch.data.examples import Prompt
 from distmatch.evals.intervals import Ratios
 from distmatch.losses.metrics import policy_ratio
 
@@ -20,8 +21,23 @@ class Items:
     metadata: tuple[dict[str, Any], ...]
     ratios: Ratios
     """Each metric's numerators and denominators."""
+    prompts: tuple[Prompt, ...] = ()
+    """What the model was given; empty, or of every item."""
+    clusters: tuple[str, ...] = ()
+    """Items of one cluster are resampled together, since they are alike; empty: each alone."""
     said: tuple[dict[str, Any], ...] = ()
     """What the model said, where no metric tells; empty, or of every item."""
+
+    @property
+    def resampled(self) -> Ratios:
+        """The ratios of what is resampled: of clusters their sums."""
+        if not self.clusters:
+            return self.ratios
+        _, cluster = np.unique(self.clusters, return_inverse=True)
+        return {
+            name: (np.bincount(cluster, top), np.bincount(cluster, bottom))
+            for name, (top, bottom) in self.ratios.items()
+        }
 
     def __len__(self) -> int:
         """How many."""
@@ -38,16 +54,21 @@ class Items:
                 name: plain(top[index] / bottom[index]) if bottom[index] else None
                 for name, (top, bottom) in self.ratios.items()
             },
-            **({"said": self.said[index]} if self.said else {}),
+            **{name: getattr(self, field)[index] for name, field in self._kept()},
             "metadata": self.metadata[index],
         }
+
+    def _kept(self) -> list[tuple[str, str]]:
+        """Names in a row, and fields, of what every item has besides."""
+        named = [("prompt", "prompts"), ("cluster", "clusters"), ("said", "said")]
+        return [(name, field) for name, field in named if getattr(self, field)]
 
     def _taken(self, rows: Sequence[int]) -> dict[str, Any]:
         index = np.asarray(rows, dtype=int)
         return {
             "metadata": tuple(self.metadata[row] for row in rows),
             "ratios": {name: (n[index], d[index]) for name, (n, d) in self.ratios.items()},
-            "said": tuple(self.said[row] for row in rows) if self.said else (),
+            **{f: tuple(getattr(self, f)[row] for row in rows) for _, f in self._kept()},
         }
 
 
@@ -114,6 +135,8 @@ def items_of(content: Mapping[str, Any]) -> Items:
             name: (_array(ratio["numerators"], np.inf), _array(ratio["denominators"], np.nan))
             for name, ratio in content["ratios"].items()
         },
+        "prompts": tuple(row["prompt"] for row in rows if "prompt" in row),
+        "clusters": tuple(row["cluster"] for row in rows if "cluster" in row),
         "said": tuple(row["said"] for row in rows if "said" in row),
     }
     if not rows or "words" not in rows[0]:

@@ -61,8 +61,9 @@ class Report:
 
     @classmethod
     def of(cls, examples: Items, *, num_resamples: int = 1000, seed: int = 0) -> "Report":
-        """The report of some items, resampled by item: the words of an example stay together."""
-        return cls(intervals(examples.ratios, num_resamples, seed), examples, num_resamples, seed)
+        """The report of some items, resampled by item or cluster: an example's words together."""
+        metrics = intervals(examples.resampled, num_resamples, seed)
+        return cls(metrics, examples, num_resamples, seed)
 
     @property
     def num_examples(self) -> int:
@@ -99,7 +100,8 @@ class Report:
         """A report for each value of a metadata key, such as "wording", "num_words" or "phrasing".
 
         Numbers come in their order, other values as they appear; items without the key go under
-        None. Nothing is asked again; `policy_tvd` is of the policy that is best on each group.
+        None. Nothing is asked again; `policy_tvd` of answers is that of the policy that is best on
+        each group.
 
         Raises:
             DataError: No item has this key.

@@ -18,6 +18,8 @@ METRICS = (
     *("within_0.05", "within_0.10", "within_0.20"),
 )
 
+_NO_SPREAD = 1e-9  # what rounding leaves of equal probabilities
+
 
 class Outcomes(NamedTuple):
     """A model's scores of some examples beside what was asked; rows are examples."""
@@ -87,14 +89,15 @@ def slope_ratio(outcomes: Outcomes) -> Ratio:
     """Least-squares slope of the given on the asked probability, both renormalised over the words.
 
     Each example is centred at 1/K, where a policy that ignores the numbers would be: 1 is perfect
-    control, 0 none.
+    control, 0 none. Examples that ask for 1/K themselves don't count.
     """
     given, asked = renormalised(outcomes)
     centre = outcomes.is_word / outcomes.is_word.sum(-1, keepdim=True)
-    is_nothing = ~_has_control(outcomes)
+    spread = (asked - centre).square().sum(-1)
+    is_nothing = ~_has_control(outcomes) | (spread < _NO_SPREAD)
     return Ratio(
         ((asked - centre) * (given - centre)).sum(-1).masked_fill(is_nothing, 0),
-        (asked - centre).square().sum(-1).masked_fill(is_nothing, 0),
+        spread.masked_fill(is_nothing, 0),
     )
 
 

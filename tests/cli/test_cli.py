@@ -480,7 +480,8 @@ def test_the_guides_complete_example_is_a_run_file(tmp_path):
 def few(monkeypatch):
     """The suites given and numbers with an example a group, for a small model."""
     for suite in (suites.given, suites.numbers):
-        examples = suite.examples()[::40]
+        first = {example.metadata["group"]: example for example in suite.examples()}
+        examples = list(first.values())
         monkeypatch.setattr(suite, "examples", lambda seed, examples=examples: examples)
 
 
@@ -491,7 +492,7 @@ def test_suites_are_measured_kept_and_compared(model, few, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "5 words" in told and "poisson" in told and "wasserstein1" in told
     assert sorted(path.name for path in (first / "given").iterdir()) == [
-        *("groups.png", "report.json", "rows.jsonl"),
+        *("groups.png", "report.json", "rows.jsonl", "settings.json"),
     ]
     rows = (first / "numbers" / "rows.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(row)["metadata"]["group"] for row in rows] == list(KINDS)
@@ -510,9 +511,19 @@ def test_a_measured_suite_is_not_measured_again(model, few, tmp_path, capsys, mo
     table = capsys.readouterr().out.split("\n\n")[0]
     monkeypatch.setattr("distmatch.cli.suites.evaluate", None)
     assert main(argv) == 0
-    assert table in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert table.split("\n", 1)[1] in told and told.startswith("given, measured before\n")
     assert main([*argv, "--seed", "1"]) == 2
-    assert "holds suites measured with seed 0, not 1" in capsys.readouterr().err
+    assert "was measured with seed 0, not 1: choose another --out" in capsys.readouterr().err
+
+
+def test_a_suite_measures_the_adapter_it_is_given(model, trained, tmp_path, capsys):
+    out = tmp_path / "out"
+    argv = ["eval", str(model), "--suite", "ordinary", "--out", str(out)]
+    assert main([*argv, "--adapter", str(trained)]) == 0
+    assert Report.load(out / "ordinary" / "report.json").metrics["kl"].mean > 0
+    assert main(argv) == 2
+    assert "was measured with adapter" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -520,6 +531,8 @@ def test_a_measured_suite_is_not_measured_again(model, few, tmp_path, capsys, mo
     [
         (["eval", "nothing", "--suite", "givn"], 'unknown suite "givn"'),
         (["compare", "nowhere"], "two folders or more"),
+        (["eval", "nothing", "--suite", "given", "--batch-size", "0"], "--batch-size is 0"),
+        (["eval", "nothing", "--data", "x.jsonl", "--seed", "1"], "--seed is of suites"),
         (["compare", "nowhere", "elsewhere"], "nowhere holds no report.json"),
     ],
 )

@@ -52,7 +52,14 @@ def test_shuffled_targets_are_the_same_targets_elsewhere():
         return Counter((tuple(sorted(e.target.probs)), e.target.other) for e in rows)
 
     assert targets(control) == targets(examples)
-    same = sum(a.target == b.target for a, b in zip(control, examples, strict=True))
-    assert same < 60  # fair dice of as many sides, and suppressions without a number
+    pairs = [(a, b) for a, b in zip(control, examples, strict=True) if a.target != b.target]
+    moved = Counter(b.metadata["task"] for _, b in pairs)
+    assert moved["output_control"] > 90 and moved["suppression"] > 50 and moved["numbers"] > 30
+
+    def means(rows, kind):  # of each place: what is learned without reading the settings
+        of_kind = [e.target.probs for e in rows if e.metadata.get("kind") == kind]
+        return [sum(probs) for probs in zip(*of_kind, strict=True)]
+
+    assert means(control, "coin") == pytest.approx(means(examples, "coin"))
     assert not any(example.rotations for example in control)
     assert shuffled(examples, seed=2) == control != shuffled(examples, seed=3)

@@ -23,11 +23,12 @@ def test_every_setting_is_a_distribution_of_its_own(kind):
         assert min(s.probs) >= 0 <= s.other
 
 
-def test_dice_add_up_as_counted():
-    dice = setting("sum", "two fair dice of 6 sides each")
-    sums = [str(a + b) for a, b in product(range(1, 7), repeat=2)]
+@pytest.mark.parametrize(("a", "b"), [(6, 6), (2, 9), (3, 4)])
+def test_dice_add_up_as_counted(a, b):
+    dice = setting("sum", f"two fair dice, one of {a} and one of {b} sides")
+    sums = [str(x + y) for x, y in product(range(1, a + 1), range(1, b + 1))]
     assert dict(zip(dice.words, dice.probs, strict=True)) == pytest.approx(
-        {total: sums.count(total) / 36 for total in set(sums)}
+        {total: sums.count(total) / (a * b) for total in set(sums)}
     )
 
 

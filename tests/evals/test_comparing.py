@@ -45,8 +45,25 @@ def test_a_model_does_not_differ_from_itself():
 def test_reports_of_other_items_are_refused():
     with pytest.raises(DataError, match="of 2 and 3 items"):
         compare(report([1, 2]), report([1, 2, 3]))
-    with pytest.raises(DataError, match=r"item 1 is \{'row': 1\} in one report and \{'row': 5\}"):
+    with pytest.raises(DataError, match=r"item 1 differs .*metadata \{'row': 1\} and \{'row': 5\}"):
         compare(report([1, 2]), report([1, 2], metadata=({"row": 0}, {"row": 5})))
+
+
+def test_items_of_a_cluster_are_resampled_together():
+    values = np.repeat(np.random.default_rng(0).random(30), 4)
+    clusters = tuple(str(row // 4) for row in range(120))
+    ratios = {"hits": (values, np.ones(120))}
+    items = Items(metadata=({},) * 120, ratios=ratios, clusters=clusters)
+    clustered, alone = Report.of(items), report(values[::4], num_resamples=1000)
+    assert clustered.metrics["hits"] == pytest.approx(alone.metrics["hits"], abs=0.01)
+    assert compare(clustered, clustered)["hits"] == (0, 0, 0)
+    half = items.subset(range(60))
+    assert len(half.clusters) == 60 and len(half.resampled["hits"][0]) == 15
+
+
+def test_differences_from_infinity_keep_their_sign():
+    table = difference_table({"base": report([math.inf, 1]), "adapted": report([1, 1])})
+    assert table.splitlines()[2].endswith("-inf")
 
 
 def test_the_table_holds_every_report_and_its_difference_from_the_first():

@@ -181,3 +181,13 @@ def test_words_without_any_probability_say_nothing_about_control():
 def test_a_broken_model_is_not_passed_over():
     got = values(outcomes([[math.nan, math.nan, math.nan], [0.7, 0.3, 0.0]], [[0.7, 0.3, 0.0]] * 2))
     assert all(math.isnan(got[name]) for name in ("tvd", "control_tvd", "slope"))
+
+
+@pytest.mark.parametrize("count", range(2, 24))
+def test_equal_probabilities_say_nothing_about_the_slope(count):
+    target = torch.cat([torch.full((1, count), 1 / count), torch.zeros(1, 1)], dim=1)
+    log_probs = torch.randn(1, count + 1).log_softmax(-1)
+    scores = WordLogProbs(log_probs[:, :-1], log_probs[:, -1])
+    is_word = torch.ones(1, count, dtype=torch.bool)
+    outcomes = Outcomes(scores, target, is_word, torch.zeros(1, dtype=torch.bool))
+    assert slope_ratio(outcomes).denominator.item() == 0

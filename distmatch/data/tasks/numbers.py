@@ -20,7 +20,7 @@ SYSTEM = "Give only the answer."
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
-_TEST_SHARE = 0.2
+_TEST_SHARE = 0.3
 _LEAST_TAIL = 0.005  # of Poisson's outcomes, what is left to other
 
 
@@ -59,22 +59,23 @@ def coins() -> list[Setting]:
 
 
 def dice() -> list[Setting]:
-    """One fair die of 3 to 20 sides."""
+    """One fair die of 3 to 30 sides."""
     return [
         Setting(f"a fair die of {sides} sides, numbered 1 to {sides}", *_uniform(1, sides))
-        for sides in range(3, 21)
+        for sides in range(3, 31)
     ]
 
 
 def sums() -> list[Setting]:
-    """The sum of two fair dice of 3 to 10 sides each."""
+    """The sum of two fair dice of 2 to 9 sides."""
     return [
         Setting(
-            f"two fair dice of {sides} sides each",
-            _numbers(2, 2 * sides),
-            tuple((sides - abs(total - sides - 1)) / sides**2 for total in range(2, 2 * sides + 1)),
+            f"two fair dice, one of {a} and one of {b} sides",
+            _numbers(2, a + b),
+            tuple(min(s - 1, a, b, a + b + 1 - s) / (a * b) for s in range(2, a + b + 1)),
         )
-        for sides in range(3, 11)
+        for a in range(2, 10)
+        for b in range(a, 10)
     ]
 
 
@@ -102,7 +103,7 @@ def binomials() -> list[Setting]:
 
 def poissons() -> list[Setting]:
     """Poisson's distributions of mean 0.2 to 6; what is above the listed numbers is other."""
-    return [_poisson(round(0.2 * step, 1)) for step in range(1, 31)]
+    return [_poisson(round(0.1 * step, 1)) for step in range(2, 61)]
 
 
 def weekdays() -> list[Setting]:
@@ -231,15 +232,32 @@ class Numbers:
             list(islice(self._rows(seed, is_test=True), n_test)),
         )
 
+    def held_out(self, most: int, seed: int = 0) -> list[Example]:
+        """Test examples, no two alike: each held-out setting in each wording.
+
+        Args:
+            most: How many of each kind at most.
+            seed: Decides which settings are held out, and which examples are left out.
+        """
+        rng = random.Random(f"{seed}/held out")
+        examples: list[Example] = []
+        for kind in self.kinds:
+            settings, wordings = _side(kind, seed, is_test=True), KINDS[kind].wordings
+            pairs = [(setting, wording) for setting in settings for wording in wordings]
+            drawn = rng.sample(pairs, min(most, len(pairs)))
+            examples += [self._example(kind, *pair) for pair in drawn]
+        return examples
+
     def _rows(self, seed: int, *, is_test: bool) -> Iterator[Example]:
         rng = random.Random(f"{seed}/{'test' if is_test else 'train'}")
         settings = {kind: _side(kind, seed, is_test=is_test) for kind in self.kinds}
         while True:
             kind = rng.choice(self.kinds)
-            yield self._example(kind, rng.choice(settings[kind]), rng)
+            wordings = KINDS[kind].wordings
+            yield self._example(kind, rng.choice(settings[kind]), rng.choice(wordings))
 
-    def _example(self, kind: str, setting: Setting, rng: random.Random) -> Example:
-        content = rng.choice(KINDS[kind].wordings).format(name=setting.name)
+    def _example(self, kind: str, setting: Setting, wording: str) -> Example:
+        content = wording.format(name=setting.name)
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
         return Example(
             prompt=(*system, {"role": "user", "content": content}),

@@ -9,7 +9,7 @@ everything does.
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
@@ -50,20 +50,13 @@ _OPPOSITES = (
     "clean dirty, thick thin, wide narrow, long short, heavy light, loud quiet, sweet sour, "
     "summer winter, north south, east west"
 )
-_YOUNG = (
-    "dog puppy, cat kitten, cow calf, horse foal, sheep lamb, goat kid, pig piglet, bear cub, "
-    "hen chick, duck duckling, goose gosling, frog tadpole, deer fawn, swan cygnet"
-)
-_COLOURS = (
-    "Grass green, Snow white, Blood red, Coal black, Milk white, A ripe banana yellow, "
-    "A ripe tomato red, An emerald green, A ruby red, A sapphire blue, Chocolate brown, "
-    "A carrot orange"
-)
-_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday Monday"
+_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday Monday Tuesday"
 _MONTHS = (
-    "January February March April May June July August September October November December January"
+    "January February March April May June July August September October November December "
+    "January February"
 )
 _LETTERS = "A B C D E F G H I J K L M N O P Q R S T U V W X Y Z"
+_NUMBERS = " ".join(str(number) for number in range(1, 64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,30 +78,13 @@ def facts() -> list[Fact]:
             for a, b in _pairs(_CAPITALS)
         ),
         *(
-            Fact("opposite", f'What is the opposite of "{a}"?', f'The opposite of "{a}" is', b)
+            Fact("opposite", f"What is the opposite of {a}?", f"The opposite of {a} is", b)
             for a, b in _pairs(_OPPOSITES)
         ),
-        *(
-            Fact("young", f"What is a young {a} called?", f"A young {a} is called a", b)
-            for a, b in _pairs(_YOUNG)
-        ),
-        *(Fact("colour", f"{a}: which colour?", f"{a} is", b) for a, b in _pairs(_COLOURS)),
-        *(
-            Fact("day", f"Which day comes after {a}?", f"The day after {a} is", b)
-            for a, b in pairwise(_DAYS.split())
-        ),
-        *(
-            Fact("month", f"Which month comes after {a}?", f"The month after {a} is", b)
-            for a, b in pairwise(_MONTHS.split())
-        ),
-        *(
-            Fact("letter", f"Which letter comes after {a}?", f"The letter after {a} is", b)
-            for a, b in pairwise(_LETTERS.split())
-        ),
-        *(
-            Fact("number", f"Which number comes after {a}?", f"The number after {a} is", str(a + 1))
-            for a in range(1, 61)
-        ),
+        *_series("day", "Say the days of the week, {} first.", _DAYS, 2),
+        *_series("month", "Say the months, {} first.", _MONTHS, 2),
+        *_series("letter", "Say the alphabet from {} on.", _LETTERS, 3),
+        *_series("number", "Count up from {}.", _NUMBERS, 3),
     ]
 
 
@@ -180,6 +156,18 @@ def _rows(known: list[Fact], rng: random.Random) -> Iterator[Example]:
         fact, percent = rng.choice(known), rng.choice(PERCENTS)
         instruction = None if rng.random() < _UNASKED else rng.choice(tuple(INSTRUCTIONS))
         yield suppression_example(fact, instruction, percent)
+
+
+def _series(kind: str, question: str, items: str, length: int) -> list[Fact]:
+    """Facts that go on with a series, of which so many items have been said."""
+    listed = items.split()
+    return [
+        Fact(kind, question.format(said[0]), f"{', '.join(said)},", answer)
+        for said, answer in (
+            (listed[place : place + length], listed[place + length])
+            for place in range(len(listed) - length)
+        )
+    ]
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

@@ -7,10 +7,12 @@ it chooses at all is in `same_pair`: a model that always says the same two words
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from types import ModuleType
 
 import numpy as np
 
+from distmatch.data.examples import plain_prompt
 from distmatch.data.tasks.not_given import OwnWords, not_given
 from distmatch.data.vocabulary import stem
 from distmatch.errors import import_extra
@@ -26,6 +28,16 @@ _RARE = (1.0, 3.5)  # log10 of occurrences in a billion words of wordfreq's list
 _AROUND = " \t\n.,;:!?\"'*()[]{}"
 
 
+def check() -> dict[str, str]:
+    """What the scores depend on besides the model.
+
+    Raises:
+        MissingExtraError: wordfreq, which says how rare a word is, isn't installed.
+    """
+    import_extra("wordfreq", "words")
+    return {"wordfreq": metadata.version("wordfreq")}
+
+
 def measure(subject: Subject) -> Items:
     """The scores of 200 prompts.
 
@@ -37,7 +49,7 @@ def measure(subject: Subject) -> Items:
     found = likely_answers(
         subject.model,
         model_encoder(subject.model, subject.tokenizer),
-        [question.prompt for question in asked],
+        [subject.fitting(question.prompt) for question in asked],
         unexplored=_UNEXPLORED,
         most_opened=_MOST_OPENED,
         batch_size=subject.batch_size,
@@ -77,6 +89,7 @@ def scores(
             for question in asked
         ),
         ratios={name: (values.astype(float), ones) for name, values in metrics.items()},
+        prompts=tuple(plain_prompt(question.prompt) for question in asked),
         said=tuple({"first": [*top[0]], "second": [*top[1]]} for top in tops),
     )
 
@@ -101,4 +114,4 @@ def two_words(probs: Mapping[str, float]) -> list[tuple[str, float]]:
 
 def _is_rare(word: str, frequencies: ModuleType) -> bool:
     low, high = _RARE
-    return bool(word) and low <= frequencies.zipf_frequency(word, "en") < high
+    return word.isalpha() and low <= frequencies.zipf_frequency(word, "en") < high

@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Float
 
 from distmatch.data.examples import Example
-from distmatch.data.tasks.numbers import KINDS, Numbers
+from distmatch.data.tasks.numbers import Numbers
 from distmatch.evals.items import Answers
 from distmatch.evals.subject import Subject
 
-_PER_KIND = 40
+_PER_KIND = 60
 
 
 def measure(subject: Subject) -> Answers:
@@ -23,19 +23,19 @@ def measure(subject: Subject) -> Answers:
     counts = [row["is_ordinal"] for row in answers.metadata] & np.isfinite(answers.given[:, 0])
     distances = np.where(counts, _distances(answers.given, answers.asked), 0.0)
     ratio = (distances, counts.astype(float))
-    return replace(answers, ratios={**answers.ratios, "wasserstein1": ratio})
+    settings = tuple(row["setting"] for row in answers.metadata)
+    return replace(answers, ratios={**answers.ratios, "wasserstein1": ratio}, clusters=settings)
 
 
 def examples(seed: int = 0) -> list[Example]:
-    """The suite's examples, 40 of each kind, with settings held out from training data.
+    """The suite's examples: held-out settings, each in every wording, up to 60 of a kind.
 
     Args:
         seed: Decides all that is drawn.
     """
     return [
-        replace(example, metadata={**example.metadata, "group": kind})
-        for kind in KINDS
-        for example in Numbers(kinds=(kind,)).draw(1, _PER_KIND, seed)[1]
+        replace(example, metadata={**example.metadata, "group": example.metadata["kind"]})
+        for example in Numbers().held_out(_PER_KIND, seed)
     ]
 
 

@@ -15,16 +15,18 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from distmatch.data.batching import make_next_batch, make_text_batch
-from distmatch.data.examples import Prompt
+from distmatch.data.examples import Prompt, plain_prompt
 from distmatch.data.ordinary import ordinary_texts
 from distmatch.data.prompts import render_slot
 from distmatch.data.tasks.suppression import facts
 from distmatch.data.trie import Path
 from distmatch.data.vocabulary import word_pool
+from distmatch.errors import ConfigError
 from distmatch.evals.items import Items
 from distmatch.evals.subject import Subject
 from distmatch.losses.divergences import total_variation
@@ -43,13 +45,14 @@ FALSE_CONTROL = (
     "Is {p}% of {a} more than {q}% of {b}? Explain.",
 )
 _PER_TEMPLATE = 6
-_TEXTS_A_FORWARD = 8
+_TEXTS_A_FORWARD = 8  # at most: every token of them has logits, twice
 
 
 class _Place(NamedTuple):
     """Something to look at: a whole text, or the slot after a prompt."""
 
     group: str
+    prompt: Prompt
     ids: Path
     is_text: bool
 
@@ -59,7 +62,7 @@ def measure(subject: Subject) -> Items:
     places = list(_places(subject))
     rows: list[dict[str, tuple[float, float]]] = []
     with tqdm(total=len(places), desc="ordinary", leave=False, disable=not subject.progress) as bar:
-        for is_text, some in _batches(places):
+        for is_text, some in _batches(places, min(subject.batch_size, _TEXTS_A_FORWARD)):
             rows += _measured(subject.model, [place.ids for place in some], is_text=is_text)
             bar.update(len(some))
     names = ("kl", "slot_tvd", "accuracy", "base_accuracy")
@@ -71,6 +74,7 @@ def measure(subject: Subject) -> Items:
             name: tuple(np.array([row.get(name, (0, 0)) for row in rows], dtype=float).T)
             for name in names
         },
+        prompts=tuple(plain_prompt(place.prompt) for place in places),
     )
 
 
@@ -93,8 +97,8 @@ def false_control(seed: int = 0) -> list[Prompt]:
 def _places(subject: Subject) -> Iterator[_Place]:
     encoder = model_encoder(subject.model, subject.tokenizer)
     for kind, texts in ordinary_texts().items():
-        for ids in encoder.encode_texts(texts):
-            yield _Place(kind, ids, is_text=True)
+        for text, ids in zip(texts, encoder.encode_texts(texts), strict=True):
+            yield _Place(kind, text, ids, is_text=True)
     asked = [({"role": "user", "content": fact.question},) for fact in facts()]
     slots: dict[str, Sequence[Prompt]] = {
         "questions": asked,
@@ -102,14 +106,14 @@ def _places(subject: Subject) -> Iterator[_Place]:
     }
     for group, prompts in slots.items():
         for prompt in prompts:
-            yield _Place(group, render_slot(subject.tokenizer, prompt).ids, is_text=False)
+            yield _Place(group, prompt, render_slot(subject.tokenizer, prompt).ids, is_text=False)
 
 
-def _batches(places: Sequence[_Place]) -> Iterator[tuple[bool, list[_Place]]]:
+def _batches(places: Sequence[_Place], size: int) -> Iterator[tuple[bool, list[_Place]]]:
     for is_text in (True, False):
         alike = [place for place in places if place.is_text == is_text]
-        for start in range(0, len(alike), _TEXTS_A_FORWARD):
-            yield is_text, alike[start : start + _TEXTS_A_FORWARD]
+        for start in range(0, len(alike), size):
+            yield is_text, alike[start : start + size]
 
 
 @torch.no_grad()
@@ -145,4 +149,11 @@ def _sums(values: Float[Tensor, " rows"], sizes: Sequence[int]) -> list[float]:
 
 def _switched_off(model: nn.Module) -> AbstractContextManager[None]:
     base = unwrapped(model)
-    return base.disable_adapter() if isinstance(base, PeftModel) else nullcontext()
+    if isinstance(base, PeftModel):
+        return base.disable_adapter()
+    if any(isinstance(module, BaseTunerLayer) for module in base.modules()):
+        raise ConfigError(
+            "the model holds adapters that can't be switched off: give the PeftModel that "
+            "load_adapter or attach_lora returned"
+        )
+    return nullcontext()

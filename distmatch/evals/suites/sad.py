@@ -6,13 +6,15 @@ It has quirks (always 50 % and 50 % gets 0.80 of the paper's cells, perfect obed
 Where the model is to choose the words, only `reference` is there.
 """
 
+import hashlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from distmatch.data.distribution import WordDistribution
-from distmatch.data.examples import Example
+from distmatch.data.examples import Example, plain_prompt
 from distmatch.data.tasks.sad import SadSample, read_sad
 from distmatch.errors import ConfigError
 from distmatch.evals.items import Items
@@ -30,6 +32,17 @@ _ROUNDING = 1e-6  # of float32
 _SHARED = ("tvd", "forward_kl", "other", "control_tvd", "slope", "policy_tvd")
 
 
+def check() -> dict[str, str]:
+    """What the scores depend on besides the model.
+
+    Raises:
+        ConfigError: The environment variable isn't set.
+        DataError: The file can't be used.
+    """
+    read_sad(_path())
+    return {PLACE: hashlib.sha256(_path().read_bytes()).hexdigest()}
+
+
 def measure(subject: Subject) -> Items:
     """The scores of every sample of the user's file.
 
@@ -37,13 +50,7 @@ def measure(subject: Subject) -> Items:
         ConfigError: The environment variable isn't set.
         DataError: The file can't be used, or a sample can't be scored.
     """
-    path = os.environ.get(PLACE)
-    if not path:
-        raise ConfigError(
-            f"the suite sad reads SAD's samples from a file of yours, since they must not be "
-            f"published: set {PLACE} to a JSONL file with messages, p, q, r and ideal"
-        )
-    return scores(subject, read_sad(path))
+    return scores(subject, read_sad(_path()))
 
 
 def scores(subject: Subject, samples: Sequence[SadSample]) -> Items:
@@ -67,7 +74,9 @@ def scores(subject: Subject, samples: Sequence[SadSample]) -> Items:
             top, bottom = (_spread(part, given, len(samples)) for part in parts)
             ratios[name] = (top, bottom)
     return Items(
-        metadata=tuple(_about(*numbered) for numbered in enumerate(samples)), ratios=ratios
+        metadata=tuple(_about(*numbered) for numbered in enumerate(samples)),
+        ratios=ratios,
+        prompts=tuple(plain_prompt(sample.messages) for sample in samples),
     )
 
 
@@ -87,6 +96,16 @@ def reference(sample: SadSample, top: Sequence[tuple[str, float]]) -> bool:
     if words and not all(any(token in word for word in words) for token in (first, second)):
         return False
     return (abs(first_prob - sample.p) + abs(second_prob - sample.q)) / 2 <= sample.tolerance
+
+
+def _path() -> Path:
+    path = os.environ.get(PLACE)
+    if not path:
+        raise ConfigError(
+            f"the suite sad reads SAD's samples from a file of yours, since they must not be "
+            f"published: set {PLACE} to a JSONL file with messages, p, q, r and ideal"
+        )
+    return Path(path)
 
 
 def _example(sample: SadSample) -> Example:

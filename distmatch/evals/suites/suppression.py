@@ -34,13 +34,15 @@ def measure(subject: Subject) -> Items:
         "answer": told,
         "unasked": unasked,
     }
-    rows = [example.metadata for example in asked if example.metadata["instruction"] != "none"]
+    rows = [example.metadata for example in asked if _is_told(example)]
     return Items(
         metadata=tuple({**row, "group": row["instruction"]} for row in rows),
         ratios={
             name: (values.ravel().astype(float), np.ones(told.size))
             for name, values in metrics.items()
         },
+        prompts=tuple(p for e, p in zip(asked, answers.prompts, strict=True) if _is_told(e)),
+        clusters=tuple(row["question"] for row in rows),
     )
 
 
@@ -56,6 +58,10 @@ def examples(seed: int = 0) -> list[Example]:
         for fact in sides(seed)[1]
         for instruction in (None, *INSTRUCTIONS)
     ]
+
+
+def _is_told(example: Example) -> bool:
+    return example.metadata["instruction"] != "none"
 
 
 def _plain(example: Example) -> Example:

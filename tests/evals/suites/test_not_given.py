@@ -42,7 +42,7 @@ def test_the_likelier_word_is_held_against_the_larger_number():
     found = [
         LikelyAnswers({"gossamer": 0.6, "quagmire": 0.3}, 0.05),
         LikelyAnswers({"quagmire": 0.8, "gossamer": 0.2}, 0.0),
-        LikelyAnswers({"the": 0.5, "gossamer": 0.1}, 0.4),
+        LikelyAnswers({"gossamer quagmire": 0.5, "gossamer": 0.1}, 0.4),
         LikelyAnswers({}, 1.0),
     ]
     items = scores([asked(0.3), asked(0.8), asked(0.5), asked(0.9)], found, wordfreq)

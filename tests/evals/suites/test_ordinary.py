@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from distmatch.data.ordinary import CHAT, ordinary_texts
+from distmatch.errors import ConfigError
 from distmatch.evals import evaluate
 from distmatch.evals.suites import ordinary
 from distmatch.models.attaching import attach_lora
@@ -87,3 +88,10 @@ def test_measuring_leaves_the_model_as_it_was(adapted):
     measured(adapted)
     assert adapted.training
     assert all(torch.equal(before[name], value) for name, value in adapted.state_dict().items())
+
+
+def test_adapters_that_cannot_be_switched_off_are_refused():
+    model = tiny_model("llama", max_position_embeddings=1024)
+    attach_lora(model, lora("all", rank=4))  # into the model itself
+    with pytest.raises(ConfigError, match="give the PeftModel"):
+        measured(model)

@@ -8,6 +8,7 @@ import torch
 from distmatch.data.tasks.sad import SadSample, read_sad
 from distmatch.errors import ConfigError, DataError
 from distmatch.evals import evaluate
+from distmatch.evals.evaluate import checked_suites
 from distmatch.evals.suites import sad
 from distmatch.evals.suites.sad import reference
 from distmatch.scoring import score
@@ -153,4 +154,4 @@ def test_first_tokens_are_those_of_the_models_own_forward():
 def test_without_a_file_the_suite_says_where_it_looks(monkeypatch):
     monkeypatch.delenv(sad.PLACE, raising=False)
     with pytest.raises(ConfigError, match="set DISTMATCH_SAD to a JSONL file"):
-        evaluate(tiny_model("llama"), tiny_tokenizer(), suites=["sad"], progress=False)
+        checked_suites(["given", "sad"])  # before anything is asked

@@ -7,10 +7,12 @@ import torch
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
+from distmatch.data.tasks.numbers import KINDS, Numbers
 from distmatch.data.tasks.output_control import OutputControl
 from distmatch.data.vocabulary import word_classes, word_pool
 from distmatch.errors import ConfigError
 from distmatch.evals import evaluate
+from distmatch.evals.subject import Subject
 from distmatch.evals.suites import given, numbers
 from distmatch.losses.divergences import wasserstein1
 from distmatch.losses.metrics import METRICS
@@ -35,9 +37,42 @@ def test_given_asks_for_words_of_every_number_kind_and_class():
 
 def test_given_words_are_held_out_of_training_data_of_any_pool():
     examples = given.examples(seed=3)
-    task = OutputControl(words=(2, 5), pool=(*word_pool(), *word_pool("rare")))
-    trained = {word for example in task.draw(2000, 0, 3)[0] for word in example.target.words}
-    assert not trained & {word for example in examples for word in example.target.words}
+    asked = {word for example in examples for word in example.target.words}
+    pools = [(*word_pool(), *word_pool("rare")), *(word_pool(name) for name in word_classes())]
+    for pool in pools:
+        train = OutputControl(words=(2,), pool=pool).draw(1000, 0, 3)[0]
+        assert not asked & {word for example in train for word in example.target.words}
+
+
+def test_no_question_is_asked_twice():
+    prompts = [str(example.prompt) for example in given.examples()]
+    assert len(set(prompts)) == len(prompts)
+
+
+def test_a_model_without_a_template_is_not_asked_for_words_it_cannot_end(tiny, monkeypatch):
+    few = [e for e in given.examples() if e.metadata["group"] in ("japanese", "german")][::20]
+    monkeypatch.setattr(given, "examples", lambda seed: few)
+    model, tokenizer = tiny[0], tiny_tokenizer()
+    tokenizer.chat_template = None
+    report = evaluate(model, tokenizer, suites=["given"], num_resamples=5, progress=False)
+    assert list(report["given"].groups()) == ["german"]
+
+
+def test_a_template_that_takes_no_system_message_has_it_before_the_question(tiny):
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no') }}"
+        "{% endif %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    subject = Subject(model=tiny[0], tokenizer=tokenizer, progress=False)
+    (example,) = given.examples()[:1]
+    system, user = example.prompt
+    (folded,) = subject.fitting(example.prompt)
+    assert folded["content"] == f"{system['content']}\n\n{user['content']}"
+    answers = subject.answers([example], "")
+    assert answers.prompts == ([dict(system), dict(user)],)
+    assert Subject(model=tiny[0], tokenizer=tiny[1]).fitting(example.prompt) == example.prompt
 
 
 def test_extremes_are_extreme():
@@ -45,9 +80,12 @@ def test_extremes_are_extreme():
     assert min(max(example.target.probs) for example in rare) >= 0.95
 
 
-def test_numbers_asks_for_every_kind():
-    assert set(groups(numbers.examples()).values()) == {40}
-    assert len(numbers.examples()) >= 200
+def test_numbers_asks_for_every_kind_and_nothing_twice():
+    examples = numbers.examples()
+    assert len(examples) >= 200 and set(groups(examples)) == set(KINDS)
+    assert len({example.prompt[-1]["content"] for example in examples}) == len(examples)
+    trained = {e.metadata["setting"] for e in Numbers().draw(5000, 0)[0]}
+    assert not trained & {example.metadata["setting"] for example in examples}
 
 
 def test_numbers_has_the_distance_where_outcomes_have_an_order(tiny, monkeypatch):

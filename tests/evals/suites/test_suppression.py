@@ -2,12 +2,20 @@
 
 import pytest
 
-from distmatch.data.tasks.suppression import INSTRUCTIONS, Suppression, facts, sides
+from distmatch.data.tasks.suppression import (
+    INSTRUCTIONS,
+    Suppression,
+    facts,
+    sides,
+    suppression_example,
+)
 from distmatch.errors import DataError
 from distmatch.evals import evaluate
 from distmatch.evals.suites import suppression as suite
 from distmatch.scoring import model_encoder, resolve_at_most, score
 from tests.tiny import tiny_model, tiny_tokenizer
+
+WITH_AND_WITHOUT = (None, *INSTRUCTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +97,11 @@ def test_metrics_are_those_of_the_words_own_scores(tiny, monkeypatch):
         assert row["excess"] == pytest.approx(max(0, prob(example) - bound), rel=1e-3)
         assert row["policy_excess"] == pytest.approx(max(0, unasked - bound), rel=1e-3)
         assert row["suppressed"] == float(prob(example) <= max(bound, 0.01))
+
+
+@pytest.mark.embedded
+def test_the_answers_are_likely_to_a_real_model(embedded, monkeypatch):
+    few = [suppression_example(fact, told) for fact in facts()[::6] for told in WITH_AND_WITHOUT]
+    monkeypatch.setattr(suite, "examples", lambda seed: few)
+    report = evaluate(*embedded, suites=["suppression"], progress=False)["suppression"]
+    assert report.metrics["unasked"].mean > 0.5
