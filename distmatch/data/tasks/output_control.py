@@ -178,8 +178,16 @@ class OutputControl:
                 raise DataError(f"holding out {axis} needs two of them, got only {list(choices)}")
         _check_pool(self.pool)
 
-    def draw(self, n: int, n_test: int = 200, seed: int = 0) -> tuple[list[Example], list[Example]]:
+    def draw(
+        self, n: int, n_test: int = 200, seed: int = 0, stream: str = ""
+    ) -> tuple[list[Example], list[Example]]:
         """Train and test examples; the first rows are the same whatever their number.
+
+        Args:
+            n: Number of train rows.
+            n_test: Number of test rows.
+            seed: Decides everything drawn.
+            stream: Another name gives other rows, with the same held out.
 
         Raises:
             DataError: A number of rows that can't be drawn, or too few words for them.
@@ -188,8 +196,8 @@ class OutputControl:
             raise DataError(f"n is {n} and n_test is {n_test}, expected at least 1 and 0 rows")
         train, test = _sides(self, seed)
         return (
-            list(islice(_rows(self, train, random.Random(f"{seed}/train")), n)),
-            list(islice(_rows(self, test, random.Random(f"{seed}/test")), n_test)),
+            list(islice(_rows(self, train, random.Random(f"{seed}/train{stream}")), n)),
+            list(islice(_rows(self, test, random.Random(f"{seed}/test{stream}")), n_test)),
         )
 
 

@@ -44,18 +44,11 @@ def examples(seed: int = 0) -> list[Example]:
         "long words": replace(two, pool=long),
         **{name: replace(two, pool=word_pool(name)) for name in word_classes()[1:]},
     }
-    drawn = {
-        name: _held_out(task, place, seed) for place, (name, task) in enumerate(groups.items())
-    }
-    others = two.draw(1, (len(groups) + 20) * _PER_GROUP, seed)[1][len(groups) * _PER_GROUP :]
-    drawn["extremes"] = [e for e in others if max(e.target.probs) >= _EXTREME][:_PER_GROUP]
+    drawn = {name: task.draw(1, _PER_GROUP, seed, name)[1] for name, task in groups.items()}
+    many = two.draw(1, 20 * _PER_GROUP, seed, "extremes")[1]
+    drawn["extremes"] = [e for e in many if max(e.target.probs) >= _EXTREME][:_PER_GROUP]
     return [
         replace(example, metadata={**example.metadata, "group": name})
         for name, rows in drawn.items()
         for example in rows
     ]
-
-
-def _held_out(task: OutputControl, place: int, seed: int) -> list[Example]:
-    """The group at a place takes rows that none before it took: many groups draw alike."""
-    return task.draw(1, (place + 1) * _PER_GROUP, seed)[1][place * _PER_GROUP :]

@@ -40,7 +40,7 @@ def test_given_words_are_held_out_of_training_data_of_any_pool():
     asked = {word for example in examples for word in example.target.words}
     pools = [(*word_pool(), *word_pool("rare")), *(word_pool(name) for name in word_classes())]
     for pool in pools:
-        train = OutputControl(words=(2,), pool=pool).draw(1000, 0, 3)[0]
+        train = OutputControl(words=(2,), pool=pool).draw(200, 0, 3)[0]
         assert not asked & {word for example in train for word in example.target.words}
 
 
