@@ -16,7 +16,8 @@ from pathlib import Path
 from machine import device_and_versions
 
 import distmatch as dm
-from distmatch.data.tasks.output_control import AHEAD_WORDINGS, OutputControl
+from distmatch.data.tasks.output_control import OutputControl
+from distmatch.data.tasks.wordings import AHEAD_WORDINGS
 
 LOSSES: list[tuple[str, float | None]] = [
     ("forward_kl", None),

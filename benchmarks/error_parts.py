@@ -19,7 +19,7 @@ from machine import device_and_versions
 from torch import Tensor
 
 import distmatch as dm
-from distmatch.data.tasks.output_control import SYSTEM
+from distmatch.data.tasks.wordings import SYSTEM
 from distmatch.data.vocabulary import split_words, word_pool, words_of_tokens
 from distmatch.scoring import model_encoder, score_tries
 

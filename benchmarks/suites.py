@@ -18,7 +18,8 @@ from machine import device_and_versions
 import distmatch as dm
 from distmatch.data.mixing import Task, shuffled
 from distmatch.data.tasks import Numbers, OutputControl, Suppression
-from distmatch.data.tasks.output_control import MOST_WORDS, PHRASINGS
+from distmatch.data.tasks.output_control import MOST_WORDS
+from distmatch.data.tasks.wordings import PHRASINGS
 from distmatch.data.vocabulary import word_pool
 from distmatch.evals import Report
 

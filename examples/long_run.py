@@ -20,7 +20,8 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 import distmatch as dm
-from distmatch.data.tasks.output_control import AHEAD_WORDINGS, PHRASINGS, WORDINGS, OutputControl
+from distmatch.data.tasks.output_control import OutputControl
+from distmatch.data.tasks.wordings import AHEAD_WORDINGS, PHRASINGS, WORDINGS
 from distmatch.data.vocabulary import split_words, word_pool, words_of_tokens
 from distmatch.evals import Report
 

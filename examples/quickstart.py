@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 import distmatch as dm
-from distmatch.data.tasks.output_control import AHEAD_WORDINGS, OutputControl
+from distmatch.data.tasks.output_control import OutputControl
+from distmatch.data.tasks.wordings import AHEAD_WORDINGS
 from distmatch.data.vocabulary import word_pool, words_of_tokens
 from distmatch.errors import ConfigError
 from distmatch.evals import comparison_table, save_comparison

@@ -28,7 +28,8 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 import distmatch as dm
 from distmatch.data.examples import EFFORTS
-from distmatch.data.tasks.output_control import AHEAD_WORDINGS, OutputControl
+from distmatch.data.tasks.output_control import OutputControl
+from distmatch.data.tasks.wordings import AHEAD_WORDINGS
 from distmatch.evals import Report, comparison_table, save_comparison
 from distmatch.evals.outcome import write_text
 from distmatch.models.checkpoints import free_memory

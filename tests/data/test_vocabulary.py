@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from distmatch.data.tasks.output_control import _ORDINALS, PHRASINGS, SYSTEM, WORDINGS
+from distmatch.data.tasks.wordings import _ORDINALS, PHRASINGS, SYSTEM, WORDINGS
 from distmatch.data.vocabulary import (
     frequent_words,
     split_words,

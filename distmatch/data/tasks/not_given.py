@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from distmatch.data.examples import Prompt
+from distmatch.data.tasks.wordings import SYSTEM
 from distmatch.errors import DataError
-
-SYSTEM = "Give only the answer."
 
 WORDINGS = {
     "seed": "Seed: {seed}. By this seed choose two rare English words. Answer with the first of "

@@ -13,10 +13,9 @@ from itertools import islice
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
+from distmatch.data.tasks.wordings import SYSTEM
 from distmatch.data.vocabulary import held_out
 from distmatch.errors import DataError, unknown_name
-
-SYSTEM = "Give only the answer."
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from distmatch.data.examples import Example
 from distmatch.data.prompts import is_spaceless
-from distmatch.data.tasks.output_control import MOST_WORDS, PHRASINGS, OutputControl
+from distmatch.data.tasks.output_control import MOST_WORDS, OutputControl
+from distmatch.data.tasks.wordings import PHRASINGS
 from distmatch.data.vocabulary import word_classes, word_pool
 from distmatch.evals.items import Answers
 from distmatch.evals.subject import Subject

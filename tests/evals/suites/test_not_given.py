@@ -2,7 +2,8 @@
 
 import pytest
 
-from distmatch.data.tasks.not_given import SYSTEM, WORDINGS, OwnWords, not_given
+from distmatch.data.tasks.not_given import WORDINGS, OwnWords, not_given
+from distmatch.data.tasks.wordings import SYSTEM
 from distmatch.errors import DataError
 from distmatch.evals import Report, evaluate
 from distmatch.evals.suites import not_given as suite
