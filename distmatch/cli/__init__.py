@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from distmatch import __version__
+from distmatch.cli.endpoints import add_endpoint_options, chosen_endpoint
 from distmatch.errors import ConfigError, DistmatchError
 
 __all__ = ["main"]
@@ -56,8 +57,11 @@ def _measure(args: argparse.Namespace) -> None:
     from distmatch.cli.run_files import ModelChoice
     from distmatch.cli.suites import measure_suites
 
-    choice = ModelChoice(name=args.model, quantization=args.quantization, dtype=args.dtype)
-    how = {name: getattr(args, name) for name in ("adapter", "other_base", "out", "batch_size")}
+    choice = chosen_endpoint(args) or ModelChoice(
+        name=args.model, quantization=args.quantization, dtype=args.dtype
+    )
+    how = {name: getattr(args, name) for name in ("adapter", "other_base", "out")}
+    how["batch_size"] = 32 if args.batch_size is None else args.batch_size
     if args.data is None:
         measure_suites(choice, args.suite, seed=args.seed or 0, **how)
     elif args.seed is not None:
@@ -135,8 +139,9 @@ def _add_eval(commands: Any) -> None:
     measure.add_argument("--seed", type=int, help="of what suites draw (0)")
     measure.add_argument("--quantization", metavar="NAME", help="nf4, mxfp4 or mxfp4+nf4: 4 bit")
     measure.add_argument("--dtype", metavar="NAME", help="of what isn't packed (checkpoint's)")
-    measure.add_argument("--batch-size", type=int, default=32, help="prompts a forward (32)")
+    measure.add_argument("--batch-size", type=int, help="prompts a forward (32)")
     measure.add_argument("--out", metavar="DIR", help="where the report goes")
+    add_endpoint_options(measure)
 
 
 def _add_compare(commands: Any) -> None:

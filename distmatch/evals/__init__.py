@@ -1,5 +1,6 @@
 """Measure a model: copying, control and policies, with intervals; nothing here trains."""
 
+from distmatch.evals.backends import Endpoint, Limits
 from distmatch.evals.comparing import compare, difference_table
 from distmatch.evals.evaluate import evaluate
 from distmatch.evals.intervals import Interval
@@ -10,7 +11,9 @@ from distmatch.evals.suites import SUITES
 
 __all__ = [
     "SUITES",
+    "Endpoint",
     "Interval",
+    "Limits",
     "Merged",
     "Report",
     "compare",
