@@ -15,7 +15,7 @@ from distmatch.evals.backends.bounds import Bounds, wilson
 from distmatch.evals.backends.questions import ENDS, Question
 from distmatch.evals.backends.replies import Answer, Next
 
-LEAST = 1e-4
+LEAST = 1e-5
 """Beginnings less probable than this aren't followed."""
 
 _ROUNDING = 1e-9

@@ -83,8 +83,9 @@ def _steps(logprobs: Mapping[str, Any]) -> list[tuple[str, Next]]:
     tokens, tops = logprobs["tokens"], logprobs["top_logprobs"] or ()
     steps = []
     for token, own, top in zip(tokens, logprobs["token_logprobs"], tops, strict=True):
-        probs = {_text(text): math.exp(value) for text, value in top.items()}
-        steps.append((_text(token), _with_own(list(probs.items()), _text(token), own)))
+        # Pieces of characters have one text, so pairs: a dict would lose all but one of them
+        pairs = [(_text(text), math.exp(value)) for text, value in top.items()]
+        steps.append((_text(token), _with_own(pairs, _text(token), own)))
     return steps
 
 

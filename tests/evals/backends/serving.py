@@ -80,16 +80,19 @@ class Served:
             return self._known[ids]
 
     def _chat_logprobs(self, steps, top_k):
-        def told(token, log_probs):
+        def told(token, log_prob):
             raw = self._bytes[token]
-            text = raw.decode(errors="replace")
-            return {"token": text, "bytes": list(raw), "logprob": float(log_probs[token])}
+            return {
+                "token": raw.decode(errors="replace"),
+                "bytes": list(raw),
+                "logprob": log_prob,
+            }
 
         return {
             "content": [
                 {
-                    **told(token, log_probs),
-                    "top_logprobs": [told(t, log_probs) for t in self._top(log_probs, top_k)],
+                    **told(token, float(log_probs[token])),
+                    "top_logprobs": [told(*pair) for pair in self._top(log_probs, top_k)],
                 }
                 for token, log_probs in steps
             ]
@@ -107,13 +110,14 @@ class Served:
             "tokens": [text(token) for token, _ in steps],
             "token_logprobs": [float(log_probs[token]) for token, log_probs in steps],
             "top_logprobs": [
-                {text(t): float(log_probs[t]) for t in self._top(log_probs, top_k)}
+                {text(t): log_prob for t, log_prob in self._top(log_probs, top_k)}
                 for _, log_probs in steps
             ],
         }
 
     def _top(self, log_probs, top_k):
-        return log_probs.topk(min(top_k, len(log_probs))).indices.tolist()
+        top = log_probs.topk(min(top_k, len(log_probs)))
+        return zip(top.indices.tolist(), top.values.tolist(), strict=True)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -10,6 +10,8 @@ from distmatch.losses import forward_kl, support_log_probs
 from distmatch.scoring import model_encoder, score_batch
 from tests.tiny import tiny_model, tiny_tokenizer
 
+_STEPS, _RATE = 150, 0.03
+
 ONE = ({"role": "user", "content": "red, blue or otter?"},)
 A_FOX = ({"role": "user", "content": "A fox?"},)
 BEGUN = (*ONE, {"role": "assistant", "content": "It is"})
@@ -21,8 +23,11 @@ def example(prompt, probs, boundary="end_of_word"):
 
 
 def asked(taught):
-    """The same without its last word, which is what other is then: a token of its own, so that
-    next to no probability is left for ways to cut the words that a local score doesn't count."""
+    """The same without its last word, which is other then.
+
+    It is a token of its own, so next to no probability is left for other ways to cut the words,
+    which an endpoint's text shows as the same and a local score doesn't count.
+    """
     *words, _ = taught.target.words
     *probs, other = taught.target.probs
     return replace(taught, target=WordDistribution(tuple(words), tuple(probs), other))
@@ -35,8 +40,8 @@ _CHATS = (
 )
 _TEXTS = (
     example("Pick a word: red or otter. The", {"red": 0.25, "otter": 0.5, "cat": 0.25}),
-    example("The dog saw a", {"cat": 0.5, "été": 0.25, "dog": 0.25}),
     example(ONE, {"red": 0.5, "otter": 0.25, "cat": 0.25}),  # without a template
+    example("The dog saw a", {"cat": 0.5, "été": 0.25, "dog": 0.25}),  # tokens cut characters
 )
 CHATS, TEXTS = (tuple(asked(one) for one in some) for some in (_CHATS, _TEXTS))
 
@@ -50,8 +55,9 @@ def taught_model():
     for tokenizer, examples in zip(tokenizers, (_CHATS, _TEXTS), strict=True):
         encoder = model_encoder(model, tokenizer)
         batches.append(make_batch(encoder.encode_all(examples), encoder))
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    for _ in range(150):
+    optimizer = torch.optim.Adam(model.parameters(), lr=_RATE)
+    for step in range(_STEPS):
+        optimizer.param_groups[0]["lr"] = _RATE * (1 - step / _STEPS)
         for batch in batches:
             scores = score_batch(model, batch)
             loss = forward_kl(support_log_probs(scores, batch.is_free), batch.target).mean()

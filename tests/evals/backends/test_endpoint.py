@@ -5,13 +5,14 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from distmatch.data import Example, WordDistribution
 from distmatch.errors import BudgetError, ConfigError, DataError, EndpointError
 from distmatch.evals import Endpoint, Limits, Report, evaluate, suites
 from distmatch.evals.suites import sad
 from distmatch.losses.metrics import METRICS
-from distmatch.scoring import score
+from distmatch.scoring import model_encoder, score
 from tests.evals.backends.serving import serving
 from tests.evals.backends.teaching import CHATS, ONE, TEXTS
 from tests.tiny import VOCAB_SIZE
@@ -62,7 +63,7 @@ def bounds(row):
 
 
 @pytest.mark.parametrize(
-    ("api", "examples", "which"), [("chat", CHATS, 0), ("completions", TEXTS, 1)]
+    ("api", "examples", "which"), [("chat", CHATS, 0), ("completions", TEXTS[:2], 1)]
 )
 def test_with_all_next_tokens_an_endpoint_says_the_truth(taught, server, api, examples, which):
     endpoint = Endpoint(
@@ -86,6 +87,16 @@ def test_with_all_next_tokens_an_endpoint_says_the_truth(taught, server, api, ex
         assert report.metrics[name].mean == pytest.approx(
             local.metrics[name].mean, abs=2e-3, nan_ok=True
         )
+
+
+def test_a_word_whose_characters_are_cut_is_bounded(taught, server):
+    endpoint = Endpoint(model="tiny", url=server.url, api="completions", top_k=VOCAB_SIZE)
+    (row,) = measured(endpoint, TEXTS[2:]).rows()
+    low, high, _ = bounds(row)
+    expected = truth(taught[0], taught[1][1], TEXTS[2])
+    assert low[0] == pytest.approx(expected[0], abs=1e-4)
+    assert low[1] < 1e-4 and high[1] == pytest.approx(expected[1], abs=5e-3)
+    assert (expected <= high + 1e-4).all()
 
 
 @pytest.mark.parametrize("top_k", [1, 5, 20])
@@ -324,21 +335,11 @@ def test_tokens_are_limited_too(server):
 
 def test_the_embedded_model_behind_a_server_answers_as_here(embedded):
     model, tokenizer = embedded
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": "What is the capital of France? Answer with one word."}],
-        tokenize=False,
-        add_generation_prompt=True,
-    )
-    asked = Example(
-        prompt=text,
-        target=WordDistribution(("Paris", "Lyon", "The"), (0.5, 0.25, 0.25)),
-        boundary="end_of_word",
-        forms=("bare",),
-    )
-    expected = score(
-        *(model, tokenizer, text, asked.target.words), boundary="end_of_word", forms=("bare",)
-    )
-    probs = [*expected.log_probs.exp().tolist(), expected.log_other.exp().item()]
+    prompt = "The capital of France is the city of"
+    words = ("Paris", "the")
+    asked = Example(prompt=prompt, target=WordDistribution(words, (0.5, 0.5)))
+    canonical = score(model, tokenizer, prompt, words)
+    spelled = [spelled_in_any_way(model, tokenizer, prompt, f" {word}") for word in words]
     with serving(model, tokenizer) as server:
         endpoint = Endpoint(
             model="smollm2",
@@ -348,5 +349,25 @@ def test_the_embedded_model_behind_a_server_answers_as_here(embedded):
             limits=Limits(timeout=600, parallel=1),
         )
         (row,) = measured(endpoint, [asked]).rows()
-    assert max(probs[:-1]) > 0.1
-    assert bounds(row)[2] == pytest.approx(probs, abs=1e-4)
+    assert row["given"] == pytest.approx(spelled, abs=1e-4)
+    assert row["tvd_high"] - row["tvd_low"] < 1e-4
+    assert row["given"] == pytest.approx(canonical.log_probs.exp().tolist(), abs=2e-3)
+    assert spelled[0] > 0.1
+
+
+def spelled_in_any_way(model, tokenizer, prompt, word):
+    """The probability that a text goes on with a word and its end, however it is cut."""
+    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    boundary = model_encoder(model, tokenizer).boundary_set("end_of_word")
+    places, total = [(tokenizer(prompt)["input_ids"], word, 1.0)], 0.0
+    while places:
+        ids, rest, mass = places.pop()
+        with torch.no_grad():
+            probs = model(input_ids=torch.tensor([ids])).logits[0, -1].double().softmax(-1)
+        if not rest:
+            total += mass * float(probs[: len(boundary)][boundary].sum())
+        for token, text in enumerate(texts):
+            if text and rest.startswith(text) and mass * probs[token] > 3e-6:
+                left = rest.removeprefix(text)
+                places.append(([*ids, token], left, mass * float(probs[token])))
+    return total

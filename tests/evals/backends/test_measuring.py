@@ -221,6 +221,19 @@ def test_both_formats_say_the_same():
         assert dict(found.tokens) == pytest.approx(dict(expected[0][1].tokens))
 
 
+def test_pieces_of_characters_are_added_up_and_not_lost():
+    quarter = float(np.log(0.25))
+    logprobs = {
+        "tokens": ["bytes:\\xc3"],
+        "token_logprobs": [quarter],
+        "top_logprobs": [{"bytes:\\xc3": quarter, "bytes:\\xe2": quarter, "a": 2 * quarter}],
+    }
+    choice = {"text": "", "finish_reason": "length", "logprobs": logprobs}
+    ((_, found),) = answers({"choices": [choice]})[0].steps
+    assert [text for text, _ in found.tokens] == ["\ufffd", "\ufffd", "a"]
+    assert found.unseen == pytest.approx(1 - 0.25 - 0.25 - 0.0625)
+
+
 @pytest.mark.parametrize(
     "reply",
     [
