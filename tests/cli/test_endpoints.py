@@ -50,7 +50,10 @@ def test_suites_are_asked_of_an_endpoint_kept_and_gone_on_with(server, few, tmp_
 def test_examples_of_a_file_are_asked_of_an_endpoint(server, few, tmp_path, capsys):
     write_jsonl(tmp_path / "test.jsonl", few)
     argv = ["eval", "tiny", "--endpoint", server.url, "--data", str(tmp_path / "test.jsonl")]
-    assert main([*argv, "--top-k", "0", "--out", str(tmp_path / "out")]) == 0
+    server.asked.clear()
+    argv += ["--top-k", "0", "--samples", "3", "--extra", '{"n": 1}']
+    assert main([*argv, "--out", str(tmp_path / "out")]) == 0
+    assert len(server.asked) == 6 * 3 and all(body["n"] == 1 for body in server.asked)
     report = Report.load(tmp_path / "out" / "report.json")
     assert report.num_examples == 3 and report.table() in capsys.readouterr().out
     assert (tmp_path / "out" / "replies.jsonl").exists()
@@ -64,6 +67,7 @@ def test_examples_of_a_file_are_asked_of_an_endpoint(server, few, tmp_path, caps
         (["--suite", "given", "--adapter", "x"], "--adapter makes sense only without --endpoint"),
         (["--suite", "given", "--batch-size", "1"], "--batch-size makes sense only without"),
         (["--suite", "given", "--key-env", "NO_KEY"], "NO_KEY holds no key for http"),
+        (["--suite", "given", "--extra", "n=1"], "--extra is n=1, expected a JSON object such as"),
         (["--suite", "given", "--max-tokens", "0"], "tokens is 0, expected at least 1"),
         (["--suite", "given", "--endpoint", "host"], 'the endpoint is "host", expected a URL'),
     ],
