@@ -1,11 +1,12 @@
 """`distmatch eval --endpoint`, against a server in this process."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from distmatch.cli import main
-from distmatch.data import write_jsonl
+from distmatch.data import output_control, write_jsonl
 from distmatch.evals import Report, suites
 from tests.evals.backends.serving import serving
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -19,7 +20,8 @@ def server():
 
 @pytest.fixture
 def few(monkeypatch):
-    examples = [e for e in suites.given.examples() if e.metadata["group"] == "2 words"][:3]
+    drawn = output_control(n=1, n_test=3, words=2)[1]
+    examples = [replace(one, metadata={**one.metadata, "group": "2 words"}) for one in drawn]
     monkeypatch.setattr(suites.given, "examples", lambda seed: examples)
     return examples
 
