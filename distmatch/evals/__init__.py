@@ -2,6 +2,7 @@
 
 from distmatch.evals.comparing import compare, difference_table
 from distmatch.evals.evaluate import evaluate
+from distmatch.evals.goodness import Goodness, goodness_of_fit
 from distmatch.evals.intervals import Interval
 from distmatch.evals.merging import Merged, merge_and_measure
 from distmatch.evals.outcome import save_comparison
@@ -10,6 +11,7 @@ from distmatch.evals.suites import SUITES
 
 __all__ = [
     "SUITES",
+    "Goodness",
     "Interval",
     "Merged",
     "Report",
@@ -17,6 +19,7 @@ __all__ = [
     "comparison_table",
     "difference_table",
     "evaluate",
+    "goodness_of_fit",
     "merge_and_measure",
     "save_comparison",
 ]
