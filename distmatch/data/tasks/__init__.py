@@ -2,6 +2,7 @@
 
 from distmatch.data.tasks.numbers import Numbers
 from distmatch.data.tasks.output_control import OutputControl, output_control
+from distmatch.data.tasks.sequence import Sequences
 from distmatch.data.tasks.suppression import Suppression
 
-__all__ = ["Numbers", "OutputControl", "Suppression", "output_control"]
+__all__ = ["Numbers", "OutputControl", "Sequences", "Suppression", "output_control"]

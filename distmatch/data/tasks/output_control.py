@@ -129,6 +129,29 @@ class OutputControl:
         )
 
 
+def drawn_words(pool: Sequence[str], number: int, rng: random.Random) -> tuple[str, ...]:
+    """Words of which none begins with another: some boundaries couldn't tell such words apart.
+
+    Raises:
+        DataError: The pool holds no such words.
+    """
+    for _ in range(_MOST_DRAWS):
+        words = tuple(rng.sample(pool, number))
+        ordered = sorted(word.casefold() for word in words)
+        if not any(after.startswith(before) for before, after in pairwise(ordered)):
+            return words
+    raise DataError(
+        f"no {number} words found in {list(pool)[:8]} of which none begins with another: "
+        "give a larger pool"
+    )
+
+
+def drawn_percents(number: int, rng: random.Random) -> tuple[int, ...]:
+    """Positive whole percents with sum 100, every such tuple equally likely."""
+    cuts = [0, *sorted(rng.sample(range(1, 100), number - 1)), 100]
+    return tuple(after - before for before, after in pairwise(cuts))
+
+
 @dataclass(frozen=True, slots=True)
 class _Side:
     """What the rows of one side, train or test, are drawn from."""
@@ -143,13 +166,13 @@ class _Side:
 def _rows(task: OutputControl, side: _Side, rng: random.Random) -> Iterator[Example]:
     while True:
         frame = _frame(task, side, rng)
-        percents = _percents(len(frame.words), rng)
+        percents = drawn_percents(len(frame.words), rng)
         if tuple(sorted(percents)) not in side.refused:
             yield _example(task, frame, percents)
 
 
 def _frame(task: OutputControl, side: _Side, rng: random.Random) -> Frame:
-    words = _words(side.pool, rng.choice(task.words), rng)
+    words = drawn_words(side.pool, rng.choice(task.words), rng)
     phrasing = rng.choice(side.phrasings)
     return Frame(
         words=words,
@@ -158,25 +181,6 @@ def _frame(task: OutputControl, side: _Side, rng: random.Random) -> Frame:
         style=rng.choice(PHRASINGS[phrasing]),
         multiple=rng.choice((1, 2)),
     )
-
-
-def _words(pool: Sequence[str], number: int, rng: random.Random) -> tuple[str, ...]:
-    """Words of which none begins with another: some boundaries couldn't tell such words apart."""
-    for _ in range(_MOST_DRAWS):
-        words = tuple(rng.sample(pool, number))
-        ordered = sorted(word.casefold() for word in words)
-        if not any(after.startswith(before) for before, after in pairwise(ordered)):
-            return words
-    raise DataError(
-        f"no {number} words found in {list(pool)[:8]} of which none begins with another: "
-        "give a larger pool"
-    )
-
-
-def _percents(number: int, rng: random.Random) -> tuple[int, ...]:
-    """Positive whole percents with sum 100, every such tuple equally likely."""
-    cuts = [0, *sorted(rng.sample(range(1, 100), number - 1)), 100]
-    return tuple(after - before for before, after in pairwise(cuts))
 
 
 def _example(task: OutputControl, frame: Frame, percents: tuple[int, ...]) -> Example:
