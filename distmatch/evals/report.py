@@ -1,7 +1,7 @@
 """Metrics with intervals, of the items they were measured on; saved and read back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,10 @@ READING = {
     "within_0.05": "higher is better; share of examples",
     "within_0.10": "higher is better; share of examples",
     "within_0.20": "higher is better; share of examples",
+    "first_tvd": "the same of an answer's first word alone",
+    "spread": "TVD of the answer behind one thought from the mean of all",
+    "thought_tokens": "tokens before an answer",
+    "cut_off": "share of thoughts that were too long",
     "wasserstein1": "lower is better; steps between neighbouring outcomes",
     "rare": "higher is better; both words rare",
     "same_pair": "lower is better; other prompts answered with the same two words",
@@ -113,11 +117,15 @@ class Report:
         for row, metadata in enumerate(self.examples.metadata):
             groups.setdefault(metadata.get(key), []).append(row)
         are_numbers = all(isinstance(value, int | float) for value in groups)
-        settings = {"num_resamples": self.num_resamples, "seed": self.seed}
         return {
-            value: Report.of(self.examples.subset(groups[value]), **settings)
+            value: self.of_items(groups[value])
             for value in (sorted(groups) if are_numbers else groups)
         }
+
+    def of_items(self, rows: Sequence[int]) -> "Report":
+        """The report of some of the items, by their numbers; nothing is asked again."""
+        settings = {"num_resamples": self.num_resamples, "seed": self.seed}
+        return Report.of(self.examples.subset(rows), **settings)
 
     def groups(self) -> dict[str, "Report"]:
         """A report for each group of a suite; of other examples none."""

@@ -5,7 +5,16 @@ from typing import NamedTuple
 
 from distmatch.evals.items import Items
 from distmatch.evals.subject import Subject
-from distmatch.evals.suites import given, not_given, numbers, ordinary, sad, suppression
+from distmatch.evals.suites import (
+    given,
+    not_given,
+    numbers,
+    ordinary,
+    sad,
+    sequence,
+    suppression,
+    thinking,
+)
 
 
 def _needs_nothing() -> dict[str, str]:
@@ -24,8 +33,10 @@ class Suite(NamedTuple):
 SUITES: dict[str, Suite] = {
     "given": Suite(given.measure),
     "not_given": Suite(not_given.measure, not_given.check),
+    "thinking": Suite(thinking.measure),
     "suppression": Suite(suppression.measure),
     "numbers": Suite(numbers.measure),
+    "sequence": Suite(sequence.measure),
     "ordinary": Suite(ordinary.measure),
     "sad": Suite(sad.measure, sad.check),
 }
