@@ -14,6 +14,7 @@ from distmatch import plots
 from distmatch.cli.run_files import ModelChoice
 from distmatch.errors import ConfigError, DataError
 from distmatch.evals import SUITES, Report, difference_table, evaluate
+from distmatch.evals.comparing import on_shared_items
 from distmatch.evals.evaluate import checked_suites
 from distmatch.evals.outcome import draw, write_text
 from distmatch.models.adapters import check_adapter, load_adapter
@@ -94,7 +95,11 @@ def compare_folders(folders: Sequence[str | Path], out: str | Path | None = None
     told = []
     for name in shared:
         reports = {folder: Report.load(kept[name]) for folder, kept in found.items()}
-        told.append(f"{name}\n{difference_table(reports)}\n")
+        asked = max(report.num_examples for report in reports.values())
+        reports = on_shared_items(reports)
+        num = next(iter(reports.values())).num_examples
+        of = "" if num == asked else f", the {num} of {asked} items that all were asked"
+        told.append(f"{name}{of}\n{difference_table(reports)}\n")
         print(told[-1])
         if out is not None:
             print(_draw(reports, Path(out) / f"{name}.png"))

@@ -1,5 +1,6 @@
 """Two models on the same items: paired differences with intervals."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,37 @@ def difference_table(reports: Mapping[str, Report]) -> str:
         columns = [report.metrics for report in reports.values()] + list(differences.values())
         rows.append([metric, *(str(column.get(metric, "-")) for column in columns)])
     return text_table(rows)
+
+
+def on_shared_items(reports: Mapping[str, Report]) -> dict[str, Report]:
+    """The same reports, of the items alone that all have, in the order of the first.
+
+    Models aren't all asked the same: one without a chat template can't be asked for words that
+    have no end without it.
+
+    Args:
+        reports: By any name.
+
+    Raises:
+        DataError: No item is in all of them.
+    """
+    places = {
+        name: {_key(report.examples, row): row for row in range(len(report.examples))}
+        for name, report in reports.items()
+    }
+    first, *others = places.values()
+    shared = [key for key in first if all(key in other for other in others)]
+    if not shared:
+        raise DataError(f"no item is in all of the reports {list(reports)}: measure the same suite")
+    if all(len(shared) == len(report.examples) for report in reports.values()):
+        return dict(reports)
+    return {
+        name: report.of_items([places[name][k] for k in shared]) for name, report in reports.items()
+    }
+
+
+def _key(items: Items, index: int) -> str:
+    return json.dumps(_question(items, index), sort_keys=True, default=str)
 
 
 def _check_same(first: Items, second: Items) -> None:
