@@ -74,9 +74,7 @@ def main() -> None:
         args.json.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
 
 
-def measure(
-    suite: str, kind: str, folder: Path, adapter: Path, steps: int, *, bf16: bool
-) -> None:
+def measure(suite: str, kind: str, folder: Path, adapter: Path, steps: int, *, bf16: bool) -> None:
     """Train, if the kind is trained and there is no adapter yet, and leave the suite's report."""
     model, tokenizer = dm.load_model("smollm2-135m", device="cpu")
     if steps and not (adapter / "adapter_config.json").exists():

@@ -8,7 +8,8 @@ from fractions import Fraction
 import pytest
 
 from distmatch.data.tasks import OutputControl, output_control
-from distmatch.data.tasks.output_control import AXES, drawn_percents
+from distmatch.data.tasks.drawing import drawn_percents
+from distmatch.data.tasks.output_control import AXES
 from distmatch.data.tasks.wordings import PHRASINGS, SYSTEM, WORDINGS
 from distmatch.data.vocabulary import word_pool
 from distmatch.errors import DataError

@@ -7,11 +7,12 @@ target exactly. What prompts say is in `wordings.py`.
 import random
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice, pairwise
+from itertools import chain
 from typing import TypeVar
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example, Prompt
+from distmatch.data.tasks.drawing import drawn_percents, drawn_rows, drawn_words
 from distmatch.data.tasks.wordings import PHRASINGS, SYSTEM, WORDINGS, Frame
 from distmatch.data.vocabulary import split_words, word_class, word_pool
 from distmatch.errors import DataError, unknown_name
@@ -26,7 +27,6 @@ _T = TypeVar("_T")
 _Targets = frozenset[tuple[int, ...]]
 
 _TEST_SHARE = 0.2
-_MOST_DRAWS = 100
 
 
 def output_control(
@@ -120,36 +120,13 @@ class OutputControl:
         Raises:
             DataError: A number of rows that can't be drawn, or too few words for them.
         """
-        if n < 1 or n_test < 0:
-            raise DataError(f"n is {n} and n_test is {n_test}, expected at least 1 and 0 rows")
         train, test = _sides(self, seed)
-        return (
-            list(islice(_rows(self, train, random.Random(f"{seed}/train{stream}")), n)),
-            list(islice(_rows(self, test, random.Random(f"{seed}/test{stream}")), n_test)),
+        return drawn_rows(
+            _rows(self, train, random.Random(f"{seed}/train{stream}")),
+            _rows(self, test, random.Random(f"{seed}/test{stream}")),
+            n,
+            n_test,
         )
-
-
-def drawn_words(pool: Sequence[str], number: int, rng: random.Random) -> tuple[str, ...]:
-    """Words of which none begins with another: some boundaries couldn't tell such words apart.
-
-    Raises:
-        DataError: The pool holds no such words.
-    """
-    for _ in range(_MOST_DRAWS):
-        words = tuple(rng.sample(pool, number))
-        ordered = sorted(word.casefold() for word in words)
-        if not any(after.startswith(before) for before, after in pairwise(ordered)):
-            return words
-    raise DataError(
-        f"no {number} words found in {list(pool)[:8]} of which none begins with another: "
-        "give a larger pool"
-    )
-
-
-def drawn_percents(number: int, rng: random.Random) -> tuple[int, ...]:
-    """Positive whole percents with sum 100, every such tuple equally likely."""
-    cuts = [0, *sorted(rng.sample(range(1, 100), number - 1)), 100]
-    return tuple(after - before for before, after in pairwise(cuts))
 
 
 @dataclass(frozen=True, slots=True)

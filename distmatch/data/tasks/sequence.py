@@ -8,13 +8,12 @@ import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example, Message, Prompt
-from distmatch.data.tasks.output_control import drawn_percents, drawn_words
+from distmatch.data.tasks.drawing import check_kinds, drawn_percents, drawn_rows, drawn_words
 from distmatch.data.vocabulary import split_words, word_pool
-from distmatch.errors import DataError, unknown_name
+from distmatch.errors import DataError
 
 WORDINGS = {
     "listed": (
@@ -94,11 +93,7 @@ class Sequences:
 
     def __post_init__(self) -> None:
         """Check the kinds."""
-        if not self.kinds:
-            raise DataError(f"kinds is empty: name some of {list(WORDINGS)}")
-        for kind in self.kinds:
-            if kind not in WORDINGS:
-                raise DataError(unknown_name("kind of sequence", kind, WORDINGS))
+        check_kinds("kind of sequence", self.kinds, WORDINGS)
 
     def draw(self, n: int, n_test: int = 200, seed: int = 0) -> tuple[list[Example], list[Example]]:
         """Train and test examples, with no word on both sides.
@@ -106,8 +101,6 @@ class Sequences:
         Raises:
             DataError: A number of rows that can't be drawn, or too few words for them.
         """
-        if n < 1 or n_test < 0:
-            raise DataError(f"n is {n} and n_test is {n_test}, expected at least 1 and 0 rows")
         sides = split_words(self.pool, _TEST_SHARE, seed)
         needed = max(_NUM_WORDS[kind] for kind in self.kinds)
         for side, pool in zip(("train", "test"), sides, strict=True):
@@ -117,7 +110,7 @@ class Sequences:
             self._rows(pool, random.Random(f"{seed}/{side}"))
             for side, pool in zip(("train", "test"), sides, strict=True)
         )
-        return list(islice(train, n)), list(islice(test, n_test))
+        return drawn_rows(train, test, n, n_test)
 
     def _rows(self, pool: Sequence[str], rng: random.Random) -> Iterator[Example]:
         while True:
