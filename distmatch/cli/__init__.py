@@ -171,7 +171,8 @@ def _add_compare(commands: Any) -> None:
         "compare",
         help="how measured models differ",
         description="Print how later measurements differ from the first, on the same items, with "
-        "intervals; with --out draw them side by side there.",
+        "intervals; with --out draw them side by side there. Of one folder: how a suite's ways of "
+        "asking differ, such as thinking or not.",
     )
     compare.add_argument("folders", nargs="+", metavar="DIR", help="as eval --out left them")
     compare.add_argument("--out", metavar="DIR", help="where table and figures go")

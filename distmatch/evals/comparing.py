@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from distmatch.errors import DataError
@@ -69,6 +70,29 @@ def on_shared_items(reports: Mapping[str, Report]) -> dict[str, Report]:
         return dict(reports)
     return {
         name: report.of_items([places[name][k] for k in shared]) for name, report in reports.items()
+    }
+
+
+def ways_apart(report: Report) -> dict[str, Report]:
+    """A suite's groups as if each were a model: of one that asks the same in several ways.
+
+    So `thinking` can be compared with not thinking, question by question.
+
+    Raises:
+        DataError: The groups ask different questions.
+    """
+    groups = report.groups()
+    asked = {part.examples.clusters for part in groups.values()}
+    if len(groups) < 2 or len(asked) > 1 or () in asked:
+        raise DataError(f"the groups {list(groups)} don't ask the same questions")
+    questions = tuple({"question": question} for question in asked.pop())
+    return {
+        name: Report.of(
+            replace(part.examples, metadata=questions, prompts=()),
+            num_resamples=part.num_resamples,
+            seed=part.seed,
+        )
+        for name, part in groups.items()
     }
 
 

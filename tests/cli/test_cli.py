@@ -505,6 +505,20 @@ def test_suites_are_measured_kept_and_compared(model, few, tmp_path, capsys):
     ]
 
 
+def test_ways_of_asking_are_compared_within_a_folder(model, few, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(suites.thinking, "_NUM_QUESTIONS", 2)
+    monkeypatch.setattr(suites.thinking, "_NUM_THOUGHTS", 2)
+    monkeypatch.setattr(suites.thinking, "_MOST_STEPWISE_TOKENS", 2)
+    out = tmp_path / "out"
+    assert main(["eval", str(model), "--suite", "thinking", "--out", str(out)]) == 0
+    assert main(["compare", str(out), "--out", str(tmp_path / "ways")]) == 0
+    told = capsys.readouterr().out
+    assert "step by step - at once" in told and (tmp_path / "ways" / "thinking.png").exists()
+    assert main(["eval", str(model), "--suite", "numbers", "--out", str(tmp_path / "n")]) == 0
+    assert main(["compare", str(tmp_path / "n")]) == 2
+    assert "two folders or more, or one with a suite" in capsys.readouterr().err
+
+
 def test_a_measured_suite_is_not_measured_again(model, few, tmp_path, capsys, monkeypatch):
     argv = ["eval", str(model), "--suite", "given", "--out", str(tmp_path / "out")]
     assert main(argv) == 0
@@ -606,7 +620,7 @@ def test_the_studys_list_can_be_read():
         (["eval", "--models", "y", "--data", "z", "--out", "o"], "data is of one model"),
         (["eval", "--models", "y", "--suite", "given"], "--models needs --out"),
         (["eval", "nothing", "--suite", "givn"], 'unknown suite "givn"'),
-        (["compare", "nowhere"], "two folders or more"),
+        (["compare", "nowhere"], "nowhere holds no report.json"),
         (["eval", "nothing", "--suite", "given", "--batch-size", "0"], "--batch-size is 0"),
         (["eval", "nothing", "--data", "x.jsonl", "--seed", "1"], "--seed is of suites"),
         (["compare", "nowhere", "elsewhere"], "nowhere holds no report.json"),
