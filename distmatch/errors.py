@@ -32,6 +32,14 @@ class LoadError(DistmatchError, RuntimeError):
     """A model, adapter or cache that is missing, corrupt or doesn't fit."""
 
 
+class EndpointError(DistmatchError, RuntimeError):
+    """An endpoint that can't be reached, refuses, or answers what can't be read."""
+
+
+class BudgetError(DistmatchError, RuntimeError):
+    """What an endpoint may be asked is used up; what it answered is kept."""
+
+
 class MissingExtraError(DistmatchError, ImportError):
     """An optional dependency that isn't installed."""
 

@@ -12,7 +12,7 @@ SCRIPT = """
 import sys
 from importlib.machinery import PathFinder
 
-HIDDEN = {"bitsandbytes", "matplotlib", "wordfreq", "datasets", "tensorboard", "beartype"}
+HIDDEN = {"bitsandbytes", "matplotlib", "wordfreq", "datasets", "tensorboard", "beartype", "openai"}
 
 class Without(PathFinder):
     @classmethod
@@ -24,6 +24,7 @@ sys.meta_path = [Without if finder is PathFinder else finder for finder in sys.m
 
 import distmatch as dm
 from distmatch.data.vocabulary import frequent_words
+from distmatch.evals import Endpoint
 from tests.tiny import tiny_model, tiny_tokenizer
 
 train, test = dm.data.output_control(n=4, words=2, n_test=2)
@@ -41,6 +42,7 @@ tiny_tokenizer().save_pretrained(sys.argv[1] + "/model")
 for needs in (
     lambda: dm.plots.calibration(report),
     lambda: frequent_words(3),
+    lambda: dm.evaluate(Endpoint(model="tiny", url="http://localhost/v1"), examples=test),
     lambda: dm.load_model(sys.argv[1] + "/model", quantization="nf4"),
 ):
     try:
@@ -61,7 +63,8 @@ def test_training_works_without_the_extras_and_what_needs_one_names_it(tmp_path)
     )
     assert done.returncode == 0, done.stderr[-2000:]
     refused = [line for line in done.stdout.splitlines() if line.startswith("refused:")]
-    assert len(refused) == 3, done.stdout
+    assert len(refused) == 4, done.stdout
     assert 'pip install "distmatch[plots]"' in refused[0]
     assert 'pip install "distmatch[words]"' in refused[1]
-    assert "pip install bitsandbytes" in refused[2]
+    assert 'pip install "distmatch[endpoints]"' in refused[2]
+    assert "pip install bitsandbytes" in refused[3]

@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from distmatch import __version__
+from distmatch.cli.endpoints import add_endpoint_options, chosen_endpoint
 from distmatch.errors import ConfigError, DistmatchError
 
 __all__ = ["main"]
+
+_BATCH_SIZE = 32
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,8 +64,11 @@ def _measure(args: argparse.Namespace) -> None:
     from distmatch.cli.run_files import ModelChoice
     from distmatch.cli.suites import measure_suites
 
-    choice = ModelChoice(name=args.model, quantization=args.quantization, dtype=args.dtype)
-    how = {name: getattr(args, name) for name in ("adapter", "other_base", "out", "batch_size")}
+    choice = chosen_endpoint(args) or ModelChoice(
+        name=args.model, quantization=args.quantization, dtype=args.dtype
+    )
+    how = {name: getattr(args, name) for name in ("adapter", "other_base", "out")}
+    how["batch_size"] = _BATCH_SIZE if args.batch_size is None else args.batch_size
     if args.data is None:
         measure_suites(choice, args.suite, seed=args.seed or 0, **how)
     elif args.seed is not None:
@@ -74,15 +80,17 @@ def _measure(args: argparse.Namespace) -> None:
 def _measure_models(args: argparse.Namespace) -> None:
     from distmatch.cli.models import measure_models
 
-    of_one = ("model", "adapter", "data", "quantization", "dtype")
+    chosen_endpoint(args)
+    of_one = ("model", "adapter", "data", "quantization", "dtype", "endpoint")
     given = [name for name in of_one if getattr(args, name) is not None]
     if given or args.other_base:
         told = given[0] if given else "other_base"
         raise ConfigError(f"{told} is of one model: leave it out, the list has its own")
     if args.out is None:
         raise ConfigError("--models needs --out, where every model has a folder")
+    batch_size = 32 if args.batch_size is None else args.batch_size
     measure_models(
-        args.models, args.suite, out=args.out, batch_size=args.batch_size, seed=args.seed or 0
+        args.models, args.suite, out=args.out, batch_size=batch_size, seed=args.seed or 0
     )
 
 
@@ -162,8 +170,9 @@ def _add_eval(commands: Any) -> None:
     measure.add_argument("--seed", type=int, help="of what suites draw (0)")
     measure.add_argument("--quantization", metavar="NAME", help="nf4, mxfp4 or mxfp4+nf4: 4 bit")
     measure.add_argument("--dtype", metavar="NAME", help="of what isn't packed (checkpoint's)")
-    measure.add_argument("--batch-size", type=int, default=32, help="prompts a forward (32)")
+    measure.add_argument("--batch-size", type=int, help="prompts a forward (32)")
     measure.add_argument("--out", metavar="DIR", help="where the report goes")
+    add_endpoint_options(measure)
 
 
 def _add_compare(commands: Any) -> None:

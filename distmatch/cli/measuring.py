@@ -12,7 +12,7 @@ from distmatch.cli.sources import examples, refused_together
 from distmatch.data import Example, read_jsonl
 from distmatch.data.trie import Encoder
 from distmatch.errors import ConfigError
-from distmatch.evals import Report, evaluate
+from distmatch.evals import Endpoint, Report, evaluate
 from distmatch.evals.outcome import draw, write_text
 from distmatch.models.adapters import check_adapter, load_adapter
 from distmatch.models.loading import load_tokenizer
@@ -22,7 +22,7 @@ REPORT_FILE = "report.json"
 
 
 def measure(
-    choice: ModelChoice,
+    choice: ModelChoice | Endpoint,
     data: str | Path,
     *,
     adapter: str | Path | None = None,
@@ -33,7 +33,7 @@ def measure(
     """Print every metric of a model, and leave the report in a folder.
 
     Args:
-        choice: Of the model.
+        choice: Of the model, or where one without weights is asked.
         data: Examples as JSONL, or a run file, for its test examples.
         adapter: A PEFT adapter to measure it with.
         other_base: Whether the adapter is taken on another base than it was trained on.
@@ -50,12 +50,15 @@ def measure(
     if adapter is not None:
         check_adapter(Path(adapter))
     test = _test_examples(Path(data))
-    check_encodable(choice.name, [], test)
-    model, tokenizer = choice.load()
-    test = resolved_test(model, tokenizer, test)
-    if adapter is not None:
-        load_adapter(model, adapter, other_base=other_base)  # puts its layers into the model itself
-    report = evaluate(model, tokenizer, test, batch_size=batch_size)
+    if isinstance(choice, Endpoint):
+        report = evaluate(choice, examples=test)
+    else:
+        check_encodable(choice.name, [], test)
+        model, tokenizer = choice.load()
+        test = resolved_test(model, tokenizer, test)
+        if adapter is not None:
+            load_adapter(model, adapter, other_base=other_base)  # into the model itself
+        report = evaluate(model, tokenizer, test, batch_size=batch_size)
     print(report.table())
     if out is not None:
         _save(report, Path(out))

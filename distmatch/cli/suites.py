@@ -8,13 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from peft import PeftModel
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from torch import nn
+from transformers import PreTrainedTokenizerBase
 
 from distmatch import plots
 from distmatch.cli.run_files import ModelChoice
 from distmatch.errors import ConfigError, DataError
-from distmatch.evals import SUITES, Report, difference_table, evaluate
+from distmatch.evals import SUITES, Endpoint, Report, difference_table, evaluate
 from distmatch.evals.comparing import on_shared_items, ways_apart
 from distmatch.evals.evaluate import checked_suites
 from distmatch.evals.outcome import draw, write_text
@@ -25,7 +25,7 @@ _SETTINGS_FILE = "settings.json"
 
 
 def measure_suites(
-    choice: ModelChoice,
+    choice: ModelChoice | Endpoint,
     names: Sequence[str],
     *,
     adapter: str | None = None,
@@ -39,7 +39,7 @@ def measure_suites(
     Started again with the same settings, it goes on with the suites that aren't done.
 
     Args:
-        choice: Of the model.
+        choice: Of the model, or where one without weights is asked.
         names: Of the suites.
         adapter: A PEFT adapter to measure it with.
         other_base: Whether the adapter is taken on another base than it was trained on.
@@ -52,15 +52,11 @@ def measure_suites(
     """
     if batch_size < 1:
         raise ConfigError(f"--batch-size is {batch_size}, expected at least 1")
-    names = checked_suites(names)
-    settings: dict[str, Any] = {**asdict(choice), "adapter": adapter, "seed": seed}
-    if adapter is not None:
-        check_adapter(Path(adapter))
-        weights = (Path(adapter) / "adapter_model.safetensors").read_bytes()
-        settings["adapter_sha256"] = hashlib.sha256(weights).hexdigest()
+    names = checked_suites(names, weights=isinstance(choice, ModelChoice))
+    settings = _settings(choice, adapter) | {"seed": seed}
     asked = {name: settings | SUITES[name].check() for name in names}
     kept = {} if out is None else _kept(Path(out), asked)
-    loaded = None
+    loaded: tuple[nn.Module | Endpoint, PreTrainedTokenizerBase | None] | None = None
     for name in names:
         report = kept.get(name)
         if report is None:
@@ -131,9 +127,23 @@ def _side_by_side(found: Mapping[str, Mapping[str, Path]]) -> dict[str, dict[str
     return compared
 
 
+def _settings(choice: ModelChoice | Endpoint, adapter: str | None) -> dict[str, Any]:
+    """What the scores depend on, but for the suites."""
+    if isinstance(choice, Endpoint):
+        return choice.settings()
+    settings = {**asdict(choice), "adapter": adapter}
+    if adapter is not None:
+        check_adapter(Path(adapter))
+        weights = (Path(adapter) / "adapter_model.safetensors").read_bytes()
+        settings["adapter_sha256"] = hashlib.sha256(weights).hexdigest()
+    return settings
+
+
 def _load(
-    choice: ModelChoice, adapter: str | None, *, other_base: bool
-) -> tuple[PreTrainedModel | PeftModel, PreTrainedTokenizerBase]:
+    choice: ModelChoice | Endpoint, adapter: str | None, *, other_base: bool
+) -> tuple[nn.Module | Endpoint, PreTrainedTokenizerBase | None]:
+    if isinstance(choice, Endpoint):
+        return choice, None
     model, tokenizer = choice.load()
     if adapter is None:
         return model, tokenizer

@@ -63,24 +63,20 @@ def render_slot(
     """
     if isinstance(prompt, str):
         text = prompt + prefill
-        _check_prefill(prefill)
+        check_prefill(prefill)
         return Slot(text, _plain_ids(tokenizer, text), None, is_chat=False)
     messages = [dict(message) for message in prompt]
     answer = {"role": "assistant", "content": ""}
     if messages[-1]["role"] == "assistant":
         answer = messages.pop()
         prefill = answer["content"] + prefill
-    _check_prefill(prefill)
+    check_prefill(prefill)
     if getattr(tokenizer, "chat_template", None):
         answer["content"] = prefill
         return _chat_slot(tokenizer, messages, answer, template_kwargs or {})
-    text = _BLANK_LINE.join([message["content"] for message in messages])
-    if not messages:
-        return Slot(prefill, _plain_ids(tokenizer, prefill), None, is_chat=False)
+    text = joined_messages(messages, prefill)
     if prefill:
-        text += _BLANK_LINE + prefill
         return Slot(text, _plain_ids(tokenizer, text), None, is_chat=False)
-    text += _BLANK_LINE
     return Slot(text, _ids_before_a_word(tokenizer, text), "", is_chat=False)
 
 
@@ -165,6 +161,29 @@ def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     return frozenset(tokenizer.all_special_ids) | {i for i, token in added if token.special}
 
 
+def joined_messages(messages: Sequence[Message], begun: str) -> str:
+    """Messages, and what of the answer is written already, as a model without a template has them.
+
+    Args:
+        messages: Before the answer.
+        begun: If it is empty, the text ends in the blank line that the answer follows.
+    """
+    return _BLANK_LINE.join([*(message["content"] for message in messages), begun])
+
+
+def check_prefill(prefill: str) -> None:
+    """Refuse a beginning of an answer that no word can follow.
+
+    Raises:
+        DataError: It ends in white space.
+    """
+    if prefill != prefill.rstrip():
+        raise DataError(
+            f"the prefill {prefill!r} ends in white space, which no word can follow: most "
+            "tokenizers write the space as part of the word. Remove it; words are joined by a space"
+        )
+
+
 def continues_word(text: str) -> bool:
     """Whether a token that decodes to this text can continue the word before it.
 
@@ -190,14 +209,6 @@ def _takes_space(text: str, word: str) -> bool:
     if not text or text[-1].isspace() or text[-1] in _OPENING or is_spaceless(text[-1]):
         return False
     return not (word[0].isspace() or word[0] in ".,:;!?)]}%'’”»" or is_spaceless(word[0]))
-
-
-def _check_prefill(prefill: str) -> None:
-    if prefill != prefill.rstrip():
-        raise DataError(
-            f"the prefill {prefill!r} ends in white space, which no word can follow: most "
-            "tokenizers write the space as part of the word. Remove it; words are joined by a space"
-        )
 
 
 def _chat_slot(

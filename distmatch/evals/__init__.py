@@ -1,5 +1,6 @@
 """Measure a model: copying, control and policies, with intervals; nothing here trains."""
 
+from distmatch.evals.backends import Endpoint, Limits
 from distmatch.evals.comparing import compare, difference_table
 from distmatch.evals.evaluate import evaluate
 from distmatch.evals.goodness import Goodness, goodness_of_fit
@@ -11,8 +12,10 @@ from distmatch.evals.suites import SUITES
 
 __all__ = [
     "SUITES",
+    "Endpoint",
     "Goodness",
     "Interval",
+    "Limits",
     "Merged",
     "Report",
     "compare",

@@ -1,6 +1,6 @@
 """A model + examples → its answers, with every metric an example each."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from distmatch.data.examples import Example, plain_prompt, to_examples
 from distmatch.errors import DataError
 from distmatch.evals.items import Answers
-from distmatch.losses.metrics import renormalised
+from distmatch.losses.metrics import Outcomes, Ratio, renormalised
 from distmatch.losses.words import support_log_probs
 from distmatch.scoring import Questions, model_encoder
 
@@ -40,10 +40,17 @@ def answers_of(
     examples = to_examples(examples)
     if not examples:
         raise DataError("there are no examples to evaluate: give at least one")
-    _check_resolved(examples)
+    check_resolved(examples)
     encoder = model_encoder(model, tokenizer)
     questions = Questions.encode(encoder, examples)
     outcomes, ratios = questions.score(model, encoder, batch_size=batch_size, progress=progress)
+    return answers_from(examples, outcomes, ratios)
+
+
+def answers_from(
+    examples: Sequence[Example], outcomes: Outcomes, ratios: Mapping[str, Ratio]
+) -> Answers:
+    """Examples, what was answered to them, and what counts towards each metric, as one."""
     given, asked = renormalised(outcomes)
     return Answers(
         words=tuple(example.target.words for example in examples),
@@ -61,13 +68,12 @@ def answers_of(
     )
 
 
-def _padded(
-    probs: Float[Tensor, "batch words"], is_word: Bool[Tensor, "batch words"]
-) -> Float[np.ndarray, "batch words"]:
-    return probs.masked_fill(~is_word, torch.nan).numpy()
+def check_resolved(examples: Sequence[Example]) -> None:
+    """Refuse upper bounds, which only a base model turns into targets.
 
-
-def _check_resolved(examples: list[Example]) -> None:
+    Raises:
+        DataError: There are some; with their numbers.
+    """
     bounded = [i for i, example in enumerate(examples) if example.target.other == "at_most"]
     if bounded:
         raise DataError(
@@ -75,3 +81,9 @@ def _check_resolved(examples: list[Example]) -> None:
             "model: replace them by what distmatch.scoring.resolve_at_most(base, encoder, "
             "examples) returns"
         )
+
+
+def _padded(
+    probs: Float[Tensor, "batch words"], is_word: Bool[Tensor, "batch words"]
+) -> Float[np.ndarray, "batch words"]:
+    return probs.masked_fill(~is_word, torch.nan).numpy()

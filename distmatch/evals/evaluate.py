@@ -6,18 +6,18 @@ from typing import Any, overload
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from distmatch.data.examples import Example
+from distmatch.data.examples import Example, to_examples
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals.asking import answers_of
 from distmatch.evals.report import Report
-from distmatch.evals.subject import Subject
+from distmatch.evals.subject import Backend, LocalModel, Subject
 from distmatch.evals.suites import SUITES
 
 
 @overload
 def evaluate(
-    model: nn.Module,
-    tokenizer: PreTrainedTokenizerBase,
+    model: nn.Module | Backend,
+    tokenizer: PreTrainedTokenizerBase | None,
     examples: Iterable[Example | Mapping[str, Any]],
     *,
     batch_size: int = 32,
@@ -29,8 +29,21 @@ def evaluate(
 
 @overload
 def evaluate(
-    model: nn.Module,
-    tokenizer: PreTrainedTokenizerBase,
+    model: nn.Module | Backend,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    *,
+    examples: Iterable[Example | Mapping[str, Any]],
+    batch_size: int = 32,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    progress: bool = True,
+) -> Report: ...
+
+
+@overload
+def evaluate(
+    model: nn.Module | Backend,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     *,
     suites: Iterable[str],
     batch_size: int = 32,
@@ -41,8 +54,8 @@ def evaluate(
 
 
 def evaluate(  # noqa: PLR0913
-    model: nn.Module,
-    tokenizer: PreTrainedTokenizerBase,
+    model: nn.Module | Backend,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     examples: Iterable[Example | Mapping[str, Any]] | None = None,
     *,
     suites: Iterable[str] | None = None,
@@ -56,13 +69,14 @@ def evaluate(  # noqa: PLR0913
     Each example is asked once, and once more for each of its rotations.
 
     Args:
-        model: A causal language model, adapted or not; its mode is restored afterwards.
-        tokenizer: Its tokenizer.
+        model: A causal language model, adapted or not; its mode is restored afterwards. Or an
+            `Endpoint`, for a model whose weights aren't here.
+        tokenizer: The model's; an endpoint needs none.
         examples: Examples, records, or a `datasets.Dataset`.
         suites: Instead of examples: names of `distmatch.evals.SUITES`.
-        batch_size: Prompts a forward.
+        batch_size: Prompts a forward; an endpoint has limits of its own.
         num_resamples: How often the items are resampled for the intervals.
-        seed: Of the resampling, and of what suites draw.
+        seed: Of the resampling, of what suites draw, and of what an endpoint draws.
         progress: With progress bars.
 
     Returns:
@@ -70,25 +84,46 @@ def evaluate(  # noqa: PLR0913
 
     Raises:
         DataError: No examples, or examples that can't be scored, each with its number.
-        ConfigError: An unknown suite, or one that lacks what it needs; or both examples and
-            suites, or neither.
+        ConfigError: An unknown suite, or one that lacks what it needs; both examples and suites,
+            or neither; a model without a tokenizer, or an endpoint with one.
+        EndpointError: An endpoint that doesn't answer, or not as it should.
+        BudgetError: An endpoint's limits are reached.
     """
     if (examples is None) == (suites is None):
         raise ConfigError("give either examples or suites to evaluate")
     settings = {"num_resamples": num_resamples, "seed": seed}
-    if examples is not None:
+    how: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "progress": progress}
+    subject = _subject(model, tokenizer, how)
+    if examples is None:
+        names = checked_suites(suites or (), weights=isinstance(subject, LocalModel))
+        return {name: Report.of(SUITES[name].measure(subject), **settings) for name in names}
+    if isinstance(subject, LocalModel):
         bar = "evaluating" if progress else None
-        answers = answers_of(model, tokenizer, examples, batch_size=batch_size, progress=bar)
-        return Report.of(answers, **settings)
-    names = checked_suites(suites or ())
-    subject = Subject(
-        model=model, tokenizer=tokenizer, batch_size=batch_size, seed=seed, progress=progress
-    )
-    return {name: Report.of(SUITES[name].measure(subject), **settings) for name in names}
+        asked = subject.model, subject.tokenizer
+        answers = answers_of(*asked, examples, batch_size=batch_size, progress=bar)
+    else:
+        answers = subject.answers(to_examples(examples), "evaluating")
+    return Report.of(answers, **settings)
 
 
-def checked_suites(names: Iterable[str]) -> tuple[str, ...]:
+def _subject(
+    model: nn.Module | Backend, tokenizer: PreTrainedTokenizerBase | None, how: Mapping[str, Any]
+) -> LocalModel | Subject:
+    if isinstance(model, nn.Module):
+        if tokenizer is None:
+            raise ConfigError("a model needs its tokenizer: evaluate(model, tokenizer, ...)")
+        return LocalModel(model=model, tokenizer=tokenizer, **how)
+    if tokenizer is not None:
+        raise ConfigError("an endpoint has a tokenizer of its own: leave yours out")
+    return model.subject(seed=how["seed"], progress=how["progress"])
+
+
+def checked_suites(names: Iterable[str], *, weights: bool = True) -> tuple[str, ...]:
     """The names, each once, in their order.
+
+    Args:
+        names: Of suites.
+        weights: Whether there are weights, which some suites need.
 
     Raises:
         DistmatchError: None at all, one string for a list, one that isn't of `SUITES`, or one that
@@ -102,6 +137,12 @@ def checked_suites(names: Iterable[str]) -> tuple[str, ...]:
     for name in names:
         if name not in SUITES:
             raise ConfigError(unknown_name("suite", name, SUITES))
+    if weightless := [name for name in names if SUITES[name].needs_weights and not weights]:
+        others = [name for name, suite in SUITES.items() if not suite.needs_weights]
+        raise ConfigError(
+            f"{' and '.join(weightless)} can't be asked of an endpoint, for want of weights: "
+            f"ask for {', '.join(others)}"
+        )
     for name in names:
         SUITES[name].check()
     return names

@@ -15,6 +15,8 @@ from distmatch.evals.items import Answers, Items, items_of, plain
 
 READING = {
     "tvd": "lower is better; words and other",
+    "tvd_low": "the least that bounds on the answers allow",
+    "tvd_high": "the most that bounds on the answers allow",
     "forward_kl": "lower is better; nats, words and other",
     "other": "none of the words; lower is more copying",
     "control_tvd": "lower is better; over the words alone",

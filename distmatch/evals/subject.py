@@ -1,8 +1,9 @@
-"""What is measured: a model, its tokenizer, and how they are asked."""
+"""What suites ask: a model with its weights, or whatever else answers."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 from torch import nn
 from tqdm.auto import tqdm
@@ -16,16 +17,49 @@ from distmatch.evals.items import Answers
 from distmatch.scoring import next_log_probs
 
 
+@runtime_checkable
+class Subject(Protocol):
+    """Whatever suites can ask."""
+
+    @property
+    def seed(self) -> int:
+        """Of what a suite draws: the held-out words are those of training data of the same seed."""
+
+    @property
+    def ends_turns(self) -> bool:
+        """Whether the end of a turn completes a word; else the end of the word does."""
+
+    def answers(self, examples: Iterable[Example], name: str) -> Answers:
+        """What it answers, with a progress bar of this name."""
+
+    def first_tokens(
+        self, prompts: Sequence[Prompt], k: int, name: str
+    ) -> list[list[tuple[str, float]]]:
+        """The likeliest first tokens of an answer to each prompt: texts and probabilities."""
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """What answers without weights, such as an `Endpoint`."""
+
+    def subject(self, *, seed: int, progress: bool) -> Subject:
+        """It, as suites ask it."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Subject:
-    """A model as suites ask it."""
+class LocalModel:
+    """A model whose weights are here, as suites ask it."""
 
     model: nn.Module
     tokenizer: PreTrainedTokenizerBase
     batch_size: int = 32
     seed: int = 0
-    """Of what a suite draws: the held-out words are those of training data of the same seed."""
     progress: bool = True
+
+    @property
+    def ends_turns(self) -> bool:
+        """Whether it has a chat template."""
+        return bool(self.tokenizer.chat_template)
 
     def answers(self, examples: Iterable[Example], name: str) -> Answers:
         """What it answers, with a progress bar of this name.

@@ -1,10 +1,9 @@
 """The questions asked of a model before and after training, by name: a file each."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from distmatch.evals.items import Items
-from distmatch.evals.subject import Subject
 from distmatch.evals.suites import (
     given,
     not_given,
@@ -24,20 +23,22 @@ def _needs_nothing() -> dict[str, str]:
 class Suite(NamedTuple):
     """A question, asked on prompts of its own."""
 
-    measure: Callable[[Subject], Items]
-    """Asks a model. The metadata of every item has its `group`."""
+    measure: Callable[[Any], Items]
+    """Asks a `Subject`, or a `LocalModel`. The metadata of every item has its `group`."""
     check: Callable[[], dict[str, str]] = _needs_nothing
     """Refuses what is missing, before a model is loaded; what the scores depend on besides it."""
+    needs_weights: bool = False
+    """Whether only a `LocalModel` can be asked."""
 
 
 SUITES: dict[str, Suite] = {
     "given": Suite(given.measure),
-    "not_given": Suite(not_given.measure, not_given.check),
-    "thinking": Suite(thinking.measure),
+    "not_given": Suite(not_given.measure, not_given.check, needs_weights=True),
+    "thinking": Suite(thinking.measure, needs_weights=True),
     "suppression": Suite(suppression.measure),
     "numbers": Suite(numbers.measure),
     "sequence": Suite(sequence.measure),
-    "ordinary": Suite(ordinary.measure),
+    "ordinary": Suite(ordinary.measure, needs_weights=True),
     "sad": Suite(sad.measure, sad.check),
 }
 """By name."""

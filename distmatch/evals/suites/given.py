@@ -22,11 +22,10 @@ _LONG = 9  # letters
 def measure(subject: Subject) -> Answers:
     """The model's answers to `examples`.
 
-    Without a chat template the end of a word is where it meets another, so words of scripts that
-    write no spaces are left out.
+    Where the end of a word completes it, words of scripts that write no spaces are left out.
     """
     asked = examples(subject.seed)
-    if not subject.tokenizer.chat_template:
+    if not subject.ends_turns:
         asked = [e for e in asked if not any(is_spaceless(w[-1]) for w in e.target.words)]
     return subject.answers(asked, "given")
 

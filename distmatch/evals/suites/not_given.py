@@ -17,7 +17,7 @@ from distmatch.data.tasks.not_given import OwnWords, not_given
 from distmatch.data.vocabulary import stem
 from distmatch.errors import import_extra
 from distmatch.evals.items import Items
-from distmatch.evals.subject import Subject
+from distmatch.evals.subject import LocalModel
 from distmatch.scoring import model_encoder
 from distmatch.search import LikelyAnswers, distinct_words, likely_answers
 
@@ -37,7 +37,7 @@ def check() -> dict[str, str]:
     return {"wordfreq": metadata.version("wordfreq")}
 
 
-def measure(subject: Subject) -> Items:
+def measure(subject: LocalModel) -> Items:
     """The scores of 200 prompts.
 
     Raises:

@@ -28,7 +28,7 @@ from distmatch.data.trie import Path
 from distmatch.data.vocabulary import word_pool
 from distmatch.errors import ConfigError
 from distmatch.evals.items import Items
-from distmatch.evals.subject import Subject
+from distmatch.evals.subject import LocalModel
 from distmatch.losses.divergences import total_variation
 from distmatch.losses.retention import retention_kl
 from distmatch.models.head import unwrapped
@@ -57,7 +57,7 @@ class _Place(NamedTuple):
     is_text: bool
 
 
-def measure(subject: Subject) -> Items:
+def measure(subject: LocalModel) -> Items:
     """The scores of every text, question and prompt."""
     places = list(_places(subject))
     rows: list[dict[str, tuple[float, float]]] = []
@@ -94,7 +94,7 @@ def false_control(seed: int = 0) -> list[Prompt]:
     return prompts
 
 
-def _places(subject: Subject) -> Iterator[_Place]:
+def _places(subject: LocalModel) -> Iterator[_Place]:
     encoder = model_encoder(subject.model, subject.tokenizer)
     for kind, texts in ordinary_texts().items():
         for text, ids in zip(texts, encoder.encode_texts(texts), strict=True):

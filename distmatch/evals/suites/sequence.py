@@ -29,6 +29,7 @@ def measure(subject: Subject) -> Answers:
     whole = [example for example in asked if example.metadata["kind"] != "steps"]
     steps = list(_followed(subject, lists))
     answers = subject.answers([*whole, *steps], "sequence")
+    known_of_each = answers.said or ({},) * len(answers)  # what an endpoint leaves open
     num_lists = len(lists)
     clusters = [f"answer {i}" for i in range(len(whole))]
     clusters += [f"list {i % num_lists}" for i in range(len(steps))]
@@ -42,7 +43,10 @@ def measure(subject: Subject) -> Answers:
         clusters=tuple(clusters),
         # As every model is asked; what it has said is its own
         prompts=(*answers.prompts[: len(whole)], *map(plain_prompt, begun)),
-        said=tuple({"before": _before(example)} for example in [*whole, *steps]),
+        said=tuple(
+            {**known, "before": _before(example)}
+            for known, example in zip(known_of_each, [*whole, *steps], strict=True)
+        ),
     )
 
 

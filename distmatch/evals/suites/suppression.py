@@ -43,6 +43,7 @@ def measure(subject: Subject) -> Items:
         },
         prompts=tuple(p for e, p in zip(asked, answers.prompts, strict=True) if _is_told(e)),
         clusters=tuple(row["question"] for row in rows),
+        said=tuple(s for e, s in zip(asked, answers.said, strict=False) if _is_told(e)),
     )
 
 

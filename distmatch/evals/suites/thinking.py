@@ -20,7 +20,7 @@ from distmatch.data.trie import Path
 from distmatch.errors import DataError
 from distmatch.evals.items import Answers
 from distmatch.evals.mixtures import mixed
-from distmatch.evals.subject import Subject
+from distmatch.evals.subject import LocalModel
 from distmatch.models.head import unwrapped
 from distmatch.sampling import sample_tokens
 from distmatch.thinking import with_thought
@@ -44,7 +44,7 @@ class Way:
     name: str
     ask: Callable[[Example], Example] = _as_it_is
     """The question in this way."""
-    slot: Callable[[Subject, Example], Path] | None = None
+    slot: Callable[[LocalModel, Example], Path] | None = None
     """Where the model begins to think; None: it doesn't."""
     most_tokens: int = 0
     """Where a thought is cut off."""
@@ -63,7 +63,7 @@ class Thought:
     is_cut: bool = False
 
 
-def measure(subject: Subject) -> Answers:
+def measure(subject: LocalModel) -> Answers:
     """The mixture of the model's answers to each question asked in each way."""
     questions = examples(subject.seed)
     asked = [
@@ -107,7 +107,7 @@ def examples(seed: int = 0) -> list[Example]:
     return [replace(example, rotations=()) for example in drawn]
 
 
-def ways(subject: Subject) -> list[Way]:
+def ways(subject: LocalModel) -> list[Way]:
     """The ways in which a model is asked."""
     try:
         thinking_slot(subject.tokenizer, ({"role": "user", "content": "Hello."},))
@@ -137,7 +137,7 @@ def _in_channel(name: str, told: dict[str, str]) -> Way:
     )
 
 
-def _channel_slot(subject: Subject, example: Example) -> Path:
+def _channel_slot(subject: LocalModel, example: Example) -> Path:
     prompt = subject.fitting(example.prompt)
     return thinking_slot(subject.tokenizer, prompt, example.chat_template_kwargs)
 
@@ -152,7 +152,7 @@ def _told_to_think(example: Example) -> Example:
     return replace(example, prompt=({"role": "system", "content": _TOLD}, example.prompt[-1]))
 
 
-def _answer_slot(subject: Subject, example: Example) -> Path:
+def _answer_slot(subject: LocalModel, example: Example) -> Path:
     return render_slot(subject.tokenizer, subject.fitting(example.prompt)).ids
 
 
@@ -162,7 +162,7 @@ def _announced(example: Example, thought: str) -> Example:
     return replace(example, prompt=(*example.prompt, {"role": "assistant", "content": begun}))
 
 
-def _thoughts(subject: Subject, asked: Sequence[tuple[Way, Example]]) -> list[list[Thought]]:
+def _thoughts(subject: LocalModel, asked: Sequence[tuple[Way, Example]]) -> list[list[Thought]]:
     """About each question: 8, or one that is empty where nothing is thought."""
     thoughts: list[list[Thought]] = [[] if way.slot else [Thought()] for way, _ in asked]
     device = unwrapped(subject.model).device
@@ -177,7 +177,7 @@ def _thoughts(subject: Subject, asked: Sequence[tuple[Way, Example]]) -> list[li
     return thoughts
 
 
-def _written(subject: Subject, way: Way, slots: Sequence[Path]) -> list[Thought]:
+def _written(subject: LocalModel, way: Way, slots: Sequence[Path]) -> list[Thought]:
     tokenizer = subject.tokenizer
     written = sample_tokens(
         subject.model,

@@ -137,10 +137,10 @@ def test_the_suite_scores_the_users_samples(tmp_path, monkeypatch):
 
 
 def test_first_tokens_are_those_of_the_models_own_forward():
-    from distmatch.evals.subject import Subject
+    from distmatch.evals.subject import LocalModel
 
     model, tokenizer = tiny_model("llama"), tiny_tokenizer()
-    subject = Subject(model=model, tokenizer=tokenizer, progress=False)
+    subject = LocalModel(model=model, tokenizer=tokenizer, progress=False)
     prompts = ["The red fox", "The red fox saw a", "A cat"]
     found = subject.first_tokens(prompts, 3, "")
     for prompt, top in zip(prompts, found, strict=True):

@@ -12,7 +12,7 @@ from distmatch.data.tasks.output_control import OutputControl
 from distmatch.data.vocabulary import word_classes, word_pool
 from distmatch.errors import ConfigError
 from distmatch.evals import evaluate
-from distmatch.evals.subject import Subject
+from distmatch.evals.subject import LocalModel
 from distmatch.evals.suites import given, numbers
 from distmatch.losses.divergences import wasserstein1
 from distmatch.losses.metrics import METRICS
@@ -65,14 +65,14 @@ def test_a_template_that_takes_no_system_message_has_it_before_the_question(tiny
         "{% endif %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
     )
-    subject = Subject(model=tiny[0], tokenizer=tokenizer, progress=False)
+    subject = LocalModel(model=tiny[0], tokenizer=tokenizer, progress=False)
     (example,) = given.examples()[:1]
     system, user = example.prompt
     (folded,) = subject.fitting(example.prompt)
     assert folded["content"] == f"{system['content']}\n\n{user['content']}"
     answers = subject.answers([example], "")
     assert answers.prompts == ([dict(system), dict(user)],)
-    assert Subject(model=tiny[0], tokenizer=tiny[1]).fitting(example.prompt) == example.prompt
+    assert LocalModel(model=tiny[0], tokenizer=tiny[1]).fitting(example.prompt) == example.prompt
 
 
 def test_extremes_are_extreme():

@@ -7,7 +7,7 @@ import distmatch as dm
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
 from distmatch.evals import evaluate
-from distmatch.evals.subject import Subject
+from distmatch.evals.subject import LocalModel
 from distmatch.evals.suites import thinking as suite
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -40,7 +40,7 @@ def measured(model, tokenizer):
 
 
 def names(model, tokenizer):
-    return [way.name for way in suite.ways(Subject(model=model, tokenizer=tokenizer))]
+    return [way.name for way in suite.ways(LocalModel(model=model, tokenizer=tokenizer))]
 
 
 def test_a_model_is_asked_in_the_ways_it_knows(tiny, thinker):
@@ -102,7 +102,7 @@ def test_a_thought_ends_where_the_answer_is_announced(tiny, monkeypatch, text, t
     ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
     monkeypatch.setattr(suite, "sample_tokens", lambda model, slots, *_, **__: [ids] * len(slots))
     monkeypatch.setattr(suite, "_MOST_STEPWISE_TOKENS", len(ids))
-    subject = Subject(model=model, tokenizer=tokenizer, progress=False)
+    subject = LocalModel(model=model, tokenizer=tokenizer, progress=False)
     _, stepwise = suite.ways(subject)
     question = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say fox."})
     target = WordDistribution(("fox", "elk"), (0.6, 0.4))

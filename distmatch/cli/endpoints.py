@@ -1,0 +1,76 @@
+"""`distmatch eval --endpoint`: the options of a model without weights."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distmatch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from distmatch.evals.backends import Endpoint
+
+CACHE_FILE = "replies.jsonl"
+
+_OF_WEIGHTS = ("adapter", "other_base", "quantization", "dtype", "batch_size")
+_OF_ENDPOINTS = ("api", "top_k", "samples", "continues", "key_env")
+_LIMITS = {"max_requests": "requests", "max_tokens": "tokens", "parallel": "parallel"}
+
+
+def add_endpoint_options(parser: Any) -> None:
+    """Add a group of options to `distmatch eval`."""
+    group = parser.add_argument_group(
+        "models without weights",
+        "With --endpoint, MODEL is a name at an OpenAI-compatible URL. Its replies are kept in "
+        f"--out/{CACHE_FILE}, so that a command started again goes on. See docs/suites.md.",
+    )
+    group.add_argument("--endpoint", metavar="URL", help="such as http://localhost:8000/v1")
+    group.add_argument("--api", choices=("chat", "completions"), help="how it is asked (chat)")
+    group.add_argument(
+        "--continues",
+        action="store_true",
+        help="the chat continues a last message of the assistant's (vLLM, llama.cpp)",
+    )
+    group.add_argument(
+        "--top-k", type=int, help="next tokens it gives probabilities of; 0 for none (20)"
+    )
+    group.add_argument(
+        "--samples", type=int, help="answers drawn where next tokens can't be asked for (32)"
+    )
+    group.add_argument(
+        "--key-env",
+        metavar="NAME",
+        help="the environment variable that holds the key (OPENAI_API_KEY for OpenAI's own URL)",
+    )
+    group.add_argument("--max-requests", type=int, help="stop before more are sent")
+    group.add_argument("--max-tokens", type=int, help="stop once so many are used")
+    group.add_argument("--parallel", type=int, help="requests at once (8)")
+
+
+def chosen_endpoint(args: argparse.Namespace) -> "Endpoint | None":
+    """The endpoint that the command line names; None: it names a model with weights.
+
+    Raises:
+        ConfigError: Options of the one kind given with the other, or values that can't be used.
+    """
+    given = {n for n, value in vars(args).items() if value is not None and value is not False}
+    if args.endpoint is None:
+        if stray := [name for name in (*_OF_ENDPOINTS, *_LIMITS) if name in given]:
+            raise ConfigError(f"{_options(stray)} only with --endpoint: give its URL")
+        return None
+    if stray := [name for name in _OF_WEIGHTS if name in given]:
+        raise ConfigError(f"{_options(stray)} only without --endpoint, which has no weights here")
+    from distmatch.evals.backends import Endpoint, Limits
+
+    limits = {name: getattr(args, option) for option, name in _LIMITS.items() if option in given}
+    return Endpoint(
+        model=args.model,
+        url=args.endpoint,
+        **{name: getattr(args, name) for name in _OF_ENDPOINTS if name in given},
+        limits=Limits(**limits),
+        cache=None if args.out is None else Path(args.out) / CACHE_FILE,
+    )
+
+
+def _options(names: list[str]) -> str:
+    verb = "makes" if len(names) == 1 else "make"
+    return " and ".join(f"--{name.replace('_', '-')}" for name in names) + f" {verb} sense"

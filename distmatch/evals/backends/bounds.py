@@ -1,0 +1,103 @@
+"""Probabilities that are only known between bounds, and how far they may be from a target.
+
+Axes: `support` is the words of a question and, last, other.
+"""
+
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from distmatch.evals.intervals import CONFIDENCE
+
+_Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+
+
+class Bounds(NamedTuple):
+    """Between what the probability of each word and, last, of other lies."""
+
+    low: Float[np.ndarray, " support"]
+    high: Float[np.ndarray, " support"]
+    point: Float[np.ndarray, " support"]
+    """An estimate between them that sums to 1."""
+    unmeasured: tuple[dict[str, Any], ...] = ()
+    """After which beginnings of an answer there is how much probability that wasn't seen."""
+
+    @classmethod
+    def between(
+        cls,
+        low: Float[np.ndarray, " support"],
+        high: Float[np.ndarray, " support"],
+        unmeasured: tuple[dict[str, Any], ...] = (),
+    ) -> "Bounds":
+        """Bounds whose estimate has every outcome equally far from its low to its high.
+
+        Args:
+            low: Summing to at most 1.
+            high: Summing to at least 1.
+            unmeasured: See the field.
+        """
+        room = float((high - low).sum())
+        share = np.clip((1 - low.sum()) / room, 0, 1) if room > 0 else 0.0
+        return cls(low, high, low + share * (high - low), unmeasured)
+
+
+def wilson(count: int, size: int) -> tuple[float, float]:
+    """The 95 % interval for a probability, of so many hits in so many independent draws.
+
+    References:
+        Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", JASA, 1927.
+    """
+    if not size:
+        return 0.0, 1.0
+    share, spread = count / size, _Z**2 / size
+    centre = (share + spread / 2) / (1 + spread)
+    half = (share * (1 - share) * spread + spread**2 / 4) ** 0.5 / (1 + spread)
+    low = 0.0 if count == 0 else centre - half
+    return low, 1.0 if count == size else centre + half
+
+
+def tvd_bounds(
+    low: Float[np.ndarray, " support"],
+    high: Float[np.ndarray, " support"],
+    target: Float[np.ndarray, " support"],
+) -> tuple[float, float]:
+    """The smallest TVD from the target that the bounds allow, and one that none of them exceeds.
+
+    The smallest is exact: what is moved into the bounds, and then to a sum of 1, has to be moved.
+    The other is the least of what only the high, only the low bounds allow above or below the
+    target.
+
+    Args:
+        low: Summing to at most 1.
+        high: Summing to at least 1.
+        target: Summing to 1.
+    """
+    clipped = np.clip(target, low, high)
+    least = 0.5 * (np.abs(clipped - target).sum() + abs(1 - clipped.sum()))
+    most = min(
+        np.maximum(high - target, 0).sum(),
+        np.maximum(target - low, 0).sum(),
+        np.maximum(low - target, 0).sum() + 1 - low.sum(),
+        np.maximum(target - high, 0).sum() + high.sum() - 1,
+    )
+    return float(least), float(max(most, least))
+
+
+def over_words(
+    low: Float[np.ndarray, " support"], high: Float[np.ndarray, " support"]
+) -> tuple[Float[np.ndarray, " support"], Float[np.ndarray, " support"]]:
+    """The bounds of what is renormalised over the words; other has 0."""
+    low, high = low[:-1], high[:-1]
+    # A word is largest beside the others' least, and smallest beside their most
+    largest = _ratio(high, low.sum() - low)
+    smallest = _ratio(low, high.sum() - high)
+    return np.append(smallest, 0.0), np.append(largest, 0.0)
+
+
+def _ratio(
+    part: Float[np.ndarray, " words"], rest: Float[np.ndarray, " words"]
+) -> Float[np.ndarray, " words"]:
+    total = part + rest
+    return np.divide(part, total, out=np.zeros_like(part), where=total > 0)

@@ -1,0 +1,216 @@
+"""Requests to an endpoint: kept, counted, and tried again where that may help."""
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from distmatch.errors import BudgetError, ConfigError, EndpointError, import_extra
+from distmatch.evals.backends.cache import Cache, Reply, request_key
+
+_T = TypeVar("_T")
+
+OPENAI = "https://api.openai.com/v1"
+_NO_KEY = "none"  # the client wants one, and servers of one's own take any
+_MOST_SHOWN = 300
+_REMEDIES = {
+    400: "check the model's name, and whether the endpoint serves what is asked (api, top_k)",
+    401: "name the environment variable that holds a valid key (key_env)",
+    403: "name the environment variable of a key that may use this model (key_env)",
+    404: "check the URL, which usually ends in /v1, and the model's name",
+    429: "ask for fewer answers at once (Limits.parallel), or go on later",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much an endpoint may be asked, and how patiently.
+
+    Raises:
+        ConfigError: A number too small to ask anything.
+    """
+
+    requests: int | None = None
+    """At most so many are sent; what is in the cache costs none. None: any number."""
+    tokens: int | None = None
+    """None is sent once so many, of prompts and answers, are used. None: any number."""
+    parallel: int = 8
+    """So many requests at once."""
+    retries: int = 5
+    """Of a request that times out, is cut short, or meets an endpoint that is busy or failing;
+    after longer and longer pauses."""
+    timeout: float = 60.0
+    """Seconds."""
+
+    def __post_init__(self) -> None:
+        """Refuse what allows nothing."""
+        least = {"requests": 1, "tokens": 1, "parallel": 1, "retries": 0, "timeout": 1e-3}
+        for name, smallest in least.items():
+            value = getattr(self, name)
+            if value is not None and value < smallest:
+                raise ConfigError(f"limits: {name} is {value}, expected at least {smallest}")
+
+
+class Client:
+    """What sends requests to one URL.
+
+    Args:
+        base: The endpoint's URL, such as `http://localhost:8000/v1`.
+        path: Behind it.
+        key_env: The environment variable that holds a key; None: OPENAI_API_KEY for OpenAI's own
+            endpoint, and no key for any other.
+        limits: What may be spent, from now on.
+        cache: Where replies are kept.
+
+    Raises:
+        ConfigError: A key that isn't there.
+        MissingExtraError: The package `openai` isn't installed.
+    """
+
+    def __init__(
+        self, base: str, path: str, key_env: str | None, limits: Limits, cache: Path | None
+    ) -> None:
+        self._openai = import_extra("openai", "endpoints")
+        self._broken = import_extra("httpx2", "endpoints").DecodingError
+        self.url = base.rstrip("/") + path
+        self._path = path
+        self._limits = limits
+        self._key = _key(base, key_env)
+        self._cache = Cache(cache)
+        self._lock = threading.Lock()
+        self._requests = self._tokens = 0
+        http = self._openai.DefaultHttpxClient(
+            event_hooks={"response": [partial(_check_whole, self._broken)]}, timeout=limits.timeout
+        )
+        self._sender = self._openai.OpenAI(
+            base_url=base,
+            api_key=self._key,
+            timeout=limits.timeout,
+            max_retries=limits.retries,
+            http_client=http,
+        )
+        weakref.finalize(self, self._sender.close)
+
+    def ask(self, body: Mapping[str, Any], read: Callable[[Reply], _T]) -> _T:
+        """What is read from the reply to a request; the reply is kept unless it can't be read.
+
+        Raises:
+            BudgetError: It would be one request too many.
+            EndpointError: No reply, or one that can't be read.
+        """
+        key = request_key(self.url, body)
+        with self._lock:
+            kept = self._cache.get(key)
+            if kept is None:
+                self._spend()
+        if kept is not None:
+            return read(kept)
+        reply = self._sent(body)
+        result = read(reply)
+        with self._lock:
+            self._cache.keep(key, reply)
+            self._tokens += self._used(reply)
+        return result
+
+    @property
+    def kept(self) -> str:
+        """Where the replies are, as a sentence."""
+        if self._cache.path is None:
+            return "nothing is kept without a cache"
+        return f"what they took is kept in {self._cache.path}, and asked no more"
+
+    def _spend(self) -> None:
+        for name, spent, most in (
+            ("requests", self._requests, self._limits.requests),
+            ("tokens", self._tokens, self._limits.tokens),
+        ):
+            if most is not None and spent >= most:
+                raise BudgetError(
+                    f"the limit of {most} {name} is reached: go on with another such, or a higher "
+                    f"one (Limits.{name}, --max-{name})"
+                )
+        self._requests += 1
+
+    def _used(self, reply: Reply) -> int:
+        usage = reply.get("usage") or {}
+        used = usage.get("total_tokens") if isinstance(usage, dict) else None
+        if used is None and self._limits.tokens is not None:
+            raise EndpointError(
+                f"{self.url} doesn't say how many tokens it used, so they can't be limited: "
+                "limit the requests"
+            )
+        return int(used or 0)
+
+    def _sent(self, body: Mapping[str, Any]) -> Reply:
+        openai = self._openai
+        tries = self._limits.retries + 1
+        try:
+            reply = self._sender.post(self._path, cast_to=object, body=dict(body))
+        except openai.APITimeoutError:
+            told = f"no answer within {self._limits.timeout:g} s, {tries} times: allow it more time"
+        except openai.APIConnectionError as error:
+            cause = error.__cause__ or error
+            if isinstance(cause, self._broken):
+                told = f"the reply was cut short or is no JSON, {tries} times: is it an endpoint?"
+            else:
+                told = f"no connection ({cause}), {tries} times: is it running?"
+        except openai.APIStatusError as error:
+            status = error.status_code
+            remedy = _REMEDIES.get(status, "go on later")
+            told = f"refused with {status} ({_shortened(error.message)}): {remedy}"
+        else:
+            if isinstance(reply, dict):
+                return reply
+            told = f"the reply is no object but {_shortened(reply)}: is it an endpoint?"
+        if self._key != _NO_KEY:  # what a server says may repeat it
+            told = told.replace(self._key, "***")
+        raise EndpointError(f"{self.url}: {told}")
+
+
+def check_url(url: str) -> None:
+    """Refuse what isn't an endpoint's URL.
+
+    Raises:
+        ConfigError: It isn't one, or holds a password or a query, where keys might stand.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(
+            f'the endpoint is "{url}", expected a URL such as http://localhost:8000/v1'
+        )
+    if parts.username or parts.password or parts.query:
+        raise ConfigError(
+            f"the URL of the endpoint at {parts.hostname} holds a user, password or query, which "
+            "would be written into caches: put the key into an environment variable (key_env)"
+        )
+
+
+def _key(base: str, key_env: str | None) -> str:
+    if key_env is None and base.rstrip("/") != OPENAI:
+        return _NO_KEY
+    name = key_env or "OPENAI_API_KEY"
+    key = os.environ.get(name)
+    if not key:
+        raise ConfigError(f"the environment variable {name} holds no key for {base}: set it")
+    return key
+
+
+def _check_whole(broken: type[Exception], response: Any) -> None:
+    """Have the client try again where a reply that claims success is no JSON."""
+    if response.status_code == HTTPStatus.OK:
+        response.read()
+        try:
+            response.json()
+        except ValueError as error:
+            raise broken("no JSON") from error
+
+
+def _shortened(told: Any) -> str:
+    text = " ".join(str(told).split())
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."

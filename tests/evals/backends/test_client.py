@@ -1,0 +1,211 @@
+"""Endpoints that fail, limits, what is kept, and keys that are seen nowhere."""
+
+import json
+import logging
+import socket
+
+import pytest
+
+from distmatch.errors import ConfigError, DataError, EndpointError, MissingExtraError
+from distmatch.evals import Endpoint, Limits
+from distmatch.evals.backends.cache import Cache, request_key
+from distmatch.evals.backends.client import Client
+from distmatch.evals.backends.replies import answers
+from tests.evals.backends.serving import serving
+from tests.tiny import tiny_model, tiny_tokenizer
+
+BODY = {"model": "tiny", "prompt": "The red", "max_tokens": 2, "seed": 0}
+SECRET = "sk-very-secret-4711"
+
+
+@pytest.fixture(scope="module")
+def served():
+    with serving(tiny_model("llama"), tiny_tokenizer()) as server:
+        yield server
+
+
+@pytest.fixture
+def server(served):
+    for kept in (served.asked, served.faults, served.authorizations):
+        kept.clear()
+    yield served
+    served.faults.clear()
+
+
+def client(server, cache=None, key_env=None, **limits):
+    limits = Limits(**{"retries": 2, "timeout": 10, **limits})
+    return Client(server.url, "/completions", key_env, limits, cache)
+
+
+@pytest.mark.parametrize("fault", [429, 500, 503, 408, "truncated", "broken off"])
+def test_what_may_pass_is_tried_again(server, fault):
+    expected = client(server).ask(BODY, answers)
+    server.asked.clear()
+    server.faults += [fault, fault]
+    assert client(server).ask(BODY, answers) == expected
+    assert server.asked == [BODY] * 3
+
+
+def test_what_takes_too_long_is_tried_again(server):
+    server.faults += ["slow"]
+    assert client(server, timeout=0.3).ask(BODY, answers)
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (429, r"refused with 429 .*Limits\.parallel"),
+        (500, "refused with 500 .*go on later"),
+        ("truncated", "the reply was cut short or is no JSON, 2 times"),
+        ("broken off", "no connection .*, 2 times: is it running"),
+        ("slow", "no answer within 0.3 s, 2 times: allow it more time"),
+    ],
+)
+def test_what_never_passes_says_so(server, fault, message):
+    server.faults += [fault] * 2
+    with pytest.raises(EndpointError, match=message):
+        client(server, retries=1, timeout=0.3).ask(BODY, answers)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (400, "refused with 400 .*check the model's name"),
+        (401, "refused with 401 .*a valid key"),
+        (404, "refused with 404 .*usually ends in /v1"),
+        ("no object", r"the reply is no object but \[1\]"),
+        ("odd", r"another form than OpenAI's .*\{'choices': 1\}"),
+    ],
+)
+def test_what_is_wrong_is_not_tried_again(server, fault, message, tmp_path):
+    server.faults += [fault]
+    with pytest.raises(EndpointError, match=message):
+        client(server, tmp_path / "replies.jsonl").ask(BODY, answers)
+    assert len(server.asked) == 1
+    assert not (tmp_path / "replies.jsonl").exists()
+
+
+def test_an_endpoint_that_is_down_is_named():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    down = Client(url, "/completions", None, Limits(retries=0), None)
+    with pytest.raises(EndpointError, match=rf"{url}/completions: no connection .*is it running\?"):
+        down.ask(BODY, answers)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("localhost:8000", 'the endpoint is "localhost:8000", expected a URL such as http'),
+        ("ftp://a/v1", "expected a URL"),
+        ("http://me:pass@host/v1", "at host holds a user, password or query"),
+        ("http://host/v1?key=pass", "at host holds a user, password or query"),
+    ],
+)
+def test_urls_that_cannot_be_used_are_refused_without_repeating_secrets(url, message):
+    with pytest.raises(ConfigError, match=message) as refused:
+        Endpoint(model="tiny", url=url)
+    assert "pass@" not in str(refused.value) and "=pass" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"requests": 0}, "requests is 0, expected at least 1"),
+        ({"tokens": 0}, "tokens is 0"),
+        ({"parallel": 0}, "parallel is 0"),
+        ({"retries": -1}, "retries is -1"),
+        ({"timeout": 0}, "timeout is 0"),
+    ],
+)
+def test_limits_that_allow_nothing_are_refused(limits, message):
+    with pytest.raises(ConfigError, match=message):
+        Limits(**limits)
+
+
+def test_without_the_extra_its_name_is_said(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "openai", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "distmatch\[endpoints\]"'):
+        Client("http://localhost/v1", "/completions", None, Limits(), None)
+
+
+# Keys ---------------------------------------------------------------------------------------------
+
+
+def test_a_key_comes_from_the_environment_and_is_seen_nowhere(
+    server, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setenv("MY_KEY", SECRET)
+    caplog.set_level(logging.DEBUG)
+    cache = tmp_path / "replies.jsonl"
+    asking = client(server, cache, key_env="MY_KEY")
+    assert asking.ask(BODY, answers)
+    assert server.authorizations == [f"Bearer {SECRET}"]
+    server.faults += [401]
+    with pytest.raises(EndpointError) as refused:  # the server repeats the header
+        asking.ask(BODY | {"seed": 1}, answers)
+    assert "your header was Bearer ***" in str(refused.value)
+    endpoint = Endpoint(model="tiny", url=server.url, key_env="MY_KEY", cache=cache)
+    seen = [cache.read_text(), caplog.text, str(refused.value), repr(asking), repr(endpoint)]
+    seen += [json.dumps(endpoint.settings()), repr(refused.value.__context__)]
+    assert caplog.text and not any(SECRET in text for text in seen)
+
+
+def test_openais_key_is_sent_to_nobody_else(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    assert client(server).ask(BODY, answers)
+    assert server.authorizations == ["Bearer none"]
+
+
+def test_a_key_that_is_not_there_is_asked_for(server, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(ConfigError, match="NO_SUCH_KEY holds no key for http"):
+        client(server, key_env="NO_SUCH_KEY")
+    with pytest.raises(ConfigError, match=r"OPENAI_API_KEY holds no key for https://api.openai"):
+        _ = Endpoint(model="gpt").client
+
+
+# What is kept -------------------------------------------------------------------------------------
+
+
+def test_nothing_is_asked_twice(server, tmp_path):
+    cache = tmp_path / "deep" / "replies.jsonl"
+    first = client(server, cache).ask(BODY, answers)
+    again = client(server, cache)
+    assert again.ask(dict(reversed(BODY.items())), answers) == first
+    assert len(server.asked) == 1
+    again.ask(BODY | {"seed": 1}, answers)
+    assert len(server.asked) == 2
+    assert len(cache.read_text().splitlines()) == 2
+
+
+def test_a_line_torn_by_a_kill_is_asked_again(tmp_path):
+    path = tmp_path / "replies.jsonl"
+    for number in range(3):
+        Cache(path).keep(str(number), {"value": number})
+    whole = path.read_bytes()
+    for cut in range(1, len(whole)):
+        path.write_bytes(whole[:cut])
+        kept = Cache(path)
+        there = [n for n in range(3) if kept.get(str(n))]
+        assert there == list(range(len(there)))
+        for number in range(len(there), 3):
+            kept.keep(str(number), {"value": number})
+        assert [Cache(path).get(str(n)) for n in range(3)] == [{"value": n} for n in range(3)]
+
+
+@pytest.mark.parametrize("content", ['{"a": 1}\n', "[]\n", '{\n "a": 1\n}\n', "text\nmore\n"])
+def test_a_file_of_something_else_is_left_alone(tmp_path, content):
+    (tmp_path / "notes.json").write_text(content)
+    with pytest.raises(DataError, match=r"notes\.json holds something else"):
+        Cache(tmp_path / "notes.json")
+    assert (tmp_path / "notes.json").read_text() == content
+
+
+def test_a_request_is_known_by_where_and_what_alone():
+    key = request_key("http://a/v1", BODY)
+    assert key == request_key("http://a/v1", dict(reversed(BODY.items())))
+    others = [("http://b/v1", BODY), ("http://a/v1", BODY | {"seed": 1})]
+    assert len({key, *(request_key(*other) for other in others)}) == 3

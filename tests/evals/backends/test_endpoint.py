@@ -1,0 +1,373 @@
+"""An endpoint against the local truth: the same weights behind a server, and here."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from distmatch.data import Example, WordDistribution
+from distmatch.errors import BudgetError, ConfigError, DataError, EndpointError
+from distmatch.evals import Endpoint, Limits, Report, evaluate, suites
+from distmatch.evals.suites import sad
+from distmatch.losses.metrics import METRICS
+from distmatch.scoring import model_encoder, score
+from tests.evals.backends.serving import serving
+from tests.evals.backends.teaching import CHATS, ONE, TEXTS
+from tests.tiny import VOCAB_SIZE
+
+QUICK = Limits(retries=0, timeout=30)
+
+
+@pytest.fixture(scope="module")
+def served(taught):
+    model, (tokenizer, _) = taught
+    with serving(model, tokenizer) as server:
+        yield server
+
+
+@pytest.fixture
+def server(served):
+    """The same for one test: nothing asked, nothing to fail."""
+    served.asked.clear()
+    served.authorizations.clear()
+    served.faults.clear()
+    yield served
+    served.faults.clear()
+    served.gives_logprobs = served.shows_end = True
+    served.most_choices = 1000
+
+
+def truth(model, tokenizer, example):
+    asked = score(
+        *(model, tokenizer, example.prompt, example.target.words), boundary=example.boundary
+    )
+    return np.array([*asked.log_probs.exp().tolist(), asked.log_other.exp().item()])
+
+
+def measured(endpoint, examples, **settings):
+    settings = {"num_resamples": 10, "progress": False, **settings}
+    return evaluate(endpoint, examples=examples, **settings)
+
+
+def bounds(row):
+    return (
+        np.array([*row["said"]["low"], row["said"]["low_other"]]),
+        np.array([*row["said"]["high"], row["said"]["high_other"]]),
+        np.array([*row["given"], row["given_other"]]),
+    )
+
+
+# Next tokens --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("api", "examples", "which"), [("chat", CHATS, 0), ("completions", TEXTS[:2], 1)]
+)
+def test_with_all_next_tokens_an_endpoint_says_the_truth(taught, server, api, examples, which):
+    endpoint = Endpoint(
+        model="tiny",
+        url=server.url,
+        api=api,
+        top_k=VOCAB_SIZE,
+        continues=api == "chat",
+        limits=QUICK,
+    )
+    report = measured(endpoint, examples)
+    for row, example in zip(report.rows(), examples, strict=True):
+        low, high, given = bounds(row)
+        expected = truth(taught[0], taught[1][which], example)
+        assert expected[:-1].max() > 0.2  # it has learnt something, so this is no agreement on 0
+        assert given == pytest.approx(expected, abs=1e-4)
+        assert (low <= expected + 1e-4).all() and (expected <= high + 1e-4).all()
+        assert (high - low).max() < 1e-3
+    local = evaluate(taught[0], taught[1][which], examples, num_resamples=10, progress=False)
+    for name in METRICS:
+        assert report.metrics[name].mean == pytest.approx(
+            local.metrics[name].mean, abs=2e-3, nan_ok=True
+        )
+
+
+def test_a_word_whose_characters_are_cut_is_bounded(taught, server):
+    endpoint = Endpoint(model="tiny", url=server.url, api="completions", top_k=VOCAB_SIZE)
+    (row,) = measured(endpoint, TEXTS[2:]).rows()
+    low, high, _ = bounds(row)
+    expected = truth(taught[0], taught[1][1], TEXTS[2])
+    assert low[0] == pytest.approx(expected[0], abs=1e-4)
+    assert low[1] < 1e-4 and high[1] == pytest.approx(expected[1], abs=5e-3)
+    assert (expected <= high + 1e-4).all()
+
+
+@pytest.mark.parametrize("top_k", [1, 5, 20])
+@pytest.mark.parametrize("continues", [True, False])
+@pytest.mark.parametrize("shows_end", [True, False])
+def test_with_few_next_tokens_the_truth_is_between_the_bounds(
+    taught, server, top_k, continues, shows_end
+):
+    server.shows_end = shows_end
+    endpoint = Endpoint(
+        model="tiny", url=server.url, top_k=top_k, continues=continues, limits=QUICK
+    )
+    examples = CHATS if continues else (CHATS[0], CHATS[2])  # the other one is begun
+    report = measured(endpoint, examples)
+    for row, example in zip(report.rows(), examples, strict=True):
+        low, high, given = bounds(row)
+        expected = truth(taught[0], taught[1][0], example)
+        assert (low <= expected + 1e-4).all() and (expected <= high + 1e-4).all()
+        assert (low <= given + 1e-6).all() and (given <= high + 1e-6).all()
+        assert given.sum() == pytest.approx(1, abs=1e-5)
+        target = np.array([*example.target.probs, example.target.other_prob])
+        tvd = 0.5 * np.abs(expected - target).sum()
+        assert row["tvd_low"] - 2e-4 <= tvd <= row["tvd_high"] + 2e-4
+        assert row["tvd_low"] - 1e-6 <= row["tvd"] <= row["tvd_high"] + 1e-6
+        assert row["said"]["unmeasured"]
+
+
+def test_a_chat_that_shows_no_end_is_bounded_by_how_often_it_ended(taught, server):
+    server.shows_end = False
+    endpoint = Endpoint(model="tiny", url=server.url, samples=100, limits=QUICK)
+    (row,) = measured(endpoint, CHATS[2:]).rows()  # at the end of the turn
+    low, high, _ = bounds(row)
+    expected = truth(taught[0], taught[1][0], CHATS[2])
+    assert (low <= expected + 1e-4).all() and (expected <= high + 1e-4).all()
+    assert (high - low).max() < 0.2 and low[1] > 0.3
+    assert len(server.asked) == 1
+
+
+# Whole answers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most_choices", [1000, 70])
+def test_without_log_probabilities_answers_are_counted(taught, server, most_choices):
+    server.gives_logprobs, server.most_choices = False, most_choices
+    endpoint = Endpoint(model="tiny", url=server.url, top_k=0, samples=400, limits=QUICK)
+    examples = (CHATS[0], CHATS[2])
+    for row, example in zip(measured(endpoint, examples).rows(), examples, strict=True):
+        low, high, given = bounds(row)
+        expected = truth(taught[0], taught[1][0], example)
+        assert (low <= expected + 0.02).all() and (expected <= high + 0.02).all()
+        assert given == pytest.approx(expected, abs=0.08)
+        assert math.isclose(given.sum(), 1, abs_tol=1e-6)
+    assert len(server.asked) == 2 * {1000: 4, 70: 6}[most_choices]
+    assert all("logprobs" not in body for body in server.asked)
+
+
+def test_a_reply_without_log_probabilities_is_refused_and_not_kept(server, tmp_path):
+    server.gives_logprobs = False
+    endpoint = Endpoint(
+        model="tiny", url=server.url, limits=QUICK, cache=tmp_path / "replies.jsonl"
+    )
+    with pytest.raises(EndpointError, match=r'no log-probabilities for "tiny": count answers'):
+        measured(endpoint, CHATS[:1])
+    assert not (tmp_path / "replies.jsonl").exists()
+
+
+# Requests -----------------------------------------------------------------------------------------
+
+
+def test_every_request_says_how_it_is_drawn_and_what_else_is_to_be_said(server):
+    endpoint = Endpoint(
+        model="tiny", url=server.url, extra={"reasoning_effort": "none", "top_p": None}
+    )
+    measured(endpoint, CHATS[:1])
+    (body,) = server.asked
+    expected = {"model": "tiny", "temperature": 1.0, "n": 32, "seed": 0, "logprobs": True}
+    assert expected.items() <= body.items()
+    assert body["reasoning_effort"] == "none" and "top_p" not in body
+    assert server.authorizations == ["Bearer none"]
+
+
+def test_rotations_are_asked_too(taught, server):
+    prompts = tuple(
+        ({"role": "user", "content": text},) for text in ("red 7 blue 3", "red 3 blue 7")
+    )
+    rotated = Example(
+        prompt=prompts[0],
+        target=WordDistribution(("red", "blue"), (0.7, 0.3)),
+        rotations=prompts[1:],
+        boundary="end_of_word",
+    )
+    endpoint = Endpoint(
+        model="tiny", url=server.url, continues=True, top_k=VOCAB_SIZE, limits=QUICK
+    )
+    report = measured(endpoint, [rotated])
+    local = evaluate(taught[0], taught[1][0], [rotated], num_resamples=10, progress=False)
+    assert report.metrics["swap_gap"].mean == pytest.approx(
+        local.metrics["swap_gap"].mean, abs=0.01
+    )
+
+
+def test_a_report_with_bounds_is_read_back_as_it_was(server, tmp_path):
+    report = measured(Endpoint(model="tiny", url=server.url), CHATS[:1])
+    assert list(report.metrics)[:3] == ["tvd", "tvd_low", "tvd_high"]
+    report.save(tmp_path / "report.json")
+    read = Report.load(tmp_path / "report.json")
+    assert read.to_json() == report.to_json()
+    assert "the least that bounds on the answers allow" in report.table()
+
+
+def test_free_targets_are_bounded_over_the_words(taught, server):
+    free = Example(
+        prompt=ONE,
+        target=WordDistribution(("red", "blue"), (0.5, 0.5), "free"),
+        boundary="end_of_word",
+    )
+    endpoint = Endpoint(model="tiny", url=server.url, continues=True, top_k=5, limits=QUICK)
+    (row,) = measured(endpoint, [free]).rows()
+    words = truth(taught[0], taught[1][0], free)[:-1]
+    tvd = abs(words[0] / words.sum() - 0.5)
+    assert row["tvd_low"] - 1e-4 <= tvd <= row["tvd_high"] + 1e-4
+
+
+# Suites -------------------------------------------------------------------------------------------
+
+
+def test_suites_ask_endpoints(server, monkeypatch):
+    for suite in (suites.given, suites.numbers):
+        few = suite.examples()[::120]
+        monkeypatch.setattr(suite, "examples", lambda seed, few=few: few)
+    few = suites.suppression.examples()[:5]
+    monkeypatch.setattr(suites.suppression, "examples", lambda seed: few)
+    names = ["given", "numbers", "suppression"]
+    endpoint = Endpoint(model="tiny", url=server.url, continues=True, top_k=5)
+    reports = evaluate(endpoint, suites=names, num_resamples=10, progress=False)
+    assert list(reports) == names
+    assert "wasserstein1" in reports["numbers"].metrics
+    for report in reports.values():
+        assert all("unmeasured" in row["said"] for row in report.rows())
+
+
+def test_sad_asks_endpoints_that_continue(taught, server, tmp_path, monkeypatch):
+    record = {"messages": [dict(m) for m in CHATS[1].prompt], "p": 70, "q": 30, "r": 20}
+    lines = [json.dumps(record | {"ideal": ["red", "green"]}), json.dumps(record)]
+    (tmp_path / "samples.jsonl").write_text("\n".join(lines))
+    monkeypatch.setenv(sad.PLACE, str(tmp_path / "samples.jsonl"))
+    settings = {"num_resamples": 10, "progress": False}
+    endpoint = Endpoint(model="tiny", url=server.url, continues=True, top_k=VOCAB_SIZE)
+    rows = evaluate(endpoint, suites=["sad"], **settings)["sad"].rows()
+    local = evaluate(taught[0], taught[1][0], suites=["sad"], **settings)["sad"].rows()
+    for row, here in zip(rows, local, strict=True):
+        assert row["reference"] == here["reference"]
+        assert row["tvd"] == pytest.approx(here["tvd"], abs=1e-3)
+    with pytest.raises(ConfigError, match="give continues=True if it does"):
+        evaluate(Endpoint(model="tiny", url=server.url), suites=["sad"], **settings)
+    counting = Endpoint(model="tiny", url=server.url, continues=True, top_k=0)
+    with pytest.raises(ConfigError, match="likeliest 5 first tokens are asked for, and top_k is 0"):
+        evaluate(counting, suites=["sad"], **settings)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["ordinary", "given"], "ordinary can't be asked of an endpoint, for want of weights: ask"),
+        (["gven"], 'unknown suite "gven"'),
+    ],
+)
+def test_suites_that_cannot_be_asked_are_refused(names, message):
+    with pytest.raises(ConfigError, match=message):
+        evaluate(Endpoint(model="tiny", url="http://localhost:1/v1"), suites=names)
+
+
+def test_a_model_has_a_tokenizer_and_an_endpoint_none(taught):
+    model, (tokenizer, _) = taught
+    with pytest.raises(ConfigError, match="a model needs its tokenizer"):
+        evaluate(model, examples=CHATS)
+    with pytest.raises(ConfigError, match="has a tokenizer of its own"):
+        evaluate(Endpoint(model="tiny"), tokenizer, CHATS)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"api": "responses"}, 'api is "responses", expected "chat" or "completions"'),
+        ({"top_k": -1}, "top_k is -1 and samples 32"),
+        ({"samples": 0}, "samples 0, expected at least 0 and 1"),
+        ({"api": "completions", "continues": True}, "continues is about chats"),
+    ],
+)
+def test_settings_that_ask_for_nothing_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        Endpoint(model="tiny", **settings)
+
+
+def test_examples_that_cannot_be_asked_are_named_before_anything_is(server):
+    endpoint = Endpoint(model="tiny", url=server.url)
+    with pytest.raises(DataError, match=r"row 1: the prompt is plain text"):
+        measured(endpoint, [CHATS[0], TEXTS[0]])
+    with pytest.raises(DataError, match="no examples"):
+        measured(endpoint, [])
+    assert server.asked == []
+
+
+# Limits -------------------------------------------------------------------------------------------
+
+
+def test_a_limit_keeps_what_was_answered_and_the_next_run_goes_on(server, tmp_path):
+    settings = {"model": "tiny", "url": server.url, "continues": True, "top_k": 5}
+    cache = tmp_path / "replies.jsonl"
+    expected = measured(Endpoint(**settings), CHATS).to_json()
+    needed = len(server.asked)
+    server.asked.clear()
+    first = Endpoint(**settings, cache=cache, limits=Limits(requests=needed - 2, parallel=1))
+    with pytest.raises(BudgetError, match=r"limit of \d+ requests is reached.*\(2 of 3 prompts"):
+        measured(first, CHATS)
+    assert len(server.asked) == needed - 2
+    server.asked.clear()
+    second = Endpoint(**settings, cache=cache, limits=Limits(requests=2))
+    assert measured(second, CHATS).to_json() == expected
+    assert len(server.asked) == 2
+    server.asked.clear()
+    assert measured(Endpoint(**settings, cache=cache), CHATS).to_json() == expected
+    assert server.asked == []
+
+
+def test_tokens_are_limited_too(server):
+    endpoint = Endpoint(
+        model="tiny", url=server.url, continues=True, limits=Limits(tokens=100, parallel=1)
+    )
+    with pytest.raises(BudgetError, match=r"limit of 100 tokens is reached.*without a cache"):
+        measured(endpoint, CHATS)
+
+
+# The real model -----------------------------------------------------------------------------------
+
+
+def test_the_embedded_model_behind_a_server_answers_as_here(embedded):
+    model, tokenizer = embedded
+    prompt = "The capital of France is the city of"
+    words = ("Paris", "the")
+    asked = Example(prompt=prompt, target=WordDistribution(words, (0.5, 0.5)))
+    canonical = score(model, tokenizer, prompt, words)
+    spelled = [spelled_in_any_way(model, tokenizer, prompt, f" {word}") for word in words]
+    with serving(model, tokenizer) as server:
+        endpoint = Endpoint(
+            model="smollm2",
+            url=server.url,
+            api="completions",
+            top_k=model.config.vocab_size,
+            limits=Limits(timeout=600, parallel=1),
+        )
+        (row,) = measured(endpoint, [asked]).rows()
+    assert row["given"] == pytest.approx(spelled, abs=1e-4)
+    assert row["tvd_high"] - row["tvd_low"] < 1e-4
+    assert row["given"] == pytest.approx(canonical.log_probs.exp().tolist(), abs=2e-3)
+    assert spelled[0] > 0.1
+
+
+def spelled_in_any_way(model, tokenizer, prompt, word):
+    """The probability that a text goes on with a word and its end, however it is cut."""
+    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+    boundary = model_encoder(model, tokenizer).boundary_set("end_of_word")
+    places, total = [(tokenizer(prompt)["input_ids"], word, 1.0)], 0.0
+    while places:
+        ids, rest, mass = places.pop()
+        with torch.no_grad():
+            probs = model(input_ids=torch.tensor([ids])).logits[0, -1].double().softmax(-1)
+        if not rest:
+            total += mass * float(probs[: len(boundary)][boundary].sum())
+        for token, text in enumerate(texts):
+            if text and rest.startswith(text) and mass * probs[token] > 3e-6:
+                left = rest.removeprefix(text)
+                places.append(([*ids, token], left, mass * float(probs[token])))
+    return total
