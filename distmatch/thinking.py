@@ -6,19 +6,16 @@ is trained and measured behind its own thoughts.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import takewhile
 
-import torch
 from torch import nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from distmatch.data.examples import Example, Prompt
-from distmatch.data.prompts import special_ids, thinking_slot, without_thinking
-from distmatch.scoring import in_eval_mode
+from distmatch.data.prompts import thinking_slot, without_thinking
+from distmatch.sampling import sample_tokens
 
 
-@torch.no_grad()
 def sample_thinking(
     model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
@@ -51,10 +48,9 @@ def sample_thinking(
     starts = tqdm(
         range(0, len(asked), batch_size), desc="thinking", leave=False, disable=not progress
     )
-    with in_eval_mode(model):
-        for start in starts:
-            batch = asked[start : start + batch_size]
-            thoughts += _thoughts(model, tokenizer, batch, max_tokens)
+    for start in starts:
+        batch = asked[start : start + batch_size]
+        thoughts += _thoughts(model, tokenizer, batch, max_tokens)
     answered = (
         _with_thought(prompt, thought) for (_, prompt), thought in zip(asked, thoughts, strict=True)
     )
@@ -77,29 +73,8 @@ def _thoughts(
     slots = [
         thinking_slot(tokenizer, prompt, example.chat_template_kwargs) for example, prompt in asked
     ]
-    special = special_ids(tokenizer)
-    longest = max(map(len, slots))
-    fill = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(special)
-    device: torch.device = model.device  # type: ignore[assignment]
-    ids = torch.tensor([[fill] * (longest - len(ids)) + [*ids] for ids in slots], device=device)
-    mask = torch.tensor(
-        [[0] * (longest - len(ids)) + [1] * len(ids) for ids in slots], device=device
-    )
-    written = model.generate(  # type: ignore[operator]
-        input_ids=ids,
-        attention_mask=mask,
-        do_sample=True,
-        temperature=1.0,
-        top_k=0,
-        top_p=1.0,
-        max_new_tokens=max_tokens,
-        repetition_penalty=1.0,
-        eos_token_id=sorted(special),  # whatever the model ends its analysis with
-        pad_token_id=fill,
-        use_cache=True,
-    )
     return tokenizer.batch_decode(
-        [list(takewhile(lambda i: i not in special, row[longest:].tolist())) for row in written]
+        [list(ids) for ids in sample_tokens(model, tokenizer, slots, max_tokens)]
     )
 
 
