@@ -17,7 +17,7 @@ from machine import device_and_versions
 
 import distmatch as dm
 from distmatch.data.mixing import Task, shuffled
-from distmatch.data.tasks import Numbers, OutputControl, Suppression
+from distmatch.data.tasks import Deviation, Numbers, OutputControl, Suppression
 from distmatch.data.tasks.output_control import MOST_WORDS
 from distmatch.data.tasks.wordings import PHRASINGS
 from distmatch.data.vocabulary import word_pool
@@ -31,6 +31,7 @@ TASKS: dict[str, Task] = {
     ),
     "suppression": Suppression(),
     "numbers": Numbers(),
+    "deviation": Deviation(),
 }
 KINDS = ("base", "trained", "shuffled")
 BATCH, SEED = 8, 0

@@ -157,7 +157,9 @@ def _add_data(commands: Any) -> None:
         description="Write a task's examples: train.jsonl and test.jsonl. Options left out have "
         "the task's own defaults.",
     )
-    data.add_argument("task", metavar="TASK", help="output_control, numbers or suppression")
+    data.add_argument(
+        "task", metavar="TASK", help="output_control, numbers, suppression or deviation"
+    )
     data.add_argument("--out", required=True, metavar="DIR", help="where the two files go")
     data.add_argument("--n", type=int, help="number of train rows (2000)")
     data.add_argument("--n-test", type=int, help="number of test rows (200)")
