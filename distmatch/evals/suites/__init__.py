@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from distmatch.evals.items import Items
 from distmatch.evals.subject import Subject
-from distmatch.evals.suites import given, not_given, numbers, ordinary, sad, suppression
+from distmatch.evals.suites import deviation, given, not_given, numbers, ordinary, sad, suppression
 
 
 def _needs_nothing() -> dict[str, str]:
@@ -26,6 +26,7 @@ SUITES: dict[str, Suite] = {
     "not_given": Suite(not_given.measure, not_given.check),
     "suppression": Suite(suppression.measure),
     "numbers": Suite(numbers.measure),
+    "deviation": Suite(deviation.measure),
     "ordinary": Suite(ordinary.measure),
     "sad": Suite(sad.measure, sad.check),
 }
