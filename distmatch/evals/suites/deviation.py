@@ -60,8 +60,10 @@ class _Written(NamedTuple):
 def measure(subject: Subject) -> Items:
     """The scores of every question."""
     asked = questions(subject.seed)
-    longest = {"length": max(LENGTHS), "window": max(WINDOWS)}
-    alone = {q.known.name: replace(q, **longest, is_asked=False) for q in asked}
+    alone = {
+        q.known.name: replace(q, length=max(LENGTHS), window=max(WINDOWS), is_asked=False)
+        for q in asked
+    }
     repeated = [question for question in alone.values() for _ in range(_ALONE)]
     given = answers(subject, [*asked, *repeated])
     by_name: dict[str, list[Answer]] = {}
@@ -231,10 +233,10 @@ def _written(subject: Subject, asked: Sequence[Question]) -> list[_Written]:
 def _decoded(tokenizer: PreTrainedTokenizerBase, one: _Written) -> tuple[str, list[int]]:
     """What was written, without a word that was cut off; and where it ends before each token."""
     anchor = one.prompt[-1:]  # since a token's text at the start may lack its space
-    wholes = [
-        tokenizer.decode([*anchor, *one.tokens[:k]], clean_up_tokenization_spaces=False)
-        for k in range(len(one.tokens) + 1)
-    ]
+    wholes = tokenizer.batch_decode(
+        [[*anchor, *one.tokens[:k]] for k in range(len(one.tokens) + 1)],
+        clean_up_tokenization_spaces=False,
+    )
     lead = len(wholes[0])
     text = wholes[-1][lead:]
     return _CUT.sub("", text) if one.is_cut else text, [len(whole) - lead for whole in wholes]
