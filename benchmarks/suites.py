@@ -18,7 +18,7 @@ from machine import device_and_versions
 
 import distmatch as dm
 from distmatch.data.mixing import Task, mixture, shuffled
-from distmatch.data.tasks import Numbers, OutputControl, Sequences, Suppression
+from distmatch.data.tasks import Deviation, Numbers, OutputControl, Sequences, Suppression
 from distmatch.data.tasks.output_control import MOST_WORDS
 from distmatch.data.tasks.wordings import PHRASINGS
 from distmatch.data.vocabulary import word_pool
@@ -33,6 +33,7 @@ TASKS: dict[str, Task] = {
     "suppression": Suppression(),
     "numbers": Numbers(),
     "sequence": Sequences(),
+    "deviation": Deviation(),
 }
 KINDS = ("base", "trained", "shuffled", "others", "given only")
 BATCH, SEED = 8, 0

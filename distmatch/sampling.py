@@ -62,10 +62,11 @@ def _continued(
 ) -> list[list[int]]:
     longest = max(map(len, prompts))
     fill = min(ends)
-    device: torch.device = model.device  # type: ignore[assignment]
+    base = unwrapped(model)
+    device: torch.device = base.device  # type: ignore[assignment]
     padded = [[fill] * (longest - len(ids)) + [*ids] for ids in prompts]
     mask = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts]
-    written = model.generate(  # type: ignore[operator]
+    written = base.generate(  # type: ignore[operator]
         input_ids=torch.tensor(padded, device=device),
         attention_mask=torch.tensor(mask, device=device),
         max_new_tokens=max_tokens,

@@ -37,6 +37,20 @@ def test_first_tokens_come_as_often_as_the_model_says(model):
         assert share == pytest.approx(expected, abs=4 * (expected * (1 - expected) / 300) ** 0.5)
 
 
+def test_a_model_that_is_sure_writes_what_its_own_forward_says():
+    model = tiny_model("llama")
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(1000)
+        model.get_output_embeddings().weight[:3] = 0  # no end
+    written = sample_tokens(model, PROMPTS, {0, 1, 2}, max_tokens=5)
+    for prompt, tokens in zip(PROMPTS, written, strict=True):
+        ids = list(prompt)
+        for _ in range(5):
+            with torch.no_grad():
+                ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+        assert tokens == tuple(ids[len(prompt) :])
+
+
 def test_a_continuation_ends_before_what_ends_it(model):
     torch.manual_seed(0)
     ends = set(range(0, 320, 4))

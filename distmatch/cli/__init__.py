@@ -195,7 +195,9 @@ def _add_data(commands: Any) -> None:
         "the task's own defaults.",
     )
     data.add_argument(
-        "task", metavar="TASK", help="output_control, numbers, sequence or suppression"
+        "task",
+        metavar="TASK",
+        help="output_control, numbers, sequence, suppression or deviation",
     )
     data.add_argument("--out", required=True, metavar="DIR", help="where the two files go")
     data.add_argument("--n", type=int, help="number of train rows (2000)")

@@ -45,6 +45,13 @@ READING = {
     "unexplored": "probability of answers not looked at",
     "reference": "higher is better; passed by the rule of SAD's authors",
     "identity": "higher is better; the words themselves within the tolerance",
+    "on_time": "higher is better; first other word in the window, and unlikely",
+    "in_window": "higher is better; first other word in the window",
+    "unlikely": "of first other words, those the base doesn't expect",
+    "too_early": "lower is better; first other word before the window",
+    "never": "lower is better; no other word up to the window's end",
+    "by_chance": "on_time where no deviation is asked; control to beat",
+    "follows": "the text through the window where no deviation is asked",
 }
 """How each metric is to be read."""
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from distmatch.evals.items import Items
 from distmatch.evals.suites import (
+    deviation,
     given,
     not_given,
     numbers,
@@ -38,6 +39,7 @@ SUITES: dict[str, Suite] = {
     "suppression": Suite(suppression.measure),
     "numbers": Suite(numbers.measure),
     "sequence": Suite(sequence.measure),
+    "deviation": Suite(deviation.measure, needs_weights=True),
     "ordinary": Suite(ordinary.measure, needs_weights=True),
     "sad": Suite(sad.measure, sad.check),
 }
