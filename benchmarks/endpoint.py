@@ -2,7 +2,8 @@
 
 Plain questions whose answer has begun, four words each: the answer, and what else may stand there.
 They are asked of an OpenAI-compatible server that has loaded the embedded model's own GGUF file
-(`--gguf` prints where it lies), and of the local model, whose float32 weights are that file's.
+(`--gguf` prints where it lies), and of the local model, whose float32 weights are that file's: once
+by the same search over texts, and once as always, where only the canonical tokens count.
 
     python benchmarks/endpoint.py http://localhost:8080/v1 --json benchmarks/results/endpoint.json
 """
@@ -11,16 +12,22 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from machine import device_and_versions
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import distmatch as dm
 from distmatch.data.tasks.suppression import Fact, facts
 from distmatch.evals import Endpoint, Limits, Report
+from distmatch.evals.backends.measuring import followed
+from distmatch.evals.backends.questions import Question
+from distmatch.evals.backends.replies import Next
 from distmatch.models.embedded import EMBEDDED_FILE, EMBEDDED_PACKAGE, packaged_file
+from distmatch.scoring import next_log_probs
 
 ELSE = ("the", "a", "not")
 
@@ -54,13 +61,17 @@ def main() -> None:
     seconds = time.perf_counter() - start
     model, tokenizer = dm.load_model("smollm2-135m", dtype="float32")
     ours = dm.evaluate(model, tokenizer, asked)
+    by_text = [followed(Question.of(e, as_text=True), local(model, tokenizer, e)) for e in asked]
     report = {
         "command": " ".join(["python", *sys.argv]),
         "server": args.server,
         **device_and_versions(torch.device("cpu")),
         "questions": len(asked),
         "seconds": round(seconds, 1),
-        **agreement(theirs, ours),
+        **agreement(theirs, [bounds.point[:-1] for bounds in by_text]),
+        "mean_gap_canonical": round(mean_gap(ours, [bounds.point[:-1] for bounds in by_text]), 6),
+        "tvd_here": round(ours.metrics["tvd"].mean, 4),
+        "tvd_there": [round(theirs.metrics[f"tvd_{side}"].mean, 4) for side in ("low", "high")],
     }
     print(json.dumps(report, indent=2))
     if args.json:
@@ -76,26 +87,41 @@ def example(fact: Fact) -> dm.Example:
     )
 
 
-def agreement(theirs: Report, ours: Report) -> dict[str, float]:
+def local(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: dm.Example
+) -> Callable[[str], Next]:
+    """What may follow a beginning of the answer, by the local model."""
+    texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+
+    def after(text: str) -> Next:
+        ids = tuple(tokenizer(asked.prompt + text)["input_ids"])
+        (log_probs,) = next(next_log_probs(model, [ids]))
+        return Next.of(list(zip(texts, log_probs.double().exp().tolist(), strict=True)))
+
+    return after
+
+
+def agreement(theirs: Report, here: Sequence[np.ndarray]) -> dict[str, float]:
     """How far the server's words are from the local ones, and whether its bounds hold them."""
-    gaps, widths, outside, answers = [], [], [], []
-    for their, our in zip(theirs.rows(), ours.rows(), strict=True):
-        low, high = (np.array(their["said"][side]) for side in ("low", "high"))
-        expected = np.array(our["given"])
-        gaps.append(np.abs(np.array(their["given"]) - expected))
-        outside.append(np.maximum(np.maximum(low - expected, expected - high), 0))
-        widths.append(high - low)
-        answers.append(expected[0])
-    return {
-        "mean_answer": round(float(np.mean(answers)), 4),
-        "largest_gap": round(float(np.concatenate(gaps).max()), 6),
-        "mean_gap": round(float(np.concatenate(gaps).mean()), 6),
-        "largest_width": round(float(np.concatenate(widths).max()), 6),
-        "furthest_outside_the_bounds": round(float(np.concatenate(outside).max()), 6),
-        "tvd_here": round(ours.metrics["tvd"].mean, 4),
-        "tvd_there_low": round(theirs.metrics["tvd_low"].mean, 4),
-        "tvd_there_high": round(theirs.metrics["tvd_high"].mean, 4),
+    sides = [
+        np.concatenate([row["said"][side] for row in theirs.rows()]) for side in ("low", "high")
+    ]
+    expected, given = np.concatenate(here), np.concatenate([r["given"] for r in theirs.rows()])
+    outside = np.maximum(np.maximum(sides[0] - expected, expected - sides[1]), 0)
+    found = {
+        "mean_answer": np.mean([probs[0] for probs in here]),
+        "mean_gap": np.abs(given - expected).mean(),
+        "largest_gap": np.abs(given - expected).max(),
+        "largest_width": (sides[1] - sides[0]).max(),
+        "furthest_outside_the_bounds": outside.max(),
     }
+    return {name: round(float(value), 6) for name, value in found.items()}
+
+
+def mean_gap(ours: Report, here: Sequence[np.ndarray]) -> float:
+    """How far canonical scores are from those of all ways to cut a word."""
+    given = np.concatenate([row["given"] for row in ours.rows()])
+    return float(np.abs(given - np.concatenate(here)).mean())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """`distmatch eval --endpoint`: the options of a model without weights."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 CACHE_FILE = "replies.jsonl"
 
 _OF_WEIGHTS = ("adapter", "other_base", "quantization", "dtype", "batch_size")
-_OF_ENDPOINTS = ("api", "top_k", "samples", "continues", "key_env")
+_OF_ENDPOINTS = ("api", "top_k", "samples", "continues", "key_env", "extra")
 _LIMITS = {"max_requests": "requests", "max_tokens": "tokens", "parallel": "parallel"}
 
 
@@ -41,6 +42,11 @@ def add_endpoint_options(parser: Any) -> None:
         metavar="NAME",
         help="the environment variable that holds the key (OPENAI_API_KEY for OpenAI's own URL)",
     )
+    group.add_argument(
+        "--extra",
+        metavar="JSON",
+        help='what every request says besides, such as \'{"reasoning_effort": "none"}\'',
+    )
     group.add_argument("--max-requests", type=int, help="stop before more are sent")
     group.add_argument("--max-tokens", type=int, help="stop once so many are used")
     group.add_argument("--parallel", type=int, help="requests at once (8)")
@@ -61,14 +67,27 @@ def chosen_endpoint(args: argparse.Namespace) -> "Endpoint | None":
         raise ConfigError(f"{_options(stray)} only without --endpoint, which has no weights here")
     from distmatch.evals.backends import Endpoint, Limits
 
+    chosen = {name: getattr(args, name) for name in _OF_ENDPOINTS if name in given}
+    if args.extra is not None:
+        chosen["extra"] = _object(args.extra)
     limits = {name: getattr(args, option) for option, name in _LIMITS.items() if option in given}
     return Endpoint(
         model=args.model,
         url=args.endpoint,
-        **{name: getattr(args, name) for name in _OF_ENDPOINTS if name in given},
+        **chosen,
         limits=Limits(**limits),
         cache=None if args.out is None else Path(args.out) / CACHE_FILE,
     )
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ConfigError(f"--extra is {text}, expected a JSON object such as '{{\"n\": 1}}'")
+    return value
 
 
 def _options(names: list[str]) -> str:

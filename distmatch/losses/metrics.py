@@ -52,7 +52,7 @@ def metric_ratios(
         outcomes: The examples themselves.
         rotations: Scores of the same questions with their numbers moved over their words.
         rotation_of: Which example each of these belongs to. An example counts for `swap_gap` if it
-            has a rotation for each word but the first.
+            has a rotation for each word but the first, and all of them some word that is possible.
     """
     log_probs = support_log_probs(outcomes.scores, outcomes.is_free)
     tvd = total_variation(log_probs, outcomes.target)
@@ -141,7 +141,7 @@ def _swap_gap(
         counts = counts.index_add(0, rotation_of, torch.ones_like(rotation_of))
     gap = torch.where(outcomes.is_word, (given - 1).abs(), 0.0).sum(-1) / num_words.square()
     is_complete = (counts == num_words) & (num_words > 1)
-    return _mean(gap, is_complete)
+    return _mean(gap, is_complete & ~gap.isnan())  # NaN where some rotation rules out every word
 
 
 def _best_policy(

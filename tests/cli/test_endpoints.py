@@ -1,11 +1,12 @@
 """`distmatch eval --endpoint`, against a server in this process."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from distmatch.cli import main
-from distmatch.data import write_jsonl
+from distmatch.data import output_control, write_jsonl
 from distmatch.evals import Report, suites
 from tests.evals.backends.serving import serving
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -19,7 +20,8 @@ def server():
 
 @pytest.fixture
 def few(monkeypatch):
-    examples = [e for e in suites.given.examples() if e.metadata["group"] == "2 words"][:3]
+    drawn = output_control(n=1, n_test=3, words=2)[1]
+    examples = [replace(one, metadata={**one.metadata, "group": "2 words"}) for one in drawn]
     monkeypatch.setattr(suites.given, "examples", lambda seed: examples)
     return examples
 
@@ -50,7 +52,10 @@ def test_suites_are_asked_of_an_endpoint_kept_and_gone_on_with(server, few, tmp_
 def test_examples_of_a_file_are_asked_of_an_endpoint(server, few, tmp_path, capsys):
     write_jsonl(tmp_path / "test.jsonl", few)
     argv = ["eval", "tiny", "--endpoint", server.url, "--data", str(tmp_path / "test.jsonl")]
-    assert main([*argv, "--top-k", "0", "--out", str(tmp_path / "out")]) == 0
+    server.asked.clear()
+    argv += ["--top-k", "0", "--samples", "3", "--extra", '{"n": 1}']
+    assert main([*argv, "--out", str(tmp_path / "out")]) == 0
+    assert len(server.asked) == 6 * 3 and all(body["n"] == 1 for body in server.asked)
     report = Report.load(tmp_path / "out" / "report.json")
     assert report.num_examples == 3 and report.table() in capsys.readouterr().out
     assert (tmp_path / "out" / "replies.jsonl").exists()
@@ -64,6 +69,7 @@ def test_examples_of_a_file_are_asked_of_an_endpoint(server, few, tmp_path, caps
         (["--suite", "given", "--adapter", "x"], "--adapter makes sense only without --endpoint"),
         (["--suite", "given", "--batch-size", "1"], "--batch-size makes sense only without"),
         (["--suite", "given", "--key-env", "NO_KEY"], "NO_KEY holds no key for http"),
+        (["--suite", "given", "--extra", "n=1"], "--extra is n=1, expected a JSON object such as"),
         (["--suite", "given", "--max-tokens", "0"], "tokens is 0, expected at least 1"),
         (["--suite", "given", "--endpoint", "host"], 'the endpoint is "host", expected a URL'),
     ],

@@ -191,3 +191,11 @@ def test_equal_probabilities_say_nothing_about_the_slope(count):
     is_word = torch.ones(1, count, dtype=torch.bool)
     outcomes = Outcomes(scores, target, is_word, torch.zeros(1, dtype=torch.bool))
     assert slope_ratio(outcomes).denominator.item() == 0
+
+
+def test_swap_gap_leaves_out_examples_with_a_rotation_that_rules_out_every_word():
+    asked = outcomes([[0.8, 0.2, 0.0], [0.0, 0.0, 1.0], [0.6, 0.4, 0.0]], [[0.7, 0.3, 0.0]] * 3)
+    rotated = scores([[0.9, 0.1, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]], 2)
+    got = metric_ratios(asked, rotated, torch.tensor([0, 1, 2]))["swap_gap"]
+    torch.testing.assert_close(got.numerator, torch.tensor([0.35, 0.0, 0.0]))
+    torch.testing.assert_close(got.denominator, torch.tensor([1.0, 0.0, 0.0]))

@@ -20,7 +20,7 @@ OPENAI = "https://api.openai.com/v1"
 _NO_KEY = "none"  # the client wants one, and servers of one's own take any
 _MOST_SHOWN = 300
 _REMEDIES = {
-    400: "check the model's name, and whether the endpoint serves what is asked (api, top_k)",
+    400: "check the model's name, and whether it serves what is asked (api, top_k, extra)",
     401: "name the environment variable that holds a valid key (key_env)",
     403: "name the environment variable of a key that may use this model (key_env)",
     404: "check the URL, which usually ends in /v1, and the model's name",
