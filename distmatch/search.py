@@ -6,7 +6,7 @@ until what was not looked at has no more than a given probability, which is repo
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,10 +17,12 @@ from tqdm.auto import tqdm
 from distmatch.data.examples import Prompt
 from distmatch.data.prompts import render_slot
 from distmatch.data.trie import Encoder, Path
+from distmatch.data.vocabulary import stem
 from distmatch.errors import ConfigError, converted
 from distmatch.scoring import next_log_probs
 
 _AT_ONCE = 8  # places of one prompt opened by a forward
+_AROUND = " \t\n.,;:!?\"'*()[]{}"
 _LEAST = 1e-5  # probability of a place that is kept to be opened later
 
 
@@ -76,6 +78,25 @@ def likely_answers(
             bar.n = len(trees) - len(opening)
             bar.refresh()
     return [tree.found() for tree in trees]
+
+
+def distinct_words(probs: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Words and their probabilities, likeliest first; spellings and inflections taken together.
+
+    Each is shown as its likeliest spelling, without what stands around it, such as quotation marks.
+
+    Args:
+        probs: Of whole answers.
+    """
+    together: dict[str, float] = {}
+    shown: dict[str, str] = {}
+    for text, prob in sorted(probs.items(), key=lambda item: -item[1]):
+        word = text.strip(_AROUND)
+        if word:
+            key = stem(word)
+            shown.setdefault(key, word)
+            together[key] = together.get(key, 0.0) + prob
+    return sorted(((shown[key], prob) for key, prob in together.items()), key=lambda item: -item[1])
 
 
 @dataclass(eq=False)

@@ -6,19 +6,15 @@ is trained and measured behind its own thoughts.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import takewhile
 
-import torch
 from torch import nn
-from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.prompts import special_ids, thinking_slot, without_thinking
-from distmatch.scoring import in_eval_mode
+from distmatch.sampling import sample_tokens
 
 
-@torch.no_grad()
 def sample_thinking(
     model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
@@ -47,62 +43,31 @@ def sample_thinking(
     asked = [
         (example, prompt) for example in examples for prompt in (example.prompt, *example.rotations)
     ]
-    thoughts: list[str] = []
-    starts = tqdm(
-        range(0, len(asked), batch_size), desc="thinking", leave=False, disable=not progress
+    written = sample_tokens(
+        model,
+        [thinking_slot(tokenizer, prompt, e.chat_template_kwargs) for e, prompt in asked],
+        special_ids(tokenizer),  # whatever the model ends its analysis with
+        max_tokens=max_tokens,
+        batch_size=batch_size,
+        progress="thinking" if progress else None,
     )
-    with in_eval_mode(model):
-        for start in starts:
-            batch = asked[start : start + batch_size]
-            thoughts += _thoughts(model, tokenizer, batch, max_tokens)
-    answered = (
-        _with_thought(prompt, thought) for (_, prompt), thought in zip(asked, thoughts, strict=True)
-    )
+    thoughts = tokenizer.batch_decode([list(tokens) for tokens in written])
+    texts = iter(thoughts)
     return [
         replace(
             example,
-            prompt=next(answered),
-            rotations=tuple(next(answered) for _ in example.rotations),
+            prompt=with_thought(example.prompt, next(texts)),
+            rotations=tuple(with_thought(prompt, next(texts)) for prompt in example.rotations),
         )
         for example in examples
     ]
 
 
-def _thoughts(
-    model: nn.Module,
-    tokenizer: PreTrainedTokenizerBase,
-    asked: Sequence[tuple[Example, Prompt]],
-    max_tokens: int,
-) -> list[str]:
-    slots = [
-        thinking_slot(tokenizer, prompt, example.chat_template_kwargs) for example, prompt in asked
-    ]
-    special = special_ids(tokenizer)
-    longest = max(map(len, slots))
-    fill = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(special)
-    device: torch.device = model.device  # type: ignore[assignment]
-    ids = torch.tensor([[fill] * (longest - len(ids)) + [*ids] for ids in slots], device=device)
-    mask = torch.tensor(
-        [[0] * (longest - len(ids)) + [1] * len(ids) for ids in slots], device=device
-    )
-    written = model.generate(  # type: ignore[operator]
-        input_ids=ids,
-        attention_mask=mask,
-        do_sample=True,
-        temperature=1.0,
-        top_k=0,
-        top_p=1.0,
-        max_new_tokens=max_tokens,
-        repetition_penalty=1.0,
-        eos_token_id=sorted(special),  # whatever the model ends its analysis with
-        pad_token_id=fill,
-        use_cache=True,
-    )
-    return tokenizer.batch_decode(
-        [list(takewhile(lambda i: i not in special, row[longest:].tolist())) for row in written]
-    )
+def with_thought(prompt: Prompt, thought: str) -> Prompt:
+    """The prompt with a thought before the answer; one that was there is replaced.
 
-
-def _with_thought(prompt: Prompt, thought: str) -> Prompt:
+    Raises:
+        DataError: A prompt that isn't messages.
+    """
     messages, begun = without_thinking(prompt)
     return (*messages, {"role": "assistant", "thinking": thought, "content": begun})

@@ -112,6 +112,7 @@ def transfer(
     known = capitals(words, tokenizer)
     few = [word.upper() for word in words if word.upper() not in known]
     changes: dict[str, dict[str, Sequence]] = {
+        "more tokens": {"pool": words_of_tokens(known, tokenizer, at_least=NUM_TOKENS + 1)},
         "fewer tokens": {"pool": few},
         "small letters, three tokens": {"pool": longer},
         "small letters, one token": {"pool": [word for word in words if word not in long]},

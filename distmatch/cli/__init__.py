@@ -14,6 +14,8 @@ from distmatch.errors import ConfigError, DistmatchError
 
 __all__ = ["main"]
 
+_BATCH_SIZE = 32
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 2 where something was refused, with the reason on stderr.
@@ -53,6 +55,11 @@ def _run(args: argparse.Namespace, rest: list[str]) -> None:
 
 
 def _measure(args: argparse.Namespace) -> None:
+    if args.models is not None:
+        _measure_models(args)
+        return
+    if args.model is None:
+        raise ConfigError("no model: name one, or give a list of them with --models FILE")
     from distmatch.cli.measuring import measure
     from distmatch.cli.run_files import ModelChoice
     from distmatch.cli.suites import measure_suites
@@ -61,13 +68,30 @@ def _measure(args: argparse.Namespace) -> None:
         name=args.model, quantization=args.quantization, dtype=args.dtype
     )
     how = {name: getattr(args, name) for name in ("adapter", "other_base", "out")}
-    how["batch_size"] = 32 if args.batch_size is None else args.batch_size
+    how["batch_size"] = _BATCH_SIZE if args.batch_size is None else args.batch_size
     if args.data is None:
         measure_suites(choice, args.suite, seed=args.seed or 0, **how)
     elif args.seed is not None:
         raise ConfigError("--seed is of suites: leave it out with --data")
     else:
         measure(choice, args.data, **how)
+
+
+def _measure_models(args: argparse.Namespace) -> None:
+    from distmatch.cli.models import measure_models
+
+    chosen_endpoint(args)
+    of_one = ("model", "adapter", "data", "quantization", "dtype", "endpoint")
+    given = [name for name in of_one if getattr(args, name) is not None]
+    if given or args.other_base:
+        told = given[0] if given else "other_base"
+        raise ConfigError(f"{told} is of one model: leave it out, the list has its own")
+    if args.out is None:
+        raise ConfigError("--models needs --out, where every model has a folder")
+    batch_size = 32 if args.batch_size is None else args.batch_size
+    measure_models(
+        args.models, args.suite, out=args.out, batch_size=batch_size, seed=args.seed or 0
+    )
 
 
 def _given_settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -117,7 +141,14 @@ def _add_eval(commands: Any) -> None:
         description="Measure a model: print every metric, and with --out leave report.json, "
         "rows.jsonl and a figure there, of suites in a folder each.",
     )
-    measure.add_argument("model", metavar="MODEL", help="smollm2-135m, a directory or a hub id")
+    measure.add_argument(
+        "model", nargs="?", metavar="MODEL", help="smollm2-135m, a directory or a hub id"
+    )
+    measure.add_argument(
+        "--models",
+        metavar="FILE",
+        help="a list of models instead, such as examples/models.toml: measured one after the other",
+    )
     measure.add_argument("--adapter", metavar="DIR", help="a PEFT adapter to measure it with")
     measure.add_argument(
         "--other-base",
@@ -149,7 +180,8 @@ def _add_compare(commands: Any) -> None:
         "compare",
         help="how measured models differ",
         description="Print how later measurements differ from the first, on the same items, with "
-        "intervals; with --out draw them side by side there.",
+        "intervals; with --out draw them side by side there. Of one folder: how a suite's ways of "
+        "asking differ, such as thinking or not.",
     )
     compare.add_argument("folders", nargs="+", metavar="DIR", help="as eval --out left them")
     compare.add_argument("--out", metavar="DIR", help="where table and figures go")
@@ -162,7 +194,11 @@ def _add_data(commands: Any) -> None:
         description="Write a task's examples: train.jsonl and test.jsonl. Options left out have "
         "the task's own defaults.",
     )
-    data.add_argument("task", metavar="TASK", help="output_control, numbers or suppression")
+    data.add_argument(
+        "task",
+        metavar="TASK",
+        help="output_control, numbers, sequence, suppression or deviation",
+    )
     data.add_argument("--out", required=True, metavar="DIR", help="where the two files go")
     data.add_argument("--n", type=int, help="number of train rows (2000)")
     data.add_argument("--n-test", type=int, help="number of test rows (200)")
@@ -180,5 +216,5 @@ def _add_data(commands: Any) -> None:
     data.add_argument(
         "--pool", nargs="+", help="a class of words such as colours, or the words (common)"
     )
-    data.add_argument("--kinds", nargs="+", help="of numbers: coin, die, sum, ... (all)")
+    data.add_argument("--kinds", nargs="+", help="of numbers (coin, die, ...) or sequence (all)")
     data.add_argument("--system", help='the system message; "" for none')

@@ -7,17 +7,19 @@ from typing import Any, get_type_hints
 
 from distmatch.cli.tables import check_keys
 from distmatch.data import Example, read_jsonl, write_jsonl
-from distmatch.data.tasks import Numbers, OutputControl, Suppression
+from distmatch.data.tasks import Deviation, Numbers, OutputControl, Sequences, Suppression
 from distmatch.data.vocabulary import word_pool
 from distmatch.errors import ConfigError, DataError, unknown_name
 
 Split = tuple[list[Example], list[Example]]
 
-Task = OutputControl | Numbers | Suppression
+Task = OutputControl | Numbers | Sequences | Suppression | Deviation
 TASKS: dict[str, type[Task]] = {
     "output_control": OutputControl,
     "numbers": Numbers,
+    "sequence": Sequences,
     "suppression": Suppression,
+    "deviation": Deviation,
 }
 FILES = ("train", "test")
 

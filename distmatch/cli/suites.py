@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from distmatch import plots
 from distmatch.cli.run_files import ModelChoice
 from distmatch.errors import ConfigError, DataError
 from distmatch.evals import SUITES, Endpoint, Report, difference_table, evaluate
+from distmatch.evals.comparing import on_shared_items, ways_apart
 from distmatch.evals.evaluate import checked_suites
 from distmatch.evals.outcome import draw, write_text
 from distmatch.models.adapters import check_adapter, load_adapter
@@ -70,32 +72,59 @@ def measure_suites(
 def compare_folders(folders: Sequence[str | Path], out: str | Path | None = None) -> None:
     """Print how later runs differ from the first, suite by suite, and draw them side by side.
 
+    Of one folder, suites that ask the same in several ways: how later ways differ from the first.
+
     Args:
         folders: As `measure_suites` and `measure` leave them.
         out: Where comparison.txt and a figure of each suite go; None: tables are only printed.
 
     Raises:
-        DistmatchError: Fewer than two folders, one without reports, or no suite that all have.
+        DistmatchError: One folder without reports, or no suite to compare.
     """
-    if len(folders) < 2:
-        raise ConfigError("a comparison needs two folders or more")
     paths = [Path(folder) for folder in folders]
     are_told_apart = len({path.name for path in paths}) == len(paths)
     found = {path.name if are_told_apart else str(path): _reports(path) for path in paths}
+    compared = _ways(*found.values()) if len(found) == 1 else _side_by_side(found)
+    told = []
+    for name, reports in compared.items():
+        told.append(f"{name}\n{difference_table(reports)}\n")
+        print(told[-1])
+        if out is not None:
+            print(_draw(reports, Path(out) / f"{name.partition(',')[0]}.png"))
+    if out is not None:
+        write_text(Path(out) / "comparison.txt", "\n".join(told))
+
+
+def _ways(kept: Mapping[str, Path]) -> dict[str, dict[str, Report]]:
+    """Of suites that ask the same in several ways a report a way."""
+    compared = {}
+    for name, path in kept.items():
+        with suppress(DataError):
+            compared[name] = ways_apart(Report.load(path))
+    if not compared:
+        raise ConfigError(
+            f"a comparison needs two folders or more, or one with a suite that asks the same in "
+            f"several ways, such as thinking; this one has {', '.join(kept)}"
+        )
+    return compared
+
+
+def _side_by_side(found: Mapping[str, Mapping[str, Path]]) -> dict[str, dict[str, Report]]:
+    """Of the suites that were measured in all folders a report a folder, of the same items."""
     first, *others = found.values()
     shared = [name for name in first if all(name in other for other in others)]
     if not shared:
         have = "; ".join(f"{folder}: {', '.join(kept)}" for folder, kept in found.items())
         raise ConfigError(f"no suite was measured in all folders ({have})")
-    told = []
+    compared = {}
     for name in shared:
         reports = {folder: Report.load(kept[name]) for folder, kept in found.items()}
-        told.append(f"{name}\n{difference_table(reports)}\n")
-        print(told[-1])
-        if out is not None:
-            print(_draw(reports, Path(out) / f"{name}.png"))
-    if out is not None:
-        write_text(Path(out) / "comparison.txt", "\n".join(told))
+        asked = max(report.num_examples for report in reports.values())
+        reports = on_shared_items(reports)
+        num = next(iter(reports.values())).num_examples
+        of = "" if num == asked else f", the {num} of {asked} items that all were asked"
+        compared[name + of] = reports
+    return compared
 
 
 def _settings(choice: ModelChoice | Endpoint, adapter: str | None) -> dict[str, Any]:

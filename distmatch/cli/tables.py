@@ -25,6 +25,21 @@ _EXPECTED = {
 }
 
 
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """What a TOML file holds.
+
+    Raises:
+        ConfigError: The file is missing or not TOML.
+    """
+    path = Path(path)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"can't read {path}: {error.strerror}") from error
+    except ValueError as error:  # not TOML, or not even UTF-8
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+
+
 def read_tables(path: str | Path, sections: Sequence[str], overrides: Iterable[str] = ()) -> Tables:
     """The sections of a TOML file, with some of their keys set anew.
 
@@ -37,13 +52,7 @@ def read_tables(path: str | Path, sections: Sequence[str], overrides: Iterable[s
         ConfigError: The file is missing or not TOML, a section is unknown, or an override can't
             be read.
     """
-    path = Path(path)
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"can't read the run file {path}: {error.strerror}") from error
-    except ValueError as error:  # not TOML, or not even UTF-8
-        raise ConfigError(f"{path} is not TOML: {error}") from error
+    tables = read_toml(path)
     for section, key, value in map(_override, overrides):
         tables.setdefault(section, {})
         if isinstance(tables[section], dict):

@@ -1,6 +1,8 @@
 """Two models on the same items: paired differences with intervals."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from distmatch.errors import DataError
@@ -42,6 +44,60 @@ def difference_table(reports: Mapping[str, Report]) -> str:
         columns = [report.metrics for report in reports.values()] + list(differences.values())
         rows.append([metric, *(str(column.get(metric, "-")) for column in columns)])
     return text_table(rows)
+
+
+def on_shared_items(reports: Mapping[str, Report]) -> dict[str, Report]:
+    """The same reports, of the items alone that all have, in the order of the first.
+
+    Models aren't all asked the same: one without a chat template can't be asked for words that
+    have no end without it.
+
+    Args:
+        reports: By any name.
+
+    Raises:
+        DataError: No item is in all of them.
+    """
+    places = {
+        name: {_key(report.examples, row): row for row in range(len(report.examples))}
+        for name, report in reports.items()
+    }
+    first, *others = places.values()
+    shared = [key for key in first if all(key in other for other in others)]
+    if not shared:
+        raise DataError(f"no item is in all of the reports {list(reports)}: measure the same suite")
+    if all(len(shared) == len(report.examples) for report in reports.values()):
+        return dict(reports)
+    return {
+        name: report.of_items([places[name][k] for k in shared]) for name, report in reports.items()
+    }
+
+
+def ways_apart(report: Report) -> dict[str, Report]:
+    """A suite's groups as if each were a model: of one that asks the same in several ways.
+
+    So `thinking` can be compared with not thinking, question by question.
+
+    Raises:
+        DataError: The groups ask different questions.
+    """
+    groups = report.groups()
+    asked = {part.examples.clusters for part in groups.values()}
+    if len(groups) < 2 or len(asked) > 1 or () in asked:
+        raise DataError(f"the groups {list(groups)} don't ask the same questions")
+    questions = tuple({"question": question} for question in asked.pop())
+    return {
+        name: Report.of(
+            replace(part.examples, metadata=questions, prompts=()),
+            num_resamples=part.num_resamples,
+            seed=part.seed,
+        )
+        for name, part in groups.items()
+    }
+
+
+def _key(items: Items, index: int) -> str:
+    return json.dumps(_question(items, index), sort_keys=True, default=str)
 
 
 def _check_same(first: Items, second: Items) -> None:

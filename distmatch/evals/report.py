@@ -1,7 +1,7 @@
 """Metrics with intervals, of the items they were measured on; saved and read back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,10 @@ READING = {
     "within_0.05": "higher is better; share of examples",
     "within_0.10": "higher is better; share of examples",
     "within_0.20": "higher is better; share of examples",
+    "first_tvd": "the same of an answer's first word alone",
+    "spread": "TVD of the answer behind one thought from the mean of all",
+    "thought_tokens": "tokens before an answer",
+    "cut_off": "share of thoughts that were too long",
     "wasserstein1": "lower is better; steps between neighbouring outcomes",
     "rare": "higher is better; both words rare",
     "same_pair": "lower is better; other prompts answered with the same two words",
@@ -41,6 +45,13 @@ READING = {
     "unexplored": "probability of answers not looked at",
     "reference": "higher is better; passed by the rule of SAD's authors",
     "identity": "higher is better; the words themselves within the tolerance",
+    "on_time": "higher is better; first other word in the window, and unlikely",
+    "in_window": "higher is better; first other word in the window",
+    "unlikely": "of first other words, those the base doesn't expect",
+    "too_early": "lower is better; first other word before the window",
+    "never": "lower is better; no other word up to the window's end",
+    "by_chance": "on_time where no deviation is asked; control to beat",
+    "follows": "the text through the window where no deviation is asked",
 }
 """How each metric is to be read."""
 
@@ -115,11 +126,15 @@ class Report:
         for row, metadata in enumerate(self.examples.metadata):
             groups.setdefault(metadata.get(key), []).append(row)
         are_numbers = all(isinstance(value, int | float) for value in groups)
-        settings = {"num_resamples": self.num_resamples, "seed": self.seed}
         return {
-            value: Report.of(self.examples.subset(groups[value]), **settings)
+            value: self.of_items(groups[value])
             for value in (sorted(groups) if are_numbers else groups)
         }
+
+    def of_items(self, rows: Sequence[int]) -> "Report":
+        """The report of some of the items, by their numbers; nothing is asked again."""
+        settings = {"num_resamples": self.num_resamples, "seed": self.seed}
+        return Report.of(self.examples.subset(rows), **settings)
 
     def groups(self) -> dict[str, "Report"]:
         """A report for each group of a suite; of other examples none."""

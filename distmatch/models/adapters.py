@@ -1,20 +1,22 @@
-"""Saved adapters: checked, held against the base they were trained on, and put onto it."""
+"""Saved adapters, checked and put onto the base they were trained on; and adapters switched off."""
 
 import re
 import warnings
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from peft import PeftConfig, PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import safe_open
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from distmatch.errors import LoadError, some
+from distmatch.errors import ConfigError, LoadError, some
 from distmatch.models.base_record import check_base_record
 from distmatch.models.checkpoints import check_safetensors
 from distmatch.models.expert_lora import factored_experts, targets_as_written
+from distmatch.models.head import unwrapped
 from distmatch.models.merge_guard import refuse_merging
 
 _FILES = ("adapter_config.json", "adapter_model.safetensors")
@@ -67,6 +69,23 @@ def load_adapter(
         )
     refuse_merging(adapted)
     return adapted.eval()
+
+
+def switched_off(model: nn.Module) -> AbstractContextManager[None]:
+    """Inside, the model is its base: without its adapter, if it has one.
+
+    Raises:
+        ConfigError: It has adapters, but is no PeftModel.
+    """
+    base = unwrapped(model)
+    if isinstance(base, PeftModel):
+        return base.disable_adapter()
+    if any(isinstance(module, BaseTunerLayer) for module in base.modules()):
+        raise ConfigError(
+            "the model holds adapters that can't be switched off: give the PeftModel that "
+            "load_adapter or attach_lora returned"
+        )
+    return nullcontext()
 
 
 def _is_of_transformers_4(model: nn.Module, path: Path, config: PeftConfig) -> bool:

@@ -20,13 +20,7 @@ def unpack(
     scales: UInt8[Tensor, "*rows groups"],
     dtype: torch.dtype,
 ) -> Float[Tensor, "*rows columns"]:
-    """The numbers that some packed rows stand for, exactly, as `mxfp4.dequantize` gives them.
-
-    Args:
-        blocks: Two codes a byte.
-        scales: The shared exponents, 127 for 1.
-        dtype: bfloat16 or float32.
-    """
+    """What `mxfp4.dequantize` gives, in bfloat16 or float32."""
     *rows, groups = scales.shape
     values = torch.empty(*rows, 32 * groups, dtype=dtype, device=blocks.device)
     num_groups = scales.numel()

@@ -8,7 +8,8 @@ from fractions import Fraction
 import pytest
 
 from distmatch.data.tasks import OutputControl, output_control
-from distmatch.data.tasks.output_control import AXES, _percents
+from distmatch.data.tasks.drawing import drawn_percents
+from distmatch.data.tasks.output_control import AXES
 from distmatch.data.tasks.wordings import PHRASINGS, SYSTEM, WORDINGS
 from distmatch.data.vocabulary import word_pool
 from distmatch.errors import DataError
@@ -105,7 +106,7 @@ def test_no_system_message_where_none_is_wanted():
 
 def test_the_target_of_two_words_is_uniform_over_1_to_99():
     rng = random.Random(0)
-    counts = Counter(_percents(2, rng)[0] for _ in range(9900))
+    counts = Counter(drawn_percents(2, rng)[0] for _ in range(9900))
     assert set(counts) == set(range(1, 100))
     chi2 = sum((count - 100) ** 2 / 100 for count in counts.values())
     assert chi2 < 98 + 4 * (2 * 98) ** 0.5
@@ -113,7 +114,7 @@ def test_the_target_of_two_words_is_uniform_over_1_to_99():
 
 def test_the_target_of_three_words_is_uniform_on_the_simplex():
     rng = random.Random(0)
-    rows = [_percents(3, rng) for _ in range(5000)]
+    rows = [drawn_percents(3, rng) for _ in range(5000)]
     for share in zip(*rows, strict=True):
         # 100 in three parts: C(99, 2) = 4851 ways; 49 + ... + 1 = 1225 with this part >= 50
         assert sum(p >= 50 for p in share) / 5000 == pytest.approx(1225 / 4851, abs=0.025)

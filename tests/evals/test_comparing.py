@@ -2,12 +2,14 @@
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from distmatch.errors import DataError
 from distmatch.evals import Report, compare, difference_table
+from distmatch.evals.comparing import on_shared_items, ways_apart
 from distmatch.evals.items import Items
 
 
@@ -75,3 +77,26 @@ def test_the_table_holds_every_report_and_its_difference_from_the_first():
     assert "1.000 [1.000, 1.000]" in lines[2] and lines[2].endswith("0.000 [0.000, 0.000]")
     with pytest.raises(DataError, match="needs two reports"):
         difference_table({"base": report([1])})
+
+
+def test_only_what_all_were_asked_is_compared():
+    first = report([1, 2, 3], metadata=({"row": 0}, {"row": 1}, {"row": 2}))
+    second = report([5, 7], metadata=({"row": 2}, {"row": 0}))
+    shared = on_shared_items({"first": first, "second": second})
+    assert [part.metrics["hits"].mean for part in shared.values()] == [2, 6]
+    assert compare(*shared.values())["hits"].mean == 4
+    assert on_shared_items({"a": first, "b": first})["a"] is first
+    with pytest.raises(DataError, match="no item is in all"):
+        on_shared_items({"first": first, "other": report([1], metadata=({"row": 9},))})
+
+
+def test_ways_of_asking_are_compared_question_by_question():
+    metadata = tuple({"group": way, "row": row} for way in ("once", "long") for row in range(3))
+    ratios = {"hits": (np.array([1.0, 2, 3, 2, 3, 4]), np.ones(6))}
+    items = Items(metadata=metadata, ratios=ratios, clusters=("a", "b", "c") * 2)
+    ways = ways_apart(Report.of(items, num_resamples=50))
+    assert compare(ways["once"], ways["long"])["hits"] == pytest.approx((1, 1, 1))
+    for clusters in ((), ("a", "b", "c", "a", "b", "d")):
+        other = Report.of(replace(items, clusters=clusters), num_resamples=5)
+        with pytest.raises(DataError, match="don't ask the same"):
+            ways_apart(other)

@@ -9,13 +9,12 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
+from distmatch.data.tasks.drawing import check_kinds, drawn_rows
 from distmatch.data.tasks.wordings import SYSTEM
 from distmatch.data.vocabulary import held_out
-from distmatch.errors import DataError, unknown_name
 
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -212,11 +211,7 @@ class Numbers:
 
     def __post_init__(self) -> None:
         """Check the kinds."""
-        if not self.kinds:
-            raise DataError(f"kinds is empty: name some of {list(KINDS)}")
-        for kind in self.kinds:
-            if kind not in KINDS:
-                raise DataError(unknown_name("kind of numbers", kind, KINDS))
+        check_kinds("kind of numbers", self.kinds, KINDS)
 
     def draw(self, n: int, n_test: int = 200, seed: int = 0) -> tuple[list[Example], list[Example]]:
         """Train and test examples, with no setting on both sides.
@@ -224,11 +219,8 @@ class Numbers:
         Raises:
             DataError: A number of rows that can't be drawn.
         """
-        if n < 1 or n_test < 0:
-            raise DataError(f"n is {n} and n_test is {n_test}, expected at least 1 and 0 rows")
-        return (
-            list(islice(self._rows(seed, is_test=False), n)),
-            list(islice(self._rows(seed, is_test=True), n_test)),
+        return drawn_rows(
+            self._rows(seed, is_test=False), self._rows(seed, is_test=True), n, n_test
         )
 
     def held_out(self, most: int, seed: int = 0) -> list[Example]:

@@ -7,11 +7,12 @@ target exactly. What prompts say is in `wordings.py`.
 import random
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice, pairwise
+from itertools import chain
 from typing import TypeVar
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example, Prompt
+from distmatch.data.tasks.drawing import drawn_percents, drawn_rows, drawn_words
 from distmatch.data.tasks.wordings import PHRASINGS, SYSTEM, WORDINGS, Frame
 from distmatch.data.vocabulary import split_words, word_class, word_pool
 from distmatch.errors import DataError, unknown_name
@@ -26,7 +27,6 @@ _T = TypeVar("_T")
 _Targets = frozenset[tuple[int, ...]]
 
 _TEST_SHARE = 0.2
-_MOST_DRAWS = 100
 
 
 def output_control(
@@ -120,12 +120,12 @@ class OutputControl:
         Raises:
             DataError: A number of rows that can't be drawn, or too few words for them.
         """
-        if n < 1 or n_test < 0:
-            raise DataError(f"n is {n} and n_test is {n_test}, expected at least 1 and 0 rows")
         train, test = _sides(self, seed)
-        return (
-            list(islice(_rows(self, train, random.Random(f"{seed}/train{stream}")), n)),
-            list(islice(_rows(self, test, random.Random(f"{seed}/test{stream}")), n_test)),
+        return drawn_rows(
+            _rows(self, train, random.Random(f"{seed}/train{stream}")),
+            _rows(self, test, random.Random(f"{seed}/test{stream}")),
+            n,
+            n_test,
         )
 
 
@@ -143,13 +143,13 @@ class _Side:
 def _rows(task: OutputControl, side: _Side, rng: random.Random) -> Iterator[Example]:
     while True:
         frame = _frame(task, side, rng)
-        percents = _percents(len(frame.words), rng)
+        percents = drawn_percents(len(frame.words), rng)
         if tuple(sorted(percents)) not in side.refused:
             yield _example(task, frame, percents)
 
 
 def _frame(task: OutputControl, side: _Side, rng: random.Random) -> Frame:
-    words = _words(side.pool, rng.choice(task.words), rng)
+    words = drawn_words(side.pool, rng.choice(task.words), rng)
     phrasing = rng.choice(side.phrasings)
     return Frame(
         words=words,
@@ -158,25 +158,6 @@ def _frame(task: OutputControl, side: _Side, rng: random.Random) -> Frame:
         style=rng.choice(PHRASINGS[phrasing]),
         multiple=rng.choice((1, 2)),
     )
-
-
-def _words(pool: Sequence[str], number: int, rng: random.Random) -> tuple[str, ...]:
-    """Words of which none begins with another: some boundaries couldn't tell such words apart."""
-    for _ in range(_MOST_DRAWS):
-        words = tuple(rng.sample(pool, number))
-        ordered = sorted(word.casefold() for word in words)
-        if not any(after.startswith(before) for before, after in pairwise(ordered)):
-            return words
-    raise DataError(
-        f"no {number} words found in {list(pool)[:8]} of which none begins with another: "
-        "give a larger pool"
-    )
-
-
-def _percents(number: int, rng: random.Random) -> tuple[int, ...]:
-    """Positive whole percents with sum 100, every such tuple equally likely."""
-    cuts = [0, *sorted(rng.sample(range(1, 100), number - 1)), 100]
-    return tuple(after - before for before, after in pairwise(cuts))
 
 
 def _example(task: OutputControl, frame: Frame, percents: tuple[int, ...]) -> Example:

@@ -9,12 +9,11 @@ everything does.
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
+from distmatch.data.tasks.drawing import drawn_rows
 from distmatch.data.vocabulary import held_out
-from distmatch.errors import DataError
 
 INSTRUCTIONS = {
     "never": 'Never say "{answer}".',
@@ -132,12 +131,12 @@ class Suppression:
         Raises:
             DataError: A number of rows that can't be drawn.
         """
-        if n < 1 or n_test < 0:
-            raise DataError(f"n is {n} and n_test is {n_test}, expected at least 1 and 0 rows")
         train, test = sides(seed)
-        return (
-            list(islice(_rows(train, random.Random(f"{seed}/train")), n)),
-            list(islice(_rows(test, random.Random(f"{seed}/test")), n_test)),
+        return drawn_rows(
+            _rows(train, random.Random(f"{seed}/train")),
+            _rows(test, random.Random(f"{seed}/test")),
+            n,
+            n_test,
         )
 
 

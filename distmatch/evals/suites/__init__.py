@@ -4,7 +4,17 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from distmatch.evals.items import Items
-from distmatch.evals.suites import given, not_given, numbers, ordinary, sad, suppression
+from distmatch.evals.suites import (
+    deviation,
+    given,
+    not_given,
+    numbers,
+    ordinary,
+    sad,
+    sequence,
+    suppression,
+    thinking,
+)
 
 
 def _needs_nothing() -> dict[str, str]:
@@ -25,8 +35,11 @@ class Suite(NamedTuple):
 SUITES: dict[str, Suite] = {
     "given": Suite(given.measure),
     "not_given": Suite(not_given.measure, not_given.check, needs_weights=True),
+    "thinking": Suite(thinking.measure, needs_weights=True),
     "suppression": Suite(suppression.measure),
     "numbers": Suite(numbers.measure),
+    "sequence": Suite(sequence.measure),
+    "deviation": Suite(deviation.measure, needs_weights=True),
     "ordinary": Suite(ordinary.measure, needs_weights=True),
     "sad": Suite(sad.measure, sad.check),
 }

@@ -19,13 +19,12 @@ from distmatch.errors import import_extra
 from distmatch.evals.items import Items
 from distmatch.evals.subject import LocalModel
 from distmatch.scoring import model_encoder
-from distmatch.search import LikelyAnswers, likely_answers
+from distmatch.search import LikelyAnswers, distinct_words, likely_answers
 
 _NUM_PROMPTS = 200
 _UNEXPLORED = 0.05
 _MOST_OPENED = 64
 _RARE = (1.0, 3.5)  # log10 of occurrences in a billion words of wordfreq's lists
-_AROUND = " \t\n.,;:!?\"'*()[]{}"
 
 
 def check() -> dict[str, str]:
@@ -100,16 +99,8 @@ def two_words(probs: Mapping[str, float]) -> list[tuple[str, float]]:
     Args:
         probs: Of whole answers. Where there is no second word, it is empty, of probability 0.
     """
-    together: dict[str, float] = {}
-    shown: dict[str, str] = {}
-    for text, prob in sorted(probs.items(), key=lambda item: -item[1]):
-        word = text.strip(_AROUND)
-        if word:
-            key = stem(word)
-            shown.setdefault(key, word)
-            together[key] = together.get(key, 0.0) + prob
-    best = sorted(together.items(), key=lambda item: -item[1])[:2]
-    return [*((shown[key], prob) for key, prob in best), *[("", 0.0)] * (2 - len(best))]
+    best = distinct_words(probs)[:2]
+    return [*best, *[("", 0.0)] * (2 - len(best))]
 
 
 def _is_rare(word: str, frequencies: ModuleType) -> bool:

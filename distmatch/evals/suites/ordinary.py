@@ -8,14 +8,11 @@ off, so a model without adapters differs in nothing.
 
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from peft import PeftModel
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -26,11 +23,11 @@ from distmatch.data.prompts import render_slot
 from distmatch.data.tasks.suppression import facts
 from distmatch.data.trie import Path
 from distmatch.data.vocabulary import word_pool
-from distmatch.errors import ConfigError
 from distmatch.evals.items import Items
 from distmatch.evals.subject import LocalModel
 from distmatch.losses.divergences import total_variation
 from distmatch.losses.retention import retention_kl
+from distmatch.models.adapters import switched_off
 from distmatch.models.head import unwrapped
 from distmatch.scoring import in_eval_mode, model_encoder, row_logits
 
@@ -125,7 +122,7 @@ def _measured(
     batch = batch.to(unwrapped(model).device)  # type: ignore[arg-type]
     with in_eval_mode(model):
         ours = row_logits(model, batch)
-        with _switched_off(model):
+        with switched_off(model):
             base = row_logits(model, batch)
     kl = retention_kl(ours, base)
     if not is_text:
@@ -145,15 +142,3 @@ def _measured(
 
 def _sums(values: Float[Tensor, " rows"], sizes: Sequence[int]) -> list[float]:
     return [float(part.sum()) for part in values.split(list(sizes))]
-
-
-def _switched_off(model: nn.Module) -> AbstractContextManager[None]:
-    base = unwrapped(model)
-    if isinstance(base, PeftModel):
-        return base.disable_adapter()
-    if any(isinstance(module, BaseTunerLayer) for module in base.modules()):
-        raise ConfigError(
-            "the model holds adapters that can't be switched off: give the PeftModel that "
-            "load_adapter or attach_lora returned"
-        )
-    return nullcontext()

@@ -1,0 +1,142 @@
+"""`distmatch eval --models FILE`: families of base and instruct models, one after the other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import get_type_hints
+
+from distmatch import plots
+from distmatch.cli.run_files import ModelChoice
+from distmatch.cli.suites import REPORT_FILE, measure_suites
+from distmatch.cli.tables import check_keys, read_toml, require_keys
+from distmatch.errors import ConfigError, DistmatchError
+from distmatch.evals import Interval, Report
+from distmatch.evals.model_lists import KINDS, Measured, columns, model_table, trend_table
+from distmatch.evals.outcome import draw, write_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """A table [[family]] of a model list."""
+
+    name: str
+    size: float
+    """Billions of parameters."""
+    base: str | None = None
+    """A directory or a hub id."""
+    instruct: str | None = None
+    quantization: str | None = None
+    dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without loading."""
+        if not self.choices:
+            raise ConfigError(f'the family "{self.name}" has neither "base" nor "instruct"')
+        if self.size <= 0:
+            raise ConfigError(f'the size of "{self.name}" is {self.size}, expected billions')
+
+    @property
+    def choices(self) -> dict[str, ModelChoice]:
+        """Its models by kind."""
+        how = {"quantization": self.quantization, "dtype": self.dtype}
+        named = {kind: getattr(self, kind) for kind in KINDS}
+        return {kind: ModelChoice(name=name, **how) for kind, name in named.items() if name}
+
+
+def read_models(path: str | Path) -> list[Family]:
+    """The families of a model list.
+
+    Raises:
+        ConfigError: A file, table or value that can't be used.
+    """
+    tables = read_toml(path)
+    listed = tables.pop("family", None)
+    if tables or not isinstance(listed, list) or not listed:
+        raise ConfigError(f"{path} holds {list(tables) or 'no models'}: list [[family]] tables")
+    families = []
+    for number, table in enumerate(listed, start=1):
+        section = f"family {number}"
+        check_keys(section, table, get_type_hints(Family))
+        require_keys(section, table, ["name", "size"])
+        families.append(Family(**table))
+    names = [family.name for family in families]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ConfigError(f'{path} has two families of the name "{twice[0]}": rename one')
+    return families
+
+
+def measure_models(
+    path: str | Path,
+    suites: Sequence[str],
+    *,
+    out: str | Path,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> None:
+    """Measure every model of a list; print, and leave in `out`, the table of all.
+
+    Every model has a folder of its own, as `measure_suites` leaves it; what is there is not
+    measured again. A model that can't be measured doesn't stop the others.
+
+    Args:
+        path: The list, TOML.
+        suites: Names of suites.
+        out: Where the folders, models.txt and figures go.
+        batch_size: Prompts a forward.
+        seed: Of what suites draw.
+
+    Raises:
+        ConfigError: A list that can't be used; or, in the end, models that couldn't be measured.
+    """
+    families = read_models(path)
+    out = Path(out)
+    failed: dict[str, str] = {}
+    for family in families:
+        for kind, choice in family.choices.items():
+            folder = out / f"{family.name}-{kind}"
+            print(f"== {family.name}, {kind}: {choice.name}", flush=True)
+            try:
+                measure_suites(choice, suites, out=folder, batch_size=batch_size, seed=seed)
+            except (DistmatchError, OSError, RuntimeError) as error:
+                failed[f"{family.name}, {kind}"] = str(error)
+                print(f"not measured: {error}\n", flush=True)
+    measured = [
+        Measured(family.name, family.size, kind, reports)
+        for family in families
+        for kind in family.choices
+        if (reports := _reports(out / f"{family.name}-{kind}", suites))
+    ]
+    if measured:
+        told = f"{model_table(measured)}\n\n{trend_table(measured)}\n"
+        print(told)
+        write_text(out / "models.txt", told)
+        print("\n".join(_figures(measured, out)))
+    if failed:
+        told = "\n".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise ConfigError(f"{len(failed)} models could not be measured:\n{told}")
+
+
+def _reports(folder: Path, suites: Sequence[str]) -> dict[str, Report]:
+    paths = {suite: folder / suite / REPORT_FILE for suite in suites}
+    return {suite: Report.load(path) for suite, path in paths.items() if path.exists()}
+
+
+def _figures(measured: Sequence[Measured], out: Path) -> list[str]:
+    """A figure of each metric, families in the order of their sizes."""
+    ordered = sorted(measured, key=lambda model: model.size)
+    told = []
+    for suite, metric in columns(measured):
+        series: dict[str, dict[str, Interval]] = {}
+        for model in ordered:
+            if suite in model.reports:
+                interval = model.reports[suite].metrics[metric]
+                series.setdefault(model.kind, {})[f"{model.name} ({model.size:g}B)"] = interval
+        path = out / f"{suite}-{metric}.png"
+        told.append(draw(path, partial(_draw, series, metric)))
+    return told
+
+
+def _draw(series: Mapping[str, Mapping[str, Interval]], metric: str, path: Path) -> None:
+    plots.groups(series, metric, path=path)

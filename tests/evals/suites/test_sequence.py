@@ -1,0 +1,74 @@
+"""The suite of sequences: joint answers, and lists followed along the model's own words."""
+
+from collections import Counter
+
+import pytest
+
+from distmatch.data.tasks.sequence import MOST_STEPS, WORDINGS, Sequences
+from distmatch.evals import Report, evaluate
+from distmatch.evals.suites import sequence as suite
+from tests.tiny import tiny_model, tiny_tokenizer
+
+
+@pytest.fixture(scope="module")
+def report():
+    """Of two examples of each kind."""
+    few = [e for e in suite.examples(1) if e.metadata["kind"] in ("chained", "steps")]
+    patch = pytest.MonkeyPatch()
+    patch.setattr(suite, "examples", lambda seed: [*few[:2], *few[-2:]])
+    model = tiny_model("llama", max_position_embeddings=1024)
+    reports = evaluate(
+        model, tiny_tokenizer(), suites=["sequence"], num_resamples=20, progress=False
+    )
+    patch.undo()
+    return reports["sequence"]
+
+
+def test_there_are_forty_of_each_kind_with_held_out_words():
+    asked = suite.examples(seed=2)
+    assert Counter(e.metadata["kind"] for e in asked) == dict.fromkeys(WORDINGS, 40)
+    assert all(e.metadata.get("step", 1) == 1 for e in asked)
+
+    def words(examples):
+        return {w for e in examples for words in e.target.words for w in words.split()}
+
+    assert not words(asked) & words(Sequences().draw(500, 0, 2)[0])
+
+
+def test_lists_are_followed_along_words_that_were_asked_for(report):
+    rows = [row for row in report.rows() if row["metadata"]["kind"] == "steps"]
+    assert len(rows) == 2 * MOST_STEPS
+    for number in range(2):
+        steps = rows[number::2]
+        assert [row["metadata"]["step"] for row in steps] == list(range(1, MOST_STEPS + 1))
+        assert all(row["prompt"] == steps[0]["prompt"] for row in steps)
+        before = steps[0]["said"]["before"]
+        assert before == ""
+        for row in steps[1:]:
+            written = row["said"]["before"]
+            assert written.startswith(before)
+            said = written.removeprefix(before).strip()
+            assert said.removesuffix(",") in row["words"]
+            before = written
+    assert {row["metadata"]["group"] for row in rows} == {
+        *("step 1", "step 2", "steps 3-4", "steps 5-8"),
+    }
+    assert len({row["cluster"] for row in rows}) == 2
+
+
+def test_of_whole_answers_there_is_how_far_the_first_words_are_off(report):
+    for row in report.rows():
+        if row["metadata"]["kind"] == "steps":
+            assert row["first_tvd"] is None
+            continue
+        off = abs(row["asked_other"] - row["given_other"])
+        for first in {words.split()[0] for words in row["words"]}:
+            which = [i for i, words in enumerate(row["words"]) if words.split()[0] == first]
+            off += abs(sum(row["asked"][i] - row["given"][i] for i in which))
+        assert row["first_tvd"] == pytest.approx(off / 2, abs=1e-5)
+        assert row["first_tvd"] <= row["tvd"] + 1e-6
+
+
+def test_a_saved_report_is_read_back(report, tmp_path):
+    report.save(tmp_path / "report.json")
+    assert str(Report.load(tmp_path / "report.json")) == str(report)

@@ -1,0 +1,114 @@
+"""The suite of thinking: ways of asking, thoughts, and the mixture of what follows them."""
+
+import pytest
+import torch
+
+import distmatch as dm
+from distmatch.data.distribution import WordDistribution
+from distmatch.data.examples import Example
+from distmatch.evals import evaluate
+from distmatch.evals.subject import LocalModel
+from distmatch.evals.suites import thinking as suite
+from tests.tiny import tiny_model, tiny_tokenizer
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Two questions, three short thoughts each."""
+    monkeypatch.setattr(suite, "_NUM_QUESTIONS", 2)
+    monkeypatch.setattr(suite, "_NUM_THOUGHTS", 3)
+    monkeypatch.setattr(suite, "_MOST_TOKENS", 4)
+    monkeypatch.setattr(suite, "_MOST_STEPWISE_TOKENS", 4)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return tiny_model("llama", max_position_embeddings=1024), tiny_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def thinker(harmony):
+    """A tiny gpt-oss with the true vocabulary."""
+    sizes = {"vocab_size": 201088, "pad_token_id": 199999, "eos_token_id": 200002}
+    return tiny_model("gpt_oss", **sizes), harmony
+
+
+def measured(model, tokenizer):
+    return evaluate(model, tokenizer, suites=["thinking"], num_resamples=20, progress=False)[
+        "thinking"
+    ]
+
+
+def names(model, tokenizer):
+    return [way.name for way in suite.ways(LocalModel(model=model, tokenizer=tokenizer))]
+
+
+def test_a_model_is_asked_in_the_ways_it_knows(tiny, thinker):
+    assert names(*tiny) == ["at once", "step by step"]
+    assert names(*thinker) == ["none", "low", "medium", "high"]
+
+
+@pytest.mark.parametrize("who", ["tiny", "thinker"])
+def test_the_mixture_is_the_mean_of_the_exact_answers_behind_each_thought(who, short, request):
+    model, tokenizer = request.getfixturevalue(who)
+    report = measured(model, tokenizer)
+    ways = names(model, tokenizer)
+    assert list(report.groups()) == ways and report.num_examples == 2 * len(ways)
+    for row in report.rows():
+        thoughts = row["said"]["thoughts"]
+        way = row["metadata"]["group"]
+        if way == ways[0]:
+            assert len(thoughts) == 1 and row["thought_tokens"] == 0 and row["spread"] == 0
+            continue
+        assert len(thoughts) == 3 and row["spread"] > 0 and 0 < row["thought_tokens"] <= 4
+        for place, word in enumerate(row["words"]):
+            probs = []
+            for thought in thoughts:
+                prompt = asked_behind(row["prompt"], thought["thought"], way)
+                effort = {"reasoning_effort": way} if way != "step by step" else {}
+                scores = dm.score(
+                    model, tokenizer, prompt, row["words"], chat_template_kwargs=effort
+                )
+                probs.append(scores.log_probs[place].exp().item())
+                assert thought["given"][place] == pytest.approx(probs[-1], rel=1e-3, abs=0)
+            assert row["given"][place] == pytest.approx(sum(probs) / 3, rel=1e-3, abs=0), word
+
+
+def asked_behind(prompt, thought, way):
+    if way == "step by step":
+        content = f"{thought}\nAnswer:" if thought else "Answer:"
+        return (*prompt, {"role": "assistant", "content": content})
+    return (*prompt, {"role": "assistant", "thinking": thought, "content": ""})
+
+
+def test_thoughts_are_the_seeds_and_leave_the_generator_alone(tiny, short):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first, again = (measured(*tiny) for _ in range(2))
+    assert [row["said"] for row in first.rows()] == [row["said"] for row in again.rows()]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("text", "thought", "is_cut"),
+    [
+        (" I may say fox. Answer: fox and", "I may say fox.", False),
+        (" I may say fox or", "I may say fox or", True),
+        ("Answer: fox", "", False),
+    ],
+)
+def test_a_thought_ends_where_the_answer_is_announced(tiny, monkeypatch, text, thought, is_cut):
+    model, tokenizer = tiny
+    ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    monkeypatch.setattr(suite, "sample_tokens", lambda model, slots, *_, **__: [ids] * len(slots))
+    monkeypatch.setattr(suite, "_MOST_STEPWISE_TOKENS", len(ids))
+    subject = LocalModel(model=model, tokenizer=tokenizer, progress=False)
+    _, stepwise = suite.ways(subject)
+    question = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say fox."})
+    target = WordDistribution(("fox", "elk"), (0.6, 0.4))
+    asked = stepwise.ask(Example(prompt=question, target=target))
+    assert asked.prompt[1] == question[1] and "step by step" in asked.prompt[0]["content"]
+    (written,) = suite._written(subject, stepwise, [stepwise.slot(subject, asked)])
+    assert (written.text, written.is_cut) == (thought, is_cut)
+    begun = stepwise.behind(asked, written.text).prompt[-1]["content"]
+    assert begun == (f"{thought}\nAnswer:" if thought else "Answer:")

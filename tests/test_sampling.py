@@ -1,0 +1,90 @@
+"""Continuations: where they end, that batches don't matter, and which word each is."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from distmatch.data.distribution import WordDistribution
+from distmatch.data.examples import Example
+from distmatch.sampling import count_words, longest_answer, sample_repeatedly, sample_tokens
+from distmatch.scoring import model_encoder, next_log_probs
+from tests.tiny import tiny_model, tiny_tokenizer
+
+PROMPTS = [(5, 9, 13), (7, 8), (21, 30, 40, 41, 42)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model("llama")
+
+
+@pytest.fixture(scope="module")
+def encoder(model):
+    return model_encoder(model, tiny_tokenizer())
+
+
+def test_first_tokens_come_as_often_as_the_model_says(model):
+    """Left padding must not be read: the shorter prompts are padded."""
+    torch.manual_seed(0)
+    written = sample_tokens(model, PROMPTS * 300, {2}, max_tokens=1, batch_size=128)
+    rows = torch.cat([*next_log_probs(model, PROMPTS)]).exp()
+    for number, probs in enumerate(rows):
+        counts = Counter(tokens[0] if tokens else 2 for tokens in written[number::3])
+        top = probs.topk(20)
+        share = sum(counts[token] for token in top.indices.tolist()) / 300
+        expected = top.values.sum().item()
+        assert share == pytest.approx(expected, abs=4 * (expected * (1 - expected) / 300) ** 0.5)
+
+
+def test_a_model_that_is_sure_writes_what_its_own_forward_says():
+    model = tiny_model("llama")
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(1000)
+        model.get_output_embeddings().weight[:3] = 0  # no end
+    written = sample_tokens(model, PROMPTS, {0, 1, 2}, max_tokens=5)
+    for prompt, tokens in zip(PROMPTS, written, strict=True):
+        ids = list(prompt)
+        for _ in range(5):
+            with torch.no_grad():
+                ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+        assert tokens == tuple(ids[len(prompt) :])
+
+
+def test_a_continuation_ends_before_what_ends_it(model):
+    torch.manual_seed(0)
+    ends = set(range(0, 320, 4))
+    written = sample_tokens(model, PROMPTS * 20, ends, max_tokens=6, batch_size=7)
+    assert len(written) == 60 and {len(tokens) for tokens in written} >= {0, 1, 2, 6}
+    assert not any(ends & set(tokens) for tokens in written)
+
+
+def test_continuations_of_one_prompt_are_all_different_and_the_seeds(model):
+    texts = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        texts.append(sample_repeatedly(model, PROMPTS[0], 8, 5))
+    assert texts[0] == texts[1] != texts[2]
+    assert len(set(texts[0])) == 8 and {len(tokens) for tokens in texts[0]} <= {5, 1, 2, 3, 4}
+
+
+def test_continuations_are_counted_token_by_token(encoder):
+    target = WordDistribution(("ox", "foxes"), (0.5, 0.5))
+    trie = encoder.encode(Example(prompt="A", target=target))
+    ((ox,), (foxes,)) = trie.paths
+    assert trie.boundary == "end_of_word" and longest_answer(trie) == len(foxes) + 1
+    (space,) = encoder.tokenizer(" ", add_special_tokens=False)["input_ids"]
+    (letter,) = encoder.tokenizer("z", add_special_tokens=False)["input_ids"]
+    seen = [(*ox, space), (*ox, letter), ox, (*foxes, space), (*foxes[:-1], space), (letter,)]
+    assert count_words(seen, trie, encoder) == [1, 1, 4]
+    first = encoder.encode(Example(prompt="A", target=target, boundary="none"))
+    assert longest_answer(first) == len(foxes)
+    assert count_words(seen, first, encoder) == [3, 1, 2]
+
+
+def test_the_model_keeps_its_mode(model):
+    model.train()
+    sample_tokens(model, PROMPTS, {2}, max_tokens=1)
+    sample_repeatedly(model, PROMPTS[0], 2, 1)
+    assert model.training
+    model.eval()
