@@ -37,7 +37,8 @@ def main() -> None:
     args = parser.parse_args()
     rows = []
     for choice in ("base", *args.choices):
-        folder = args.out / choice
+        how = "" if choice == "base" else f"-{args.steps}-{args.refresh_steps}"
+        folder = args.out / f"{choice}{how}"
         if not (folder / "report.json").exists():
             if choice != "base" and not (folder / "adapter_config.json").exists():
                 train(choice, folder, args.steps, args.refresh_steps)
@@ -52,6 +53,7 @@ def main() -> None:
         rows.append({"choice": choice, "metrics": report.to_json()["metrics"]})
     if args.json:
         about = {"command": " ".join(["python", *sys.argv]), "steps": args.steps}
+        about["refresh_steps"] = args.refresh_steps
         about |= device_and_versions(torch.device("cpu"))
         args.json.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
 

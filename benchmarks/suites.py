@@ -59,7 +59,8 @@ def main() -> None:
             if suite == "given" and kind == "given only":
                 continue  # what "trained" is
             steps = 0 if kind == "base" else args.steps
-            folder = args.out / f"{kind}-{steps}" / suite
+            trained = f"{steps}-bf16" if args.bf16 and steps else f"{steps}"
+            folder = args.out / f"{kind}-{trained}" / suite
             if not (folder / "report.json").exists():
                 adapter = (
                     args.out / f"trained-{steps}" / "given" if kind == "given only" else folder

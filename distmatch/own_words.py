@@ -15,8 +15,9 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from distmatch.data.distribution import WordDistribution
-from distmatch.data.examples import Example
-from distmatch.data.tasks.drawing import drawn_words
+from distmatch.data.examples import Example, Prompt
+from distmatch.data.prompts import is_spaceless
+from distmatch.data.tasks.drawing import check_pool, drawn_words
 from distmatch.data.tasks.not_given import OwnWords, not_given
 from distmatch.data.vocabulary import stem, word_pool
 from distmatch.errors import ConfigError, unknown_name
@@ -41,6 +42,7 @@ class OwnWordTargets:
 
     Raises:
         ConfigError: An unknown choice.
+        DataError: A pool that can't be used.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -48,10 +50,13 @@ class OwnWordTargets:
     """One of `CHOICES`."""
     pool: Sequence[str] = field(default_factory=lambda: word_pool("rare"))
     """What is drawn from where words are drawn."""
+    system: bool = True
+    """With the task's system message, which some templates take none of."""
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        """Check the choice."""
+        """Check choice and pool."""
+        check_pool(self.pool)
         if self.choice not in CHOICES:
             raise ConfigError(unknown_name("choice of words", self.choice, CHOICES))
 
@@ -73,6 +78,10 @@ class OwnWordTargets:
             n: How many.
             seed: Decides the prompts, and the words that are drawn.
         """
+        if self.choice == "distinct" and len({stem(word) for word in self.pool}) < 3 * n:
+            raise ConfigError(
+                f"{len(self.pool)} words for {n} prompts without a word in common: give more words"
+            )
         questions = not_given(n, seed)
         rng = random.Random(f"{seed}/own words")
         own = self._own(model, questions) if self.choice != "sampled" else [[]] * n
@@ -80,12 +89,14 @@ class OwnWordTargets:
         examples = []
         for question, words in zip(questions, own, strict=True):
             free = [w for w in words if self.choice == "best" or not taken[stem(w)]]
-            chosen = tuple(free[:2])
+            chosen = free[:2]
             while len(chosen) < 2:
-                drawn = drawn_words(self.pool, 2 - len(chosen), rng)
-                chosen = tuple({stem(word): word for word in (*chosen, *drawn)}.values())
-            taken.update(stem(word) for word in chosen)
-            examples.append(_example(question, chosen))
+                (word,) = drawn_words(self.pool, 1, rng)
+                is_new = stem(word) not in map(stem, chosen)
+                if is_new and not (self.choice == "distinct" and taken[stem(word)]):
+                    chosen = [*chosen, word]
+            taken.update(map(stem, chosen))
+            examples.append(self._example(question, chosen))
         return examples
 
     def _own(self, model: nn.Module, questions: Sequence[OwnWords]) -> list[list[str]]:
@@ -93,20 +104,26 @@ class OwnWordTargets:
         found = likely_answers(
             model,
             model_encoder(model, self.tokenizer),
-            [question.prompt for question in questions],
+            [self._prompt(question) for question in questions],
             most_opened=_MOST_OPENED,
             batch_size=self.batch_size,
         )
         return [
-            [word for word, _ in distinct_words(answers.probs) if word.isalpha()]
+            [word for word, _ in distinct_words(answers.probs) if _is_one_word(word)]
             for answers in found
         ]
 
+    def _prompt(self, question: OwnWords) -> Prompt:
+        return question.prompt if self.system else question.prompt[1:]
 
-def _example(question: OwnWords, words: Sequence[str]) -> Example:
-    larger = max(question.p, 1 - question.p)
-    return Example(
-        prompt=question.prompt,
-        target=WordDistribution(tuple(words), (larger, 1 - larger)),
-        metadata={"task": "not_given", "wording": question.wording, "seed": question.seed},
-    )
+    def _example(self, question: OwnWords, words: Sequence[str]) -> Example:
+        larger = max(question.p, 1 - question.p)
+        return Example(
+            prompt=self._prompt(question),
+            target=WordDistribution(tuple(words), (larger, 1 - larger)),
+            metadata={"task": "not_given", "wording": question.wording, "seed": question.seed},
+        )
+
+
+def _is_one_word(text: str) -> bool:
+    return text.isalpha() and not is_spaceless(text[-1])

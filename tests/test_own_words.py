@@ -49,6 +49,22 @@ def test_no_word_is_taken_for_two_prompts(says):
     assert {second[1], *third} <= set(word_pool("rare"))
 
 
+def test_nor_is_a_word_that_is_drawn(monkeypatch):
+    nothing = [LikelyAnswers({}, 1.0)] * 200
+    monkeypatch.setattr("distmatch.own_words.likely_answers", lambda *_, **__: nothing)
+    monkeypatch.setattr("distmatch.own_words.model_encoder", lambda *_: None)
+    taken = [stem(word) for pair in words("distinct", n=200) for word in pair]
+    assert len(set(taken)) == 400
+    few = OwnWordTargets(tokenizer=tiny_tokenizer(), choice="distinct", pool=("ash", "elm", "oak"))
+    with pytest.raises(ConfigError, match="3 words for 2 prompts"):
+        few.draw(torch.nn.Identity(), 2)
+
+
+def test_the_system_message_can_be_left_out():
+    targets = OwnWordTargets(tokenizer=tiny_tokenizer(), choice="sampled", system=False)
+    assert all(len(e.prompt) == 1 for e in targets.draw(torch.nn.Identity(), 3))
+
+
 def test_sampled_words_are_rare_and_others_for_every_prompt():
     pairs = words("sampled", n=60)
     assert {word for pair in pairs for word in pair} <= set(word_pool("rare"))

@@ -51,6 +51,18 @@ def test_a_model_that_is_sure_writes_what_its_own_forward_says():
         assert tokens == tuple(ids[len(prompt) :])
 
 
+def test_a_models_own_settings_for_writing_are_left_aside():
+    model = tiny_model("llama")
+    torch.manual_seed(0)
+    plain = sample_tokens(model, PROMPTS, {2}, max_tokens=4)
+    model.generation_config.min_p = 0.9
+    model.generation_config.no_repeat_ngram_size = 1
+    model.generation_config.suppress_tokens = list(range(100, 300))
+    model.generation_config.typical_p = 0.1
+    torch.manual_seed(0)
+    assert sample_tokens(model, PROMPTS, {2}, max_tokens=4) == plain
+
+
 def test_a_continuation_ends_before_what_ends_it(model):
     torch.manual_seed(0)
     ends = set(range(0, 320, 4))

@@ -65,7 +65,10 @@ def _measure(args: argparse.Namespace) -> None:
     from distmatch.cli.suites import measure_suites
 
     choice = chosen_endpoint(args) or ModelChoice(
-        name=args.model, quantization=args.quantization, dtype=args.dtype
+        name=args.model,
+        quantization=args.quantization,
+        dtype=args.dtype,
+        template=not args.no_template,
     )
     how = {name: getattr(args, name) for name in ("adapter", "other_base", "out")}
     how["batch_size"] = _BATCH_SIZE if args.batch_size is None else args.batch_size
@@ -83,8 +86,9 @@ def _measure_models(args: argparse.Namespace) -> None:
     chosen_endpoint(args)
     of_one = ("model", "adapter", "data", "quantization", "dtype", "endpoint")
     given = [name for name in of_one if getattr(args, name) is not None]
-    if given or args.other_base:
-        told = given[0] if given else "other_base"
+    given += [name for name in ("other_base", "no_template") if getattr(args, name)]
+    if given:
+        told = given[0]
         raise ConfigError(f"{told} is of one model: leave it out, the list has its own")
     if args.out is None:
         raise ConfigError("--models needs --out, where every model has a folder")
@@ -166,6 +170,11 @@ def _add_eval(commands: Any) -> None:
         nargs="+",
         metavar="NAME",
         help="given, numbers, ordinary, ...: see docs/suites.md",
+    )
+    measure.add_argument(
+        "--no-template",
+        action="store_true",
+        help="leave the chat template aside, as of a base model",
     )
     measure.add_argument("--seed", type=int, help="of what suites draw (0)")
     measure.add_argument("--quantization", metavar="NAME", help="nf4, mxfp4 or mxfp4+nf4: 4 bit")

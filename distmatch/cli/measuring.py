@@ -15,7 +15,6 @@ from distmatch.errors import ConfigError
 from distmatch.evals import Endpoint, Report, evaluate
 from distmatch.evals.outcome import draw, write_text
 from distmatch.models.adapters import check_adapter, load_adapter
-from distmatch.models.loading import load_tokenizer
 from distmatch.scoring import model_encoder, resolve_at_most
 
 REPORT_FILE = "report.json"
@@ -53,7 +52,7 @@ def measure(
     if isinstance(choice, Endpoint):
         report = evaluate(choice, examples=test)
     else:
-        check_encodable(choice.name, [], test)
+        check_encodable(choice, [], test)
         model, tokenizer = choice.load()
         test = resolved_test(model, tokenizer, test)
         if adapter is not None:
@@ -64,11 +63,11 @@ def measure(
         _save(report, Path(out))
 
 
-def check_encodable(name: str, train: Sequence[Example], test: Sequence[Example]) -> None:
+def check_encodable(choice: ModelChoice, train: Sequence[Example], test: Sequence[Example]) -> None:
     """Refuse examples the model's tokenizer can't encode; needs no weights.
 
     Args:
-        name: The model's, as for `load_model`.
+        choice: Of the model.
         train: Examples to train on.
         test: Examples to measure on, each with its rotations.
 
@@ -76,7 +75,7 @@ def check_encodable(name: str, train: Sequence[Example], test: Sequence[Example]
         LoadError: There is no such tokenizer.
         DataError: The examples, each with its number.
     """
-    tokenizer = load_tokenizer(name)
+    tokenizer = choice.load_tokenizer()
     encoder = Encoder(tokenizer, max_length=_context(tokenizer.name_or_path))
     rotations = [rotated for example in test for rotated in example.rotated()]
     named = {"train row": train, "test row": test, "rotation": rotations}

@@ -8,10 +8,10 @@ from typing import get_type_hints
 
 from distmatch import plots
 from distmatch.cli.run_files import ModelChoice
-from distmatch.cli.suites import REPORT_FILE, measure_suites
+from distmatch.cli.suites import measure_suites
 from distmatch.cli.tables import check_keys, read_toml, require_keys
 from distmatch.errors import ConfigError, DistmatchError
-from distmatch.evals import Interval, Report
+from distmatch.evals import Interval
 from distmatch.evals.model_lists import KINDS, Measured, columns, model_table, trend_table
 from distmatch.evals.outcome import draw, write_text
 
@@ -41,7 +41,12 @@ class Family:
         """Its models by kind."""
         how = {"quantization": self.quantization, "dtype": self.dtype}
         named = {kind: getattr(self, kind) for kind in KINDS}
-        return {kind: ModelChoice(name=name, **how) for kind, name in named.items() if name}
+        return {
+            # Some base models have a template too
+            kind: ModelChoice(name=name, template=kind != "base", **how)
+            for kind, name in named.items()
+            if name
+        }
 
 
 def read_models(path: str | Path) -> list[Family]:
@@ -78,7 +83,8 @@ def measure_models(
     """Measure every model of a list; print, and leave in `out`, the table of all.
 
     Every model has a folder of its own, as `measure_suites` leaves it; what is there is not
-    measured again. A model that can't be measured doesn't stop the others.
+    measured again. A model that can't be measured doesn't stop the others. Base models are asked
+    without a chat template, also where their tokenizer has one.
 
     Args:
         path: The list, TOML.
@@ -93,21 +99,20 @@ def measure_models(
     families = read_models(path)
     out = Path(out)
     failed: dict[str, str] = {}
+    measured: list[Measured] = []
     for family in families:
         for kind, choice in family.choices.items():
             folder = out / f"{family.name}-{kind}"
             print(f"== {family.name}, {kind}: {choice.name}", flush=True)
             try:
-                measure_suites(choice, suites, out=folder, batch_size=batch_size, seed=seed)
+                reports = measure_suites(
+                    choice, suites, out=folder, batch_size=batch_size, seed=seed
+                )
             except (DistmatchError, OSError, RuntimeError) as error:
                 failed[f"{family.name}, {kind}"] = str(error)
                 print(f"not measured: {error}\n", flush=True)
-    measured = [
-        Measured(family.name, family.size, kind, reports)
-        for family in families
-        for kind in family.choices
-        if (reports := _reports(out / f"{family.name}-{kind}", suites))
-    ]
+            else:
+                measured.append(Measured(family.name, family.size, kind, reports))
     if measured:
         told = f"{model_table(measured)}\n\n{trend_table(measured)}\n"
         print(told)
@@ -116,11 +121,6 @@ def measure_models(
     if failed:
         told = "\n".join(f"{name}: {reason}" for name, reason in failed.items())
         raise ConfigError(f"{len(failed)} models could not be measured:\n{told}")
-
-
-def _reports(folder: Path, suites: Sequence[str]) -> dict[str, Report]:
-    paths = {suite: folder / suite / REPORT_FILE for suite in suites}
-    return {suite: Report.load(path) for suite, path in paths.items() if path.exists()}
 
 
 def _figures(measured: Sequence[Measured], out: Path) -> list[str]:

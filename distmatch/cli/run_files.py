@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from distmatch.cli.sources import resolved_data
 from distmatch.cli.tables import Tables, check_keys, read_tables, require_keys, to_toml
 from distmatch.errors import ConfigError, unknown_name
-from distmatch.models.loading import QUANTIZATIONS, load_model, named_dtype
+from distmatch.models.loading import QUANTIZATIONS, load_model, load_tokenizer, named_dtype
 from distmatch.models.lora import LoraTarget
 from distmatch.trainer import DistributionConfig, divergence
 
@@ -41,6 +41,8 @@ class ModelChoice:
     """`"nf4"` packs linear layers into 4 bit; None keeps the checkpoint's weights."""
     dtype: str | None = None
     """Of what isn't packed: `"float32"`, `"bfloat16"`; None keeps the checkpoint's."""
+    template: bool = True
+    """Whether messages go through the chat template, if there is one; else by blank lines."""
 
     def __post_init__(self) -> None:
         """Check what can be checked without loading."""
@@ -50,8 +52,18 @@ class ModelChoice:
             named_dtype(self.dtype)
 
     def load(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        """The model and its tokenizer, as `load_model` gives them."""
-        return load_model(self.name, quantization=self.quantization, dtype=self.dtype)
+        """The model and its tokenizer, as `load_model` gives them but for the template."""
+        model, tokenizer = load_model(self.name, quantization=self.quantization, dtype=self.dtype)
+        return model, self._without_template(tokenizer)
+
+    def load_tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer alone, which needs no weights."""
+        return self._without_template(load_tokenizer(self.name))
+
+    def _without_template(self, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+        if not self.template:
+            tokenizer.chat_template = None
+        return tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

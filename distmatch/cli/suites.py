@@ -33,7 +33,7 @@ def measure_suites(
     out: str | Path | None = None,
     batch_size: int = 32,
     seed: int = 0,
-) -> None:
+) -> dict[str, Report]:
     """Print a table of each suite's groups; leave each suite's report in a folder of its name.
 
     Started again with the same settings, it goes on with the suites that aren't done.
@@ -47,6 +47,9 @@ def measure_suites(
         batch_size: Prompts a forward.
         seed: Of what suites draw.
 
+    Returns:
+        The reports by suite.
+
     Raises:
         DistmatchError: What can't be used; before the model is loaded where that can be known.
     """
@@ -55,8 +58,12 @@ def measure_suites(
     names = checked_suites(names, weights=isinstance(choice, ModelChoice))
     settings = _settings(choice, adapter) | {"seed": seed}
     asked = {name: settings | SUITES[name].check() for name in names}
+    for name in names:
+        if SUITES[name].is_drawn:
+            asked[name] |= {"batch_size": batch_size}
     kept = {} if out is None else _kept(Path(out), asked)
     loaded: tuple[nn.Module | Endpoint, PreTrainedTokenizerBase | None] | None = None
+    reports: dict[str, Report] = {}
     for name in names:
         report = kept.get(name)
         if report is None:
@@ -67,6 +74,8 @@ def measure_suites(
         print(f"{name}{', measured before' if name in kept else ''}\n{report.group_table()}\n")
         if out is not None:
             print(_show(report, Path(out) / name))
+        reports[name] = report
+    return reports
 
 
 def compare_folders(folders: Sequence[str | Path], out: str | Path | None = None) -> None:
@@ -99,8 +108,9 @@ def _ways(kept: Mapping[str, Path]) -> dict[str, dict[str, Report]]:
     """Of suites that ask the same in several ways a report a way."""
     compared = {}
     for name, path in kept.items():
-        with suppress(DataError):
-            compared[name] = ways_apart(Report.load(path))
+        report = Report.load(path)
+        with suppress(DataError):  # of the suites that ask something else in each group
+            compared[name] = ways_apart(report)
     if not compared:
         raise ConfigError(
             f"a comparison needs two folders or more, or one with a suite that asks the same in "
@@ -120,10 +130,16 @@ def _side_by_side(found: Mapping[str, Mapping[str, Path]]) -> dict[str, dict[str
     for name in shared:
         reports = {folder: Report.load(kept[name]) for folder, kept in found.items()}
         asked = max(report.num_examples for report in reports.values())
-        reports = on_shared_items(reports)
+        try:
+            reports = on_shared_items(reports)
+        except DataError as error:
+            print(f"{name}: {error}\n")
+            continue
         num = next(iter(reports.values())).num_examples
         of = "" if num == asked else f", the {num} of {asked} items that all were asked"
         compared[name + of] = reports
+    if not compared:
+        raise ConfigError("nothing to compare: the folders' suites asked different items")
     return compared
 
 
@@ -156,7 +172,10 @@ def _kept(out: Path, asked: Mapping[str, Mapping[str, Any]]) -> dict[str, Report
     for name, settings in asked.items():
         if not (out / name / REPORT_FILE).exists():
             continue
-        there = json.loads((out / name / _SETTINGS_FILE).read_text(encoding="utf-8"))
+        path = out / name / _SETTINGS_FILE
+        if not path.exists():
+            raise ConfigError(f"{out / name} holds a report of other making: choose another --out")
+        there = json.loads(path.read_text(encoding="utf-8"))
         other = [key for key in {**settings, **there} if there.get(key) != settings.get(key)]
         if other:
             told = ", ".join(f"{k} {there.get(k)!r}, not {settings.get(k)!r}" for k in other)

@@ -66,7 +66,10 @@ def on_shared_items(reports: Mapping[str, Report]) -> dict[str, Report]:
     shared = [key for key in first if all(key in other for other in others)]
     if not shared:
         raise DataError(f"no item is in all of the reports {list(reports)}: measure the same suite")
-    if all(len(shared) == len(report.examples) for report in reports.values()):
+    if all(
+        list(kept) == shared and len(shared) == len(reports[n].examples)
+        for n, kept in places.items()
+    ):
         return dict(reports)
     return {
         name: report.of_items([places[name][k] for k in shared]) for name, report in reports.items()
@@ -79,21 +82,27 @@ def ways_apart(report: Report) -> dict[str, Report]:
     So `thinking` can be compared with not thinking, question by question.
 
     Raises:
-        DataError: The groups ask different questions.
+        DataError: The groups ask different things.
     """
-    groups = report.groups()
-    asked = {part.examples.clusters for part in groups.values()}
-    if len(groups) < 2 or len(asked) > 1 or () in asked:
+    groups = {name: part.examples for name, part in report.groups().items()}
+    asked = [_asked_in_any_way(items) for items in groups.values()]
+    if len(groups) < 2 or any(other != asked[0] for other in asked):
         raise DataError(f"the groups {list(groups)} don't ask the same questions")
-    questions = tuple({"question": question} for question in asked.pop())
+    settings = {"num_resamples": report.num_resamples, "seed": report.seed}
     return {
-        name: Report.of(
-            replace(part.examples, metadata=questions, prompts=()),
-            num_resamples=part.num_resamples,
-            seed=part.seed,
-        )
-        for name, part in groups.items()
+        name: Report.of(replace(items, metadata=tuple(asked[0]), prompts=()), **settings)
+        for name, items in groups.items()
     }
+
+
+def _asked_in_any_way(items: Items) -> list[dict[str, Any]]:
+    """What was asked, but for the prompt, which is the way."""
+    asked = [_question(items, index) for index in range(len(items))]
+    return [
+        {**one["metadata"], "group": None, "cluster": items.clusters[i : i + 1]}
+        | {name: one[name] for name in ("words", "target") if name in one}
+        for i, one in enumerate(asked)
+    ]
 
 
 def _key(items: Items, index: int) -> str:

@@ -1,11 +1,14 @@
 """Many models on the same suites: what base and instruct differ in, and what grows with size."""
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from distmatch.errors import DataError
 from distmatch.evals.comparing import compare, on_shared_items
 from distmatch.evals.intervals import Interval
 from distmatch.evals.items import Answers
@@ -13,6 +16,9 @@ from distmatch.evals.report import Report, text_table
 
 KINDS = ("base", "instruct")
 _FEWEST_FOR_A_TREND = 3
+_MOST_PERMUTED = 8
+_DRAWN_ORDERS = 10_000
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +43,15 @@ class Column(NamedTuple):
 
 
 def columns(models: Sequence[Measured]) -> list[Column]:
-    """The metrics that tell: TVD and control of answers, of other suites the first there is."""
+    """The metrics that tell: TVD and control of answers, of other suites the first there is.
+
+    Of `thinking` none does, since models are asked in different ways.
+    """
     found: dict[Column, None] = {}
     for model in models:
         for suite, report in model.reports.items():
+            if suite == "thinking":
+                continue
             is_answers = isinstance(report.examples, Answers)
             metrics = ("tvd", "control_tvd") if is_answers else list(report.metrics)[:1]
             found.update(dict.fromkeys(Column(suite, metric) for metric in metrics))
@@ -69,7 +80,10 @@ def model_table(models: Sequence[Measured]) -> str:
 
 
 def trend_table(models: Sequence[Measured]) -> str:
-    """Spearman's rank correlation of size and each metric, over base and over instruct models."""
+    """Spearman's rank correlation of size and each metric, over base and over instruct models.
+
+    Behind each is how likely one so far from 0 is without any trend, by permutation.
+    """
     metrics = columns(models)
     rows = [["rank correlation with size", "models", *(" ".join(column) for column in metrics)]]
     for kind in KINDS:
@@ -91,6 +105,23 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
     return float(np.corrcoef(ranks)[0, 1])
 
 
+def permutation_p(first: Sequence[float], second: Sequence[float]) -> float:
+    """How likely a rank correlation at least so far from 0 is, if the values go together by chance.
+
+    Over all orders where there are few, else over 10,000 random ones.
+    """
+    found = abs(rank_correlation(first, second))
+    if len(first) <= _MOST_PERMUTED:
+        orders = np.array(list(itertools.permutations(range(len(first)))))
+    else:
+        orders = np.random.default_rng(0).permuted(
+            np.tile(np.arange(len(first)), (_DRAWN_ORDERS, 1)), axis=1
+        )
+    a, b = (ranks - ranks.mean() for ranks in (_ranks(first), _ranks(second)))
+    others = (a[orders] @ b) / np.sqrt((a @ a) * (b @ b))
+    return float(np.mean(np.abs(others) >= found - _ROUNDING))
+
+
 def _ranks(values: Sequence[float]) -> np.ndarray:
     array = np.asarray(values, dtype=float)
     below = (array[:, None] > array).sum(1)
@@ -107,17 +138,20 @@ def _difference(base: Measured, instruct: Measured, column: Column) -> Interval 
     if not all(column.suite in model.reports for model in (base, instruct)):
         return None
     reports = {model.kind: model.reports[column.suite] for model in (instruct, base)}
-    shared = on_shared_items(reports)
+    try:
+        shared = on_shared_items(reports)
+    except DataError:  # nothing that both were asked
+        return None
     return compare(shared["instruct"], shared["base"]).get(column.metric)
 
 
 def _trend(models: Sequence[Measured], column: Column) -> str:
-    pairs = [
-        (model.size, value.mean) for model in models if (value := _value(model, column)) is not None
-    ]
-    if len({size for size, _ in pairs}) < _FEWEST_FOR_A_TREND:
+    values = [(model.size, _value(model, column)) for model in models]
+    pairs = [(size, value.mean) for size, value in values if value and math.isfinite(value.mean)]
+    sizes, means = ([pair[i] for pair in pairs] for i in (0, 1))
+    if min(len(set(sizes)), len(set(means))) < _FEWEST_FOR_A_TREND:
         return "-"
-    return f"{rank_correlation(*zip(*pairs, strict=True)):+.2f}"
+    return f"{rank_correlation(sizes, means):+.2f} (p {permutation_p(sizes, means):.2f})"
 
 
 def _shown(value: Interval | None) -> str:

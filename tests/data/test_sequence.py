@@ -11,7 +11,7 @@ from distmatch.data.tasks.sequence import (
     Draw,
     Sequences,
     begun,
-    first_words,
+    first_word,
     next_step,
 )
 from distmatch.errors import DataError
@@ -75,12 +75,12 @@ def test_rotated_numbers_ask_for_the_rotated_target():
 def test_a_list_goes_on_with_what_was_said():
     draw = Draw(("oak", "elm"), (70, 30), is_ahead=True)
     step = begun(WORDINGS["steps"][0], draw)
-    assert [message["role"] for message in step.prompt] == ["system", "user"]
+    assert [message["role"] for message in step.prompt] == ["user"]
     for word in ("oak", "elm", "oak"):
         step = next_step(step, word)
     assert step.prompt[-1] == {"role": "assistant", "content": "oak, elm, oak,"}
     assert step.metadata["step"] == 4 and step.boundary == "end_of_word"
-    assert step.target.probs == (0.7, 0.3) and len(step.prompt) == 3
+    assert step.target.probs == (0.7, 0.3) and len(step.prompt) == 2
 
 
 def test_training_lists_have_every_length_and_words_as_often_as_asked():
@@ -109,8 +109,22 @@ def test_no_word_is_on_both_sides():
         assert {example.metadata["kind"] for example in side} == set(WORDINGS)
 
 
-def test_strings_are_grouped_by_their_first_word():
-    assert first_words(("red fox", "red elk", "tan fox", "tan elk")) == [[0, 1], [2, 3]]
+def test_of_first_words_only_they_count():
+    (example,) = rows("three words", 1)
+    first = first_word(example)
+    assert asked(first) == pytest.approx(
+        {word: percent / 100 for word, percent in said(example)[0].items()}
+    )
+    assert first.boundary == "end_of_word" and first.prompt == example.prompt
+
+
+def test_the_system_message_can_be_left_out():
+    for kind in WORDINGS:
+        told = Sequences(kinds=(kind,)).draw(5)[0]
+        alone = Sequences(kinds=(kind,), system=None).draw(5)[0]
+        for one, other in zip(told, alone, strict=True):
+            assert one.prompt[0]["role"] == "system" and one.prompt[1:] == other.prompt
+            assert [rotation[1:] for rotation in one.rotations] == list(other.rotations)
 
 
 def test_what_cannot_be_drawn_is_refused():
@@ -122,3 +136,7 @@ def test_what_cannot_be_drawn_is_refused():
         Sequences().draw(0)
     with pytest.raises(DataError, match="give more words"):
         Sequences(pool=("ash", "elm", "oak", "yew")).draw(1)
+    with pytest.raises(DataError, match="single words"):
+        Sequences(pool=("red fox", "ash", "elm"))
+    with pytest.raises(DataError, match="the pool is the string"):
+        Sequences(pool="ash")

@@ -96,7 +96,11 @@ def test_ways_of_asking_are_compared_question_by_question():
     items = Items(metadata=metadata, ratios=ratios, clusters=("a", "b", "c") * 2)
     ways = ways_apart(Report.of(items, num_resamples=50))
     assert compare(ways["once"], ways["long"])["hits"] == pytest.approx((1, 1, 1))
-    for clusters in ((), ("a", "b", "c", "a", "b", "d")):
-        other = Report.of(replace(items, clusters=clusters), num_resamples=5)
+    others = (
+        replace(items, clusters=("a", "b", "c", "a", "b", "d")),
+        replace(items, metadata=(*metadata[:5], {"group": "long", "row": 7})),  # of another bound
+        items.subset(range(3)),
+    )
+    for other in others:
         with pytest.raises(DataError, match="don't ask the same"):
-            ways_apart(other)
+            ways_apart(Report.of(other, num_resamples=5))

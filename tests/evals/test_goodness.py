@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from distmatch.errors import DataError
 from distmatch.evals import goodness_of_fit
 
 
@@ -42,3 +43,11 @@ def test_samples_of_another_distribution_are_refused():
     rng = np.random.default_rng(1)
     counts = [rng.multinomial(500, [0.4, 0.6]).tolist()]
     assert goodness_of_fit(counts, [[0.5, 0.5]]).p_value < 1e-3
+
+
+def test_an_impossible_sample_fits_nothing():
+    fit = goodness_of_fit([[50, 50], [50, 0, 50]], [[0.5, 0.5], [0.5, 0.5, 0]])
+    assert fit.p_value == 0 and fit.statistic == float("inf")
+    assert goodness_of_fit([[50, 50, 0]], [[0.5, 0.5, 0]]).statistic == 0
+    with pytest.raises(DataError, match="no samples"):
+        goodness_of_fit([[0, 0]], [[0.5, 0.5]])

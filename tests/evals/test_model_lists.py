@@ -7,7 +7,13 @@ import pytest
 
 from distmatch.evals import Report
 from distmatch.evals.items import Items
-from distmatch.evals.model_lists import Measured, model_table, rank_correlation, trend_table
+from distmatch.evals.model_lists import (
+    Measured,
+    model_table,
+    permutation_p,
+    rank_correlation,
+    trend_table,
+)
 
 
 def report(values, first=0):
@@ -46,5 +52,28 @@ def test_a_model_alone_has_no_difference():
 def test_a_trend_needs_three_sizes():
     models = [model(f"m{n}", n, "base", [1 / n]) for n in (1, 2, 3)]
     base, instruct = trend_table(models).splitlines()[2:]
-    assert base.split() == ["base", "3", "-1.00"] and instruct.split() == ["instruct", "0", "-"]
+    assert base.split() == ["base", "3", "-1.00", "(p", "0.33)"]  # 2 of the 6 orders
+    assert instruct.split() == ["instruct", "0", "-"]
     assert trend_table(models[:2]).splitlines()[2].split()[-1] == "-"
+
+
+def test_what_has_no_spread_or_no_value_has_no_trend():
+    same = [model(f"m{n}", n, "base", [0.5]) for n in (1, 2, 3)]
+    assert trend_table(same).splitlines()[2].split()[-1] == "-"
+    nothing = Measured("m4", 4, "base", {"ordinary": report([float("nan")])})
+    rising = [model(f"m{n}", n, "base", [n]) for n in (1, 2, 3)]
+    assert "+1.00" in trend_table([*rising, nothing]).splitlines()[2]
+
+
+def test_chance_gives_a_correlation_as_often_as_it_is_said():
+    assert permutation_p([1, 2, 3, 4], [1, 2, 3, 4]) == pytest.approx(2 / 24)
+    rng = np.random.default_rng(0)
+    sizes = list(range(12))
+    found = [permutation_p(sizes, rng.random(12).tolist()) for _ in range(200)]
+    assert np.mean(np.array(found) < 0.2) == pytest.approx(0.2, abs=0.09)
+
+
+def test_families_that_were_asked_nothing_alike_have_no_difference():
+    base, instruct = model("m", 7, "base", [0.5]), model("m", 7, "instruct", [0.1], first=5)
+    line = model_table([base, instruct]).splitlines()[-1]
+    assert line.split()[-1] == "-" and "base - instruct" in line

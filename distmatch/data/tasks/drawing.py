@@ -62,3 +62,20 @@ def check_kinds(what: str, kinds: Sequence[str], valid: Collection[str]) -> None
     for kind in kinds:
         if kind not in valid:
             raise DataError(unknown_name(what, kind, valid))
+
+
+def check_pool(pool: Sequence[str]) -> None:
+    """Refuse what are no words, or one word twice.
+
+    Raises:
+        DataError: The first such.
+    """
+    if isinstance(pool, str):
+        raise DataError(f"the pool is the string {pool!r}, expected several words")
+    seen: set[str] = set()
+    for word in pool:
+        if not isinstance(word, str) or not word.strip():
+            raise DataError(f"the pool holds {word!r}, expected words")
+        if word.casefold() in seen:
+            raise DataError(f'the pool holds "{word}" twice (upper and lower case count as one)')
+        seen.add(word.casefold())

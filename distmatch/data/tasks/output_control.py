@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example, Prompt
-from distmatch.data.tasks.drawing import drawn_percents, drawn_rows, drawn_words
+from distmatch.data.tasks.drawing import check_pool, drawn_percents, drawn_rows, drawn_words
 from distmatch.data.tasks.wordings import PHRASINGS, SYSTEM, WORDINGS, Frame
 from distmatch.data.vocabulary import split_words, word_class, word_pool
 from distmatch.errors import DataError, unknown_name
@@ -104,7 +104,7 @@ class OutputControl:
         for axis, choices in (("wordings", self.wordings), ("phrasings", self.phrasings)):
             if axis in self.hold_out and len(choices) < 2:
                 raise DataError(f"holding out {axis} needs two of them, got only {list(choices)}")
-        _check_pool(self.pool)
+        check_pool(self.pool)
 
     def draw(
         self, n: int, n_test: int = 200, seed: int = 0, stream: str = ""
@@ -240,15 +240,3 @@ def _check_names(kind: str, names: Sequence[str], valid: Collection[str]) -> Non
     for name in names:
         if name not in valid:
             raise DataError(unknown_name(kind, name, valid))
-
-
-def _check_pool(pool: Sequence[str]) -> None:
-    if isinstance(pool, str):
-        raise DataError(f"the pool is the string {pool!r}, expected several words")
-    seen: set[str] = set()
-    for word in pool:
-        if not isinstance(word, str) or not word.strip():
-            raise DataError(f"the pool holds {word!r}, expected words")
-        if word.casefold() in seen:
-            raise DataError(f'the pool holds "{word}" twice (upper and lower case count as one)')
-        seen.add(word.casefold())

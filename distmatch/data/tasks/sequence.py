@@ -7,11 +7,17 @@ or the answer is a list under way, and what is asked for is its next word.
 import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example, Message, Prompt
-from distmatch.data.tasks.drawing import check_kinds, drawn_percents, drawn_rows, drawn_words
+from distmatch.data.tasks.drawing import (
+    check_kinds,
+    check_pool,
+    drawn_percents,
+    drawn_rows,
+    drawn_words,
+)
 from distmatch.data.vocabulary import split_words, word_pool
 from distmatch.errors import DataError
 
@@ -90,10 +96,16 @@ class Sequences:
     """The kinds to draw from, each equally often; names of `WORDINGS`."""
     pool: Sequence[str] = field(default_factory=word_pool)
     """The words to draw from; by default the shipped class "common"."""
+    system: str | None = _SYSTEM
+    """The system message; None leaves it out."""
 
     def __post_init__(self) -> None:
-        """Check the kinds."""
+        """Check kinds and words."""
         check_kinds("kind of sequence", self.kinds, WORDINGS)
+        check_pool(self.pool)
+        several = [word for word in self.pool if len(word.split()) > 1]
+        if several:
+            raise DataError(f"the pool holds {several[:3]}, expected single words: leave them out")
 
     def draw(self, n: int, n_test: int = 200, seed: int = 0) -> tuple[list[Example], list[Example]]:
         """Train and test examples, with no word on both sides.
@@ -114,18 +126,27 @@ class Sequences:
 
     def _rows(self, pool: Sequence[str], rng: random.Random) -> Iterator[Example]:
         while True:
-            kind = rng.choice(self.kinds)
-            words = drawn_words(pool, _NUM_WORDS[kind], rng)
-            wording = rng.choice(WORDINGS[kind])
-            if kind == "listed":
-                yield _listed(wording, words, rng)
-            elif kind == "steps":
-                step = begun(wording, _draw(words, rng))
-                for _ in range(rng.randrange(MOST_STEPS)):
-                    step = next_step(step, rng.choices(step.target.words, step.target.probs)[0])
-                yield step
-            else:
-                yield _drawn_in_turn(kind, wording, words, rng)
+            example = self._row(pool, rng)
+            if self.system is not None:
+                system = {"role": "system", "content": self.system}
+                prompt, *rotations = (
+                    (system, *messages) for messages in (example.prompt, *example.rotations)
+                )
+                example = replace(example, prompt=prompt, rotations=tuple(rotations))
+            yield example
+
+    def _row(self, pool: Sequence[str], rng: random.Random) -> Example:
+        kind = rng.choice(self.kinds)
+        words = drawn_words(pool, _NUM_WORDS[kind], rng)
+        wording = rng.choice(WORDINGS[kind])
+        if kind == "listed":
+            return _listed(wording, words, rng)
+        if kind != "steps":
+            return _drawn_in_turn(kind, wording, words, rng)
+        step = begun(wording, _draw(words, rng))
+        for _ in range(rng.randrange(MOST_STEPS)):
+            step = next_step(step, rng.choices(step.target.words, step.target.probs)[0])
+        return step
 
 
 def begun(wording: str, draw: Draw) -> Example:
@@ -158,12 +179,18 @@ def next_step(step: Example, said: str) -> Example:
     )
 
 
-def first_words(words: Sequence[str]) -> list[list[int]]:
-    """Which of some strings begin with the same word: their numbers, a list a first word."""
-    together: dict[str, list[int]] = {}
-    for number, word in enumerate(words):
-        together.setdefault(word.split()[0], []).append(number)
-    return list(together.values())
+def first_word(example: Example) -> Example:
+    """The same prompt, of which only the answer's first word counts."""
+    probs: dict[str, float] = {}
+    for words, prob in zip(example.target.words, example.target.probs, strict=True):
+        first = words.split()[0]
+        probs[first] = probs.get(first, 0.0) + prob
+    return replace(
+        example,
+        target=WordDistribution(tuple(probs), tuple(probs.values())),
+        boundary="end_of_word",
+        rotations=(),
+    )
 
 
 def _listed(wording: str, words: tuple[str, ...], rng: random.Random) -> Example:
@@ -217,7 +244,4 @@ def _draw(words: tuple[str, ...], rng: random.Random) -> Draw:
 
 
 def _prompt(wording: str, **shown: object) -> tuple[Mapping[str, str], ...]:
-    return (
-        {"role": "system", "content": _SYSTEM},
-        {"role": "user", "content": wording.format(**shown)},
-    )
+    return ({"role": "user", "content": wording.format(**shown)},)

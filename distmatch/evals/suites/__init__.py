@@ -30,16 +30,18 @@ class Suite(NamedTuple):
     """Refuses what is missing, before a model is loaded; what the scores depend on besides it."""
     needs_weights: bool = False
     """Whether only a `LocalModel` can be asked."""
+    is_drawn: bool = False
+    """Whether the model's texts are drawn, so that they depend on the batch size."""
 
 
 SUITES: dict[str, Suite] = {
     "given": Suite(given.measure),
     "not_given": Suite(not_given.measure, not_given.check, needs_weights=True),
-    "thinking": Suite(thinking.measure, needs_weights=True),
+    "thinking": Suite(thinking.measure, needs_weights=True, is_drawn=True),
     "suppression": Suite(suppression.measure),
     "numbers": Suite(numbers.measure),
     "sequence": Suite(sequence.measure),
-    "deviation": Suite(deviation.measure, needs_weights=True),
+    "deviation": Suite(deviation.measure, needs_weights=True, is_drawn=True),
     "ordinary": Suite(ordinary.measure, needs_weights=True),
     "sad": Suite(sad.measure, sad.check),
 }

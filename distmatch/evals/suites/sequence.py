@@ -1,8 +1,9 @@
 """Sequences: does control reach past the first word, and does it last along a list?
 
 Answers of two and three words are asked for with a joint distribution; beside the usual metrics
-there is how far their first words alone are off. Lists are followed along words that the model
-itself has said: each next word is drawn from what it gives to the two that are asked for.
+there is how far their first words alone are off, whatever follows them. Lists are followed along
+words that the model itself has said: each next word is drawn from what it gives to the two that
+are asked for.
 """
 
 import random
@@ -11,10 +12,9 @@ from dataclasses import replace
 from itertools import islice
 
 import numpy as np
-from jaxtyping import Float
 
 from distmatch.data.examples import Example, plain_prompt
-from distmatch.data.tasks.sequence import MOST_STEPS, WORDINGS, Sequences, first_words, next_step
+from distmatch.data.tasks.sequence import MOST_STEPS, WORDINGS, Sequences, first_word, next_step
 from distmatch.evals.items import Answers
 from distmatch.evals.subject import Subject
 
@@ -34,12 +34,12 @@ def measure(subject: Subject) -> Answers:
     clusters = [f"answer {i}" for i in range(len(whole))]
     clusters += [f"list {i % num_lists}" for i in range(len(steps))]
     begun = [lists[i % num_lists].prompt for i in range(len(steps))]
-    off = [_first_tvd(answers, row) if row < len(whole) else 0.0 for row in range(len(answers))]
-    counts = np.arange(len(answers)) < len(whole)
-    ratios = {**answers.ratios, "first_tvd": (np.array(off), counts.astype(float))}
+    firsts = subject.answers(map(first_word, whole), "sequence: first words").ratios["tvd"]
+    without = np.zeros(len(steps))
+    off, counts = (np.concatenate([part, without]) for part in firsts)
     return replace(
         answers,
-        ratios=ratios,
+        ratios={**answers.ratios, "first_tvd": (off, counts)},
         clusters=tuple(clusters),
         # As every model is asked; what it has said is its own
         prompts=(*answers.prompts[: len(whole)], *map(plain_prompt, begun)),
@@ -76,7 +76,10 @@ def _followed(subject: Subject, lists: list[Example]) -> Iterator[Example]:
             return
         given = subject.answers(lists, f"sequence: word {step}").given
         lists = [
-            next_step(row, rng.choices(row.target.words, probs)[0])
+            # Where neither word can be told to have been said, either is as good
+            next_step(
+                row, rng.choices(row.target.words, probs if np.isfinite(probs[0]) else None)[0]
+            )
             for row, probs in zip(lists, given.tolist(), strict=True)
         ]
 
@@ -86,14 +89,3 @@ def _before(example: Example) -> str:
     message = example.prompt[-1]
     assert not isinstance(message, str)
     return message["content"] if message["role"] == "assistant" else ""
-
-
-def _first_tvd(answers: Answers, row: int) -> float:
-    """The total variation between what is asked and what is given of first words, and other."""
-    words = answers.words[row]
-
-    def firsts(probs: Float[np.ndarray, " support"]) -> Float[np.ndarray, " outcomes"]:
-        sums = [probs[same].sum() for same in first_words(words)]
-        return np.array([*sums, probs[-1]])
-
-    return float(np.abs(firsts(answers.target[row]) - firsts(answers.probs[row])).sum() / 2)

@@ -1,7 +1,8 @@
 """Thinking: does a model that thinks before it answers control its answer better, or worse?
 
-The same questions are asked in several ways: of a model whose template writes thinking, without
-any and at each reasoning effort it knows; of others, at once and told to think step by step first.
+The same questions are asked in several ways: of a model whose template writes `thinking`, without
+any and at each reasoning effort it knows; of others, told to answer at once and to think step by
+step first, both with the answer announced.
 Thoughts are sampled at temperature 1. Behind each of them the answer's distribution is exact; what
 somebody sees who asks often is their mean, and that is what is measured.
 """
@@ -17,7 +18,7 @@ from distmatch.data.examples import EFFORTS, Example, plain_prompt
 from distmatch.data.prompts import render_slot, special_ids, thinking_slot
 from distmatch.data.tasks.output_control import OutputControl
 from distmatch.data.trie import Path
-from distmatch.errors import DataError
+from distmatch.errors import ConfigError, DataError
 from distmatch.evals.items import Answers
 from distmatch.evals.mixtures import mixed
 from distmatch.evals.subject import LocalModel
@@ -30,7 +31,11 @@ _NUM_THOUGHTS = 8
 _MOST_TOKENS = 512  # of a thinking channel
 _MOST_STEPWISE_TOKENS = 96
 _ANSWER = "Answer:"
-_TOLD = f'Think step by step first, briefly. Then write "{_ANSWER}" and one of the words, no more.'
+_AT_ONCE = f'Write "{_ANSWER}" and one of the words, no more.'
+_STEPWISE = (
+    f'Think step by step first, briefly. Then write "{_ANSWER}" and one of the words, no more.'
+)
+_OTHER_THINKING = ("<think>", "reasoning_content")  # of templates that can't be asked yet
 
 
 def _as_it_is(example: Example, thought: str = "") -> Example:
@@ -108,20 +113,33 @@ def examples(seed: int = 0) -> list[Example]:
 
 
 def ways(subject: LocalModel) -> list[Way]:
-    """The ways in which a model is asked."""
+    """The ways in which a model is asked.
+
+    Raises:
+        ConfigError: Its template writes thoughts in a way that isn't known.
+    """
+    template = subject.tokenizer.chat_template or ""
     try:
         thinking_slot(subject.tokenizer, ({"role": "user", "content": "Hello."},))
-    except DataError:
+    except DataError as error:
+        if any(sign in template for sign in _OTHER_THINKING):
+            raise ConfigError(
+                f"the chat template writes thoughts, but not from a message's thinking ({error}): "
+                "leave the suite thinking out"
+            ) from error
         stepwise = Way(
             name="step by step",
-            ask=_told_to_think,
+            ask=partial(_told, system=_STEPWISE),
             slot=_answer_slot,
             most_tokens=_MOST_STEPWISE_TOKENS,
             end=_ANSWER,
             behind=_announced,
         )
-        return [Way(name="at once"), stepwise]
-    if "reasoning_effort" not in subject.tokenizer.get_chat_template():
+        return [
+            Way(name="at once", ask=partial(_told, system=_AT_ONCE), behind=_announced),
+            stepwise,
+        ]
+    if "reasoning_effort" not in template:
         return [Way(name="none"), _in_channel("thinking", {})]
     efforts = [_in_channel(effort, {"reasoning_effort": effort}) for effort in EFFORTS]
     return [Way(name="none"), *efforts]
@@ -146,10 +164,10 @@ def _thought(example: Example, thought: str) -> Example:
     return replace(example, prompt=with_thought(example.prompt, thought))
 
 
-def _told_to_think(example: Example) -> Example:
-    """The question, told to think instead of to answer only."""
+def _told(example: Example, system: str) -> Example:
+    """The question with another system message."""
     assert not isinstance(example.prompt, str)
-    return replace(example, prompt=({"role": "system", "content": _TOLD}, example.prompt[-1]))
+    return replace(example, prompt=({"role": "system", "content": system}, example.prompt[-1]))
 
 
 def _answer_slot(subject: LocalModel, example: Example) -> Path:

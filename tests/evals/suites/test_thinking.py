@@ -5,7 +5,8 @@ import torch
 
 import distmatch as dm
 from distmatch.data.distribution import WordDistribution
-from distmatch.data.examples import Example
+from distmatch.data.examples import EFFORTS, Example
+from distmatch.errors import ConfigError
 from distmatch.evals import evaluate
 from distmatch.evals.subject import LocalModel
 from distmatch.evals.suites import thinking as suite
@@ -57,28 +58,31 @@ def test_the_mixture_is_the_mean_of_the_exact_answers_behind_each_thought(who, s
     for row in report.rows():
         thoughts = row["said"]["thoughts"]
         way = row["metadata"]["group"]
-        if way == ways[0]:
-            assert len(thoughts) == 1 and row["thought_tokens"] == 0 and row["spread"] == 0
-            continue
-        assert len(thoughts) == 3 and row["spread"] > 0 and 0 < row["thought_tokens"] <= 4
+        assert len(thoughts) == (1 if way == ways[0] else 3)
+        assert (row["spread"] > 0, row["thought_tokens"] > 0) == (way != ways[0],) * 2
+        assert row["thought_tokens"] <= 4
         for place, word in enumerate(row["words"]):
             probs = []
             for thought in thoughts:
                 prompt = asked_behind(row["prompt"], thought["thought"], way)
-                effort = {"reasoning_effort": way} if way != "step by step" else {}
+                effort = {"reasoning_effort": way} if way in EFFORTS else {}
                 scores = dm.score(
                     model, tokenizer, prompt, row["words"], chat_template_kwargs=effort
                 )
                 probs.append(scores.log_probs[place].exp().item())
                 assert thought["given"][place] == pytest.approx(probs[-1], rel=1e-3, abs=0)
-            assert row["given"][place] == pytest.approx(sum(probs) / 3, rel=1e-3, abs=0), word
+            assert row["given"][place] == pytest.approx(
+                sum(probs) / len(thoughts), rel=1e-3, abs=0
+            ), word
 
 
 def asked_behind(prompt, thought, way):
-    if way == "step by step":
-        content = f"{thought}\nAnswer:" if thought else "Answer:"
-        return (*prompt, {"role": "assistant", "content": content})
-    return (*prompt, {"role": "assistant", "thinking": thought, "content": ""})
+    if way == "none":
+        return prompt
+    if way in EFFORTS:
+        return (*prompt, {"role": "assistant", "thinking": thought, "content": ""})
+    content = f"{thought}\nAnswer:" if thought else "Answer:"
+    return (*prompt, {"role": "assistant", "content": content})
 
 
 def test_thoughts_are_the_seeds_and_leave_the_generator_alone(tiny, short):
@@ -112,3 +116,18 @@ def test_a_thought_ends_where_the_answer_is_announced(tiny, monkeypatch, text, t
     assert (written.text, written.is_cut) == (thought, is_cut)
     begun = stepwise.behind(asked, written.text).prompt[-1]["content"]
     assert begun == (f"{thought}\nAnswer:" if thought else "Answer:")
+
+
+def test_ways_of_asking_differ_in_the_thought_alone(tiny):
+    at_once, stepwise = suite.ways(LocalModel(model=tiny[0], tokenizer=tiny[1]))
+    (question,) = suite.examples()[:1]
+    first, second = (way.behind(way.ask(question), "").prompt for way in (at_once, stepwise))
+    assert first[1:] == second[1:] and first[-1]["content"] == "Answer:"
+    assert second[0]["content"].casefold().endswith(first[0]["content"].casefold())
+
+
+def test_thoughts_that_a_template_writes_otherwise_are_refused(tiny):
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = tokenizer.chat_template + "{# <think> #}"
+    with pytest.raises(ConfigError, match="leave the suite thinking out"):
+        suite.ways(LocalModel(model=tiny[0], tokenizer=tokenizer))
