@@ -97,12 +97,13 @@ def ways_apart(report: Report) -> dict[str, Report]:
 
 def _asked_in_any_way(items: Items) -> list[dict[str, Any]]:
     """What was asked, but for the prompt, which is the way."""
-    asked = [_question(items, index) for index in range(len(items))]
-    return [
-        {**one["metadata"], "group": None, "cluster": items.clusters[i : i + 1]}
-        | {name: one[name] for name in ("words", "target") if name in one}
-        for i, one in enumerate(asked)
-    ]
+    asked = []
+    for index in range(len(items)):
+        question = _question(items, index)
+        known = {name: value for name, value in question.pop("metadata").items() if name != "group"}
+        question.pop("prompt", None)
+        asked.append({**known, **question, "cluster": items.clusters[index : index + 1]})
+    return asked
 
 
 def _key(items: Items, index: int) -> str:

@@ -1,13 +1,14 @@
 """The suite of sequences: joint answers, and lists followed along the model's own words."""
 
 from collections import Counter
-from types import SimpleNamespace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from distmatch.data.tasks.sequence import MOST_STEPS, WORDINGS, Sequences
 from distmatch.evals import Report, evaluate
+from distmatch.evals.subject import LocalModel
 from distmatch.evals.suites import sequence as suite
 from distmatch.scoring import score
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -77,13 +78,14 @@ def test_of_whole_answers_there_is_how_far_the_first_words_alone_are_off(report)
 def test_a_list_goes_on_where_neither_word_can_have_been_said():
     lists = [e for e in suite.examples() if e.metadata["kind"] == "steps"][:3]
 
-    class Silent:
-        seed = 0
-
+    class Silent(LocalModel):
         def answers(self, examples, name):
-            return SimpleNamespace(given=np.full((len(examples), 2), np.nan))
+            answers = super().answers(examples, name)
+            return replace(answers, given=np.full_like(answers.given, np.nan))
 
-    assert len(list(suite._followed(Silent(), lists))) == 3 * MOST_STEPS
+    model = tiny_model("llama", max_position_embeddings=1024)
+    subject = Silent(model=model, tokenizer=tiny_tokenizer(), progress=False)
+    assert len(list(suite._followed(subject, lists))) == 3 * MOST_STEPS
 
 
 def test_a_saved_report_is_read_back(report, tmp_path):
