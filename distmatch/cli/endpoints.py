@@ -12,9 +12,12 @@ if TYPE_CHECKING:
 
 CACHE_FILE = "replies.jsonl"
 
-_OF_WEIGHTS = ("adapter", "other_base", "quantization", "dtype", "batch_size")
+_OF_WEIGHTS = ("adapter", "other_base", "quantization", "dtype", "no_template", "batch_size")
 _OF_ENDPOINTS = ("api", "top_k", "samples", "continues", "key_env", "extra")
-_LIMITS = {"max_requests": "requests", "max_tokens": "tokens", "parallel": "parallel"}
+_LIMITS = {
+    **{"max_requests": "requests", "max_tokens": "tokens"},
+    **{"parallel": "parallel", "timeout": "timeout"},
+}
 
 
 def add_endpoint_options(parser: Any) -> None:
@@ -50,6 +53,9 @@ def add_endpoint_options(parser: Any) -> None:
     group.add_argument("--max-requests", type=int, help="stop before more are sent")
     group.add_argument("--max-tokens", type=int, help="stop once so many are used")
     group.add_argument("--parallel", type=int, help="requests at once (8)")
+    group.add_argument(
+        "--timeout", type=float, metavar="SECONDS", help="how long an answer may take (60)"
+    )
 
 
 def chosen_endpoint(args: argparse.Namespace) -> "Endpoint | None":

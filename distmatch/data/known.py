@@ -1,7 +1,7 @@
 """Texts that a model knows how to go on with: passages known by heart, and patterns.
 
-The passages are in the public domain, `known.txt` beside this file. Patterns are made here; their
-beginnings show how they go on.
+The passages are in the public domain (the King James Version outside the United Kingdom),
+`known.txt` beside this file. Patterns are made here; their beginnings show how they go on.
 """
 
 import functools
@@ -18,7 +18,10 @@ PASSAGE = "passage"
 SHORTEST = 60
 """Words that every text has at least."""
 
-_WORD = re.compile(r"['’]?[^\W_]+(?:['’‐‑-][^\W_]+)*")
+_WORD = re.compile(
+    r"(?<!\w)(?<!\d,)\d{1,3}(?:,\d{3})+(?!\w)"  # a number with commas
+    r"|['’]?[^\W_]+(?:['’‐‑-][^\W_]+)*"
+)
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July", "August", "September"),
@@ -50,9 +53,11 @@ def known_texts() -> tuple[Known, ...]:
 def word_spans(text: str) -> list[tuple[int, int]]:
     """Where words begin and end: what is joined by apostrophes or single hyphens is one.
 
+    So are a number's digits that commas part.
+
     Example:
-        >>> word_spans("self-evident, o'er")
-        [(0, 12), (14, 18)]
+        >>> word_spans("self-evident, o'er 1,000")
+        [(0, 12), (14, 18), (19, 24)]
     """
     return [match.span() for match in _WORD.finditer(text)]
 

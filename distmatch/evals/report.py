@@ -50,6 +50,7 @@ READING = {
     "unlikely": "of first other words, those the base doesn't expect",
     "too_early": "lower is better; first other word before the window",
     "never": "lower is better; no other word up to the window's end",
+    "cut": "share of answers cut off before the window's end, all right so far",
     "by_chance": "on_time where no deviation is asked; control to beat",
     "follows": "the text through the window where no deviation is asked",
 }

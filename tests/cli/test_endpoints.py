@@ -70,6 +70,7 @@ def test_examples_of_a_file_are_asked_of_an_endpoint(server, few, tmp_path, caps
         (["--suite", "given", "--batch-size", "1"], "--batch-size makes sense only without"),
         (["--suite", "given", "--key-env", "NO_KEY"], "NO_KEY holds no key for http"),
         (["--suite", "given", "--extra", "n=1"], "--extra is n=1, expected a JSON object such as"),
+        (["--suite", "given", "--timeout", "0"], "timeout is 0.0, expected at least 0.001"),
         (["--suite", "given", "--max-tokens", "0"], "tokens is 0, expected at least 1"),
         (["--suite", "given", "--endpoint", "host"], 'the endpoint is "host", expected a URL'),
     ],

@@ -33,6 +33,8 @@ def test_every_word_follows_white_space():
         ("earth—and earth--and", ["earth", "and", "earth", "and"]),
         ("o'er the rockets' glare: 'tis", ["o'er", "the", "rockets", "glare", "'tis"]),
         ("10, 15,\n20", ["10", "15", "20"]),
+        ("995, 1,000, 1,005,000.", ["995", "1,000", "1,005,000"]),
+        ("1000,200 1,20 a1,000 1,0000", ["1000", "200", "1", "20", "a1", "000", "1", "0000"]),
         ("**Été** naïve_thing", ["Été", "naïve", "thing"]),
     ],
 )
@@ -46,6 +48,7 @@ def test_words_are_cut_as_worked_by_hand(text, expected):
         ("LORD", "Lord", True),
         ("'Tis", "’tis", True),
         ("self-evident", "selfevident", True),
+        ("1,000", "1000", True),
         ("o'er", "over", False),
         ("10", "100", False),
     ],

@@ -3,7 +3,8 @@
 Axes: `support` is the words of a question and, last, other.
 """
 
-from statistics import NormalDist
+import functools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from jaxtyping import Float
 
 from distmatch.evals.intervals import CONFIDENCE
 
-_Z = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+_PRECISION = 1e-9
 
 
 class Bounds(NamedTuple):
@@ -43,19 +44,35 @@ class Bounds(NamedTuple):
         return cls(low, high, low + share * (high - low), unmeasured)
 
 
-def wilson(count: int, size: int) -> tuple[float, float]:
-    """The 95 % interval for a probability, of so many hits in so many independent draws.
+@functools.cache
+def clopper_pearson(count: int, size: int, together: int = 1) -> tuple[float, float]:
+    """The exact 95 % interval for a probability, of so many hits in so many independent draws.
+
+    Args:
+        count: Hits.
+        size: Draws.
+        together: Of so many such intervals at once all are right in at least 95 % of cases
+            (Bonferroni).
 
     References:
-        Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", JASA, 1927.
+        Clopper & Pearson, "The Use of Confidence or Fiducial Limits Illustrated in the Case of the
+        Binomial", Biometrika, 1934.
     """
-    if not size:
-        return 0.0, 1.0
-    share, spread = count / size, _Z**2 / size
-    centre = (share + spread / 2) / (1 + spread)
-    half = (share * (1 - share) * spread + spread**2 / 4) ** 0.5 / (1 + spread)
-    low = 0.0 if count == 0 else centre - half
-    return low, 1.0 if count == size else centre + half
+    missed = (1 - CONFIDENCE) / together / 2
+    return _least(count, size, missed), 1 - _least(size - count, size, missed)
+
+
+def _least(count: int, size: int, missed: float) -> float:
+    """The probability at which so many hits or more are as probable as what may be missed."""
+    low, high = 0.0, 1.0 if count else 0.0
+    hits = np.arange(count, size + 1)
+    ways = np.array([math.lgamma(k + 1) + math.lgamma(size - k + 1) for k in hits.tolist()])
+    while high - low > _PRECISION * high:
+        middle = (low + high) / 2
+        logs = hits * math.log(middle) + (size - hits) * math.log1p(-middle) - ways
+        is_below = bool(np.exp(logs + math.lgamma(size + 1)).sum() < missed)
+        low, high = (middle, high) if is_below else (low, middle)
+    return low
 
 
 def tvd_bounds(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,15 @@ Reply = dict[str, Any]
 _START = b'{"key": "'
 
 
-def request_key(url: str, body: Mapping[str, Any]) -> str:
-    """The name under which a reply is kept: a hash of where and what was asked, never of a key."""
-    asked = json.dumps([url, body], sort_keys=True, ensure_ascii=False)
+def request_key(url: str, body: Mapping[str, Any], draw: int = 0) -> str:
+    """The name under which a reply is kept: a hash of where and what was asked, never of a key.
+
+    Args:
+        url: Where.
+        body: What.
+        draw: Tells apart what is asked several times in the same words.
+    """
+    asked = json.dumps([url, body, draw], sort_keys=True)
     return hashlib.sha256(asked.encode()).hexdigest()
 
 
@@ -48,10 +55,14 @@ class Cache:
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"key": key, "reply": reply}, ensure_ascii=False)
-        with self.path.open("a", encoding="utf-8") as lines:
-            lines.write("\n" * self._is_torn + line + "\n")
-        self._is_torn = False
+        line = json.dumps({"key": key, "reply": reply})
+        content = ("\n" * self._is_torn + line + "\n").encode()
+        # One write at the end, so that lines of two processes never mix
+        file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            self._is_torn = os.write(file, content) < len(content)
+        finally:
+            os.close(file)
 
     def _read(self, path: Path) -> None:
         try:

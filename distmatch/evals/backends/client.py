@@ -3,6 +3,7 @@
 import os
 import threading
 import weakref
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,12 +14,13 @@ from urllib.parse import urlsplit
 
 from distmatch.errors import BudgetError, ConfigError, EndpointError, import_extra
 from distmatch.evals.backends.cache import Cache, Reply, request_key
+from distmatch.evals.backends.replies import shortened
 
 _T = TypeVar("_T")
 
 OPENAI = "https://api.openai.com/v1"
 _NO_KEY = "none"  # the client wants one, and servers of one's own take any
-_MOST_SHOWN = 300
+_TRIES = "x-stainless-retry-count"  # where the client writes how often it has tried already
 _REMEDIES = {
     400: "check the model's name, and whether it serves what is asked (api, top_k, extra)",
     401: "name the environment variable that holds a valid key (key_env)",
@@ -37,7 +39,8 @@ class Limits:
     """
 
     requests: int | None = None
-    """At most so many are sent; what is in the cache costs none. None: any number."""
+    """At most so many are sent, each retry being another; what is in the cache costs none. None:
+    any number."""
     tokens: int | None = None
     """None is sent once so many, of prompts and answers, are used. None: any number."""
     parallel: int = 8
@@ -55,6 +58,50 @@ class Limits:
             value = getattr(self, name)
             if value is not None and value < smallest:
                 raise ConfigError(f"limits: {name} is {value}, expected at least {smallest}")
+
+
+class _Budget:
+    """What may be spent, and what was."""
+
+    def __init__(self, url: str, limits: Limits) -> None:
+        self._url, self._limits = url, limits
+        self._lock = threading.Lock()
+        self._requests = self._tokens = 0
+
+    def spend(self) -> None:
+        """Count a request that is about to be sent.
+
+        Raises:
+            BudgetError: It would be one too many.
+        """
+        with self._lock:
+            for name, spent, most in (
+                ("requests", self._requests, self._limits.requests),
+                ("tokens", self._tokens, self._limits.tokens),
+            ):
+                if most is not None and spent >= most:
+                    raise BudgetError(
+                        f"the limit of {most} {name} is reached: go on with another such, or a "
+                        f"higher one (Limits.{name}, --max-{name})"
+                    )
+            self._requests += 1
+
+    def spend_again(self, request: Any) -> None:
+        """The same for what the client is about to try again."""
+        if int(request.headers.get(_TRIES, 0)):
+            self.spend()
+
+    def use(self, reply: Reply) -> None:
+        """Count the tokens that a reply says it took."""
+        usage = reply.get("usage") or {}
+        used = usage.get("total_tokens") if isinstance(usage, dict) else None
+        if used is None and self._limits.tokens is not None:
+            raise EndpointError(
+                f"{self._url} doesn't say how many tokens it used, so they can't be limited: "
+                "limit the requests"
+            )
+        with self._lock:
+            self._tokens += int(used or 0)
 
 
 class Client:
@@ -84,10 +131,11 @@ class Client:
         self._key = _key(base, key_env)
         self._cache = Cache(cache)
         self._lock = threading.Lock()
-        self._requests = self._tokens = 0
-        http = self._openai.DefaultHttpxClient(
-            event_hooks={"response": [partial(_check_whole, self._broken)]}, timeout=limits.timeout
-        )
+        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._budget = _Budget(self.url, limits)
+        again = self._budget.spend_again
+        hooks = {"request": [again], "response": [partial(_check_whole, self._broken)]}
+        http = self._openai.DefaultHttpxClient(event_hooks=hooks, timeout=limits.timeout)
         self._sender = self._openai.OpenAI(
             base_url=base,
             api_key=self._key,
@@ -95,28 +143,44 @@ class Client:
             max_retries=limits.retries,
             http_client=http,
         )
+        if not _is_openais(base):
+            _forget_openai(self._sender)
         weakref.finalize(self, self._sender.close)
 
-    def ask(self, body: Mapping[str, Any], read: Callable[[Reply], _T]) -> _T:
+    def ask(self, body: Mapping[str, Any], read: Callable[[Reply], _T], draw: int = 0) -> _T:
         """What is read from the reply to a request; the reply is kept unless it can't be read.
+
+        Who asks for what is being asked already waits for that reply.
+
+        Args:
+            body: The request.
+            read: What reads a reply.
+            draw: Another one gets another reply to the same request.
 
         Raises:
             BudgetError: It would be one request too many.
             EndpointError: No reply, or one that can't be read.
         """
-        key = request_key(self.url, body)
+        key = request_key(self.url, body, draw)
         with self._lock:
-            kept = self._cache.get(key)
-            if kept is None:
-                self._spend()
-        if kept is not None:
-            return read(kept)
-        reply = self._sent(body)
-        result = read(reply)
-        with self._lock:
-            self._cache.keep(key, reply)
-            self._tokens += self._used(reply)
-        return result
+            turn = self._turns[key]
+        with turn:
+            if (kept := self._cache.get(key)) is not None:
+                return read(kept)
+            self._budget.spend()
+            reply = self._sent(body)
+            result = read(reply)
+            with self._lock:
+                self._cache.keep(key, reply)
+            self._budget.use(reply)
+            return result
+
+    def shown(self, told: Any) -> str:
+        """What somebody said, short enough for a message, and without the key."""
+        return shortened(self._redacted(str(told)))
+
+    def _redacted(self, told: str) -> str:
+        return told if self._key == _NO_KEY else told.replace(self._key, "***")
 
     @property
     def kept(self) -> str:
@@ -124,28 +188,6 @@ class Client:
         if self._cache.path is None:
             return "nothing is kept without a cache"
         return f"what they took is kept in {self._cache.path}, and asked no more"
-
-    def _spend(self) -> None:
-        for name, spent, most in (
-            ("requests", self._requests, self._limits.requests),
-            ("tokens", self._tokens, self._limits.tokens),
-        ):
-            if most is not None and spent >= most:
-                raise BudgetError(
-                    f"the limit of {most} {name} is reached: go on with another such, or a higher "
-                    f"one (Limits.{name}, --max-{name})"
-                )
-        self._requests += 1
-
-    def _used(self, reply: Reply) -> int:
-        usage = reply.get("usage") or {}
-        used = usage.get("total_tokens") if isinstance(usage, dict) else None
-        if used is None and self._limits.tokens is not None:
-            raise EndpointError(
-                f"{self.url} doesn't say how many tokens it used, so they can't be limited: "
-                "limit the requests"
-            )
-        return int(used or 0)
 
     def _sent(self, body: Mapping[str, Any]) -> Reply:
         openai = self._openai
@@ -163,14 +205,12 @@ class Client:
         except openai.APIStatusError as error:
             status = error.status_code
             remedy = _REMEDIES.get(status, "go on later")
-            told = f"refused with {status} ({_shortened(error.message)}): {remedy}"
+            told = f"refused with {status} ({self.shown(error.message)}): {remedy}"
         else:
             if isinstance(reply, dict):
                 return reply
-            told = f"the reply is no object but {_shortened(reply)}: is it an endpoint?"
-        if self._key != _NO_KEY:  # what a server says may repeat it
-            told = told.replace(self._key, "***")
-        raise EndpointError(f"{self.url}: {told}")
+            told = f"the reply is no object but {self.shown(reply)}: is it an endpoint?"
+        raise EndpointError(f"{self.url}: {self._redacted(told)}")
 
 
 def check_url(url: str) -> None:
@@ -179,10 +219,15 @@ def check_url(url: str) -> None:
     Raises:
         ConfigError: It isn't one, or holds a password or a query, where keys might stand.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # half an IPv6 address, or a port that is no number
+        is_one = False
+    if not is_one:
+        shown = "..." if "@" in url or "?" in url else url
         raise ConfigError(
-            f'the endpoint is "{url}", expected a URL such as http://localhost:8000/v1'
+            f'the endpoint is "{shown}", expected a URL such as http://localhost:8000/v1'
         )
     if parts.username or parts.password or parts.query:
         raise ConfigError(
@@ -191,8 +236,18 @@ def check_url(url: str) -> None:
         )
 
 
+def _is_openais(base: str) -> bool:
+    return base.rstrip("/") == OPENAI
+
+
+def _forget_openai(sender: Any) -> None:
+    """Drop what the client reads from OPENAI_* variables, which may be secrets."""
+    sender.admin_api_key = sender.organization = sender.project = None
+    sender._custom_headers = {}
+
+
 def _key(base: str, key_env: str | None) -> str:
-    if key_env is None and base.rstrip("/") != OPENAI:
+    if key_env is None and not _is_openais(base):
         return _NO_KEY
     name = key_env or "OPENAI_API_KEY"
     key = os.environ.get(name)
@@ -209,8 +264,3 @@ def _check_whole(broken: type[Exception], response: Any) -> None:
             response.json()
         except ValueError as error:
             raise broken("no JSON") from error
-
-
-def _shortened(told: Any) -> str:
-    text = " ".join(str(told).split())
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."

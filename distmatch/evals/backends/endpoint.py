@@ -1,5 +1,7 @@
 """A model behind an OpenAI-compatible URL: how it is asked, and its answers to examples."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ PATHS = {"chat": "/chat/completions", "completions": "/completions"}
 """Where each api is, behind an endpoint's URL."""
 
 _MOST_AT_ONCE = 128  # answers to a request, as OpenAI has it
+_TEMPLATE = "chat_template_kwargs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +62,7 @@ class Endpoint:
     no key for any other."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What every request says besides, such as `{"reasoning_effort": "none"}`; None leaves out what
-    it would say."""
+    it would say. `chat_template_kwargs` are joined to an example's own."""
     limits: Limits = field(default_factory=Limits)
     """Of all that is asked through this object."""
     cache: str | Path | None = None
@@ -73,6 +76,11 @@ class Endpoint:
         if self.top_k < 0 or self.samples < 1:
             raise ConfigError(
                 f"top_k is {self.top_k} and samples {self.samples}, expected at least 0 and 1"
+            )
+        if self.extra.get("seed") is not None:
+            raise ConfigError(
+                f"extra has the seed {self.extra['seed']}, which would draw the same answers again "
+                "and again: leave it out (--seed decides), or give None to send none"
             )
         if self.continues and self.api != "chat":
             raise ConfigError("continues is about chats: completions always continue, leave it out")
@@ -171,25 +179,43 @@ class EndpointSubject:
                 "continue one: give continues=True if it does (--continues), or take "
                 'api="completions"'
             )
+        extra = self._template_extra
+        if both := [name for name, value in place.told.items() if extra.get(name, value) != value]:
+            raise ConfigError(
+                f"an example's chat_template_kwargs and those of extra differ in {both}: give "
+                "each in one place"
+            )
+
+    @property
+    def _template_extra(self) -> Mapping[str, Any]:
+        told = self.endpoint.extra.get(_TEMPLATE)
+        return told if isinstance(told, Mapping) else {}
 
     def _measured(self, question: Question) -> Bounds:
         """What bounds the probabilities of a question's words."""
         if not self.endpoint.top_k:
             return sampled(question, self._drawn(question.place, "", question.longest))
         if self.endpoint.follows:
-            return followed(question, lambda text: self._next(question.place, text))
-        return followed(question, walked(self._drawn(question.place, "", question.longest)))
+            return followed(question, lambda text: self._after(question, text))
+        drawn = self._drawn(question.place, "", question.longest)
+        return followed(question, walked(drawn, len(question.spellings)))
 
-    def _next(self, place: Place, text: str) -> Next:
+    def _after(self, question: Question, text: str) -> Next | None:
+        if not question.place.keeps(text):
+            return None
+        return self._next(question.place, text, len(question.spellings))
+
+    def _next(self, place: Place, text: str, places: int = 1) -> Next:
         """What may follow a beginning of an answer.
 
         An answer that ends at once may say nothing of what else could have stood there. Then more
-        are drawn: one that doesn't end shows it, and else their number bounds it.
+        are drawn: one that doesn't end shows it, and else their number bounds it, at this one of
+        so many places.
         """
         seen = self._asked(place, text)
         if not any(answer.steps for answer in seen):
             seen = self._drawn(place, text)
-        found = walked(seen)("")
+        found = walked(seen, places)("")
         if found is None:
             raise EndpointError(f"{self.endpoint.url} answered nothing after {text!r}, not an end")
         return found
@@ -215,13 +241,14 @@ class EndpointSubject:
             "model": endpoint.model,
             **place.body(text),
             **{length: max_tokens, "temperature": 1.0, "top_p": 1.0, "n": count},
-            "seed": self.seed + draw,
             **self._logprobs(),
             **endpoint.extra,
         }
-        return endpoint.client.ask(
-            {name: value for name, value in body.items() if value is not None}, self._read
-        )
+        if self._template_extra:
+            body[_TEMPLATE] = {**place.told, **self._template_extra}
+        body = {"seed": _seed(self.seed, body, draw), **body}
+        said = {name: value for name, value in body.items() if value is not None}
+        return endpoint.client.ask(said, self._read, draw)
 
     def _logprobs(self) -> dict[str, Any]:
         top_k = self.endpoint.top_k
@@ -232,7 +259,7 @@ class EndpointSubject:
         return {"logprobs": True, "top_logprobs": top_k}
 
     def _read(self, reply: dict[str, Any]) -> list[Answer]:
-        read = answers(reply)
+        read = answers(reply, self.endpoint.client.shown)
         if self.endpoint.top_k and any(
             answer.steps is None and (answer.text or not answer.is_whole) for answer in read
         ):
@@ -262,3 +289,9 @@ class EndpointSubject:
             finally:
                 pool.shutdown(cancel_futures=True)
         return [future.result() for future in futures]
+
+
+def _seed(seed: int, body: Mapping[str, Any], draw: int) -> int:
+    """Another one for every request, since with the same random numbers errors would repeat."""
+    asked = json.dumps([seed, body, draw], sort_keys=True)
+    return int.from_bytes(hashlib.sha256(asked.encode()).digest()[:4], "big") >> 1

@@ -5,15 +5,16 @@ next token goes on with it, completes it, or leaves the words for good. What an 
 show of a place, and places that can't be asked about, count for everything that may follow there.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from distmatch.evals.backends.bounds import Bounds, wilson
+from distmatch.evals.backends.bounds import Bounds, clopper_pearson
 from distmatch.evals.backends.questions import ENDS, Question
-from distmatch.evals.backends.replies import Answer, Next
+from distmatch.evals.backends.replies import Answer, Next, begins_thought
 
 LEAST = 1e-5
 """Beginnings less probable than this aren't followed."""
@@ -25,6 +26,8 @@ def followed(
     question: Question, after: Callable[[str], Next | None], least: float = LEAST
 ) -> Bounds:
     """Bounds by next tokens, from the empty answer down to every word's end.
+
+    A thought may be followed by anything, so a token that begins one counts as not seen.
 
     Args:
         question: Whose words.
@@ -38,12 +41,14 @@ def followed(
     while reached:
         text = min(reached, key=len)  # by then all ways to it have been added up
         mass = reached.pop(text)
-        found = after(text) if mass >= least else None
-        unseen = mass * (1.0 if found is None else found.unseen)
+        found = (after(text) if mass >= least else None) or Next((), 1.0)
+        tokens = [pair for pair in found.tokens if not begins_thought(text + pair[0])]
+        thought = math.fsum(prob for _, prob in found.tokens) - math.fsum(p for _, p in tokens)
+        unseen = mass * (found.unseen + thought)
         high[[*question.open_words(text), other]] += unseen
         if unseen > _ROUNDING:
             unmeasured.append({"after": text, "probability": unseen})
-        for token, prob in () if found is None else found.tokens:
+        for token, prob in tokens:
             following, part = text + token, mass * prob
             word = question.completed(text, token)
             if word is None and token not in ENDS and question.open_words(following):
@@ -57,9 +62,10 @@ def followed(
 
 
 def sampled(question: Question, answers: Sequence[Answer]) -> Bounds:
-    """Wilson's 95 % interval for each word and for other; the estimate is the share of answers.
+    """The exact interval for each word and for other, all of them right at once in 95 % of cases.
 
-    An answer that was cut where it may still become a word counts for neither of them.
+    The estimate is the share of answers. One that was cut where it may still become a word, or that
+    shows a thought, counts for neither of them.
 
     Args:
         question: Whose words.
@@ -70,26 +76,32 @@ def sampled(question: Question, answers: Sequence[Answer]) -> Bounds:
     for answer in answers:
         word = question.answered(answer.text, is_whole=answer.is_whole)
         may_become = [] if answer.is_whole else question.open_words(answer.text)
+        if begins_thought(answer.text):
+            may_become = list(range(other))
         if may_become:
             open_counts[[*may_become, other]] += 1
         else:
             counts[other if word is None else word] += 1
-    low = np.array([wilson(int(count), size)[0] for count in counts])
-    high = np.array([wilson(int(count), size)[1] for count in counts + open_counts])
+    together = len(counts)
+    low = np.array([clopper_pearson(int(count), size, together)[0] for count in counts])
+    high = np.array(
+        [clopper_pearson(int(count), size, together)[1] for count in counts + open_counts]
+    )
     cut = size - int(counts.sum())
     if cut:
         return Bounds.between(low, high, ({"after": "", "probability": cut / size},))
     return Bounds(low, high, counts / size)
 
 
-def walked(answers: Sequence[Answer]) -> Callable[[str], Next | None]:
+def walked(answers: Sequence[Answer], places: int = 1) -> Callable[[str], Next | None]:
     """What may follow each beginning that some answers went through.
 
     Where answers only ended, which endpoints don't show as a token, the share of them that did is
-    known between bounds (Wilson's, 95 %).
+    known between bounds (Clopper & Pearson's, right for all places at once in 95 % of cases).
 
     Args:
         answers: Drawn at temperature 1, with the likeliest tokens of each place.
+        places: At how many an end matters.
     """
     known: dict[str, Next] = {}
     ended: dict[str, int] = defaultdict(int)
@@ -101,6 +113,6 @@ def walked(answers: Sequence[Answer]) -> Callable[[str], Next | None]:
         ended[text] += answer.is_whole
     for text, count in ended.items():
         if count and text not in known:
-            share, _ = wilson(count, count)
+            share, _ = clopper_pearson(count, count, places)
             known[text] = Next((("", share),), 1 - share)
     return known.get

@@ -19,16 +19,19 @@ from distmatch.data.prompts import (
     without_thinking,
 )
 from distmatch.errors import DataError
+from distmatch.evals.backends.replies import PIECE
 
 ENDS = frozenset(
     {
         *("", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|return|>", "<|endoftext|>"),
         *("<|end_of_text|>", "</s>", "<eos>", "<end_of_turn>", "<｜end▁of▁sentence｜>"),
+        *("<|eot|>", "<|END_OF_TURN_TOKEN|>", "[|endofturn|]", "<turn|>"),
     }
 )
-"""How endpoints write the tokens that end a turn."""
+"""How endpoints write the tokens that end a turn; where an answer ended, `replies` leaves them no
+text."""
 
-_PIECE = "\ufffd"  # what a token decodes to that ends within a character
+_KEPT = frozenset({"role", "content", "name"})  # of a message that is continued
 
 
 class Place(NamedTuple):
@@ -67,7 +70,7 @@ class Place(NamedTuple):
             check_prefill(prefill)
             messages, slot = None, Slot(prompt + prefill, (), None, is_chat=False)
         else:
-            before, begun = without_thinking(prompt)
+            before, begun = _parted(prompt)
             begun += prefill
             check_prefill(begun)
             messages = None if as_text else tuple(before)
@@ -84,6 +87,14 @@ class Place(NamedTuple):
                 'leave them out, or take api="chat"'
             )
         return cls(slot, messages, told)
+
+    def keeps(self, answer: str) -> bool:
+        """Whether what follows a beginning of the answer can be asked for.
+
+        Many chat templates trim a message, which would ask at another place.
+        """
+        written = self.slot.text + answer
+        return self.messages is None or written == written.strip()
 
     @property
     def is_begun(self) -> bool:
@@ -167,7 +178,7 @@ class Question:
 
     def cut_words(self, text: str) -> list[int]:
         """The words that a text may still become which ends within a character."""
-        whole, piece, _ = text.partition(_PIECE)
+        whole, piece, _ = text.partition(PIECE)
         if not piece:
             return []
         return sorted(
@@ -182,6 +193,17 @@ class Question:
     def longest(self) -> int:
         """The most tokens that a word and what ends it may take: no token is less than a byte."""
         return max(len(text.encode()) for text in self.spellings) + 1
+
+
+def _parted(prompt: Sequence[Message]) -> tuple[list[Message], str]:
+    """The messages before the answer, and what of the answer is written already."""
+    lost = sorted(prompt[-1].keys() - _KEPT) if prompt[-1]["role"] == "assistant" else []
+    if lost:
+        raise DataError(
+            f"the answer is begun by a message that holds {' and '.join(lost)}, and an endpoint "
+            "continues content alone: leave them out"
+        )
+    return without_thinking(prompt)
 
 
 def _spellings(slot: Slot, words: Sequence[str], forms: Sequence[str]) -> dict[str, int]:

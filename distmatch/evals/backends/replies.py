@@ -5,15 +5,24 @@ Two formats are read: that of chats (`logprobs.content`) and the older one of co
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from distmatch.errors import EndpointError
 from distmatch.evals.backends.cache import Reply
 
+PIECE = "\ufffd"
+"""What a token decodes to that ends within a character."""
+
 _BYTES = "bytes:"  # how OpenAI's completions write a token that ends within a character
 _ROUNDING = 0.02  # of 16 bits
 _MOST_SHOWN = 300
+
+THOUGHTS = (
+    *("<think>", "<thinking>", "<thought>", "<|begin_of_thought|>", "<seed:think>", "[THINK]"),
+    *("<|channel|>", "<|channel>", "<|START_THINKING|>", "<|inner_prefix|>", "◁think▷"),
+)
+"""How endpoints write the tokens that begin a thought."""
 
 
 class Next(NamedTuple):
@@ -45,71 +54,161 @@ class Answer(NamedTuple):
     is_whole: bool
     """Whether it ended by itself; else it was cut."""
     steps: tuple[tuple[str, Next], ...] | None
-    """Each of its tokens, and what could have stood there; None: not given."""
+    """Each of its tokens, and what could have stood there; None: not given. An end has no text."""
 
 
-def answers(reply: Reply) -> list[Answer]:
+class _Step(NamedTuple):
+    token: bytes
+    prob: float | None
+    top: list[tuple[bytes, float]]
+
+
+class _Choice(NamedTuple):
+    text: str
+    is_whole: bool
+    steps: list[_Step] | None
+    thought: str | None
+    """What was thought before it, where a server tells that apart."""
+
+    @property
+    def said(self) -> str:
+        """What its tokens make together."""
+        return b"".join(step.token for step in self.steps or ()).decode(errors="replace")
+
+    @property
+    def has_thought(self) -> bool:
+        """Whether its tokens are those of a thought as well."""
+        return bool(self.thought) or begins_thought(self.said)
+
+    @property
+    def end(self) -> bytes | None:
+        """The token that ended it, if it is shown: its text lacks that one alone."""
+        if not self.is_whole or not self.steps or self.has_thought:
+            return None
+        *before, last = [step.token for step in self.steps]
+        said = b"".join(before).decode(errors="replace")
+        is_end = not last or (PIECE not in said and said.startswith(self.text))
+        return last if is_end else None
+
+
+def begins_thought(text: str) -> bool:
+    """Whether an answer that begins so thinks first."""
+    return text.lstrip().startswith(THOUGHTS)
+
+
+def shortened(told: Any) -> str:
+    """As much of what somebody said as an error shows."""
+    text = " ".join(str(told).split())
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+def answers(reply: Reply, shown: Callable[[Any], str] = shortened) -> list[Answer]:
     """The answers of a reply.
 
+    Args:
+        reply: An endpoint's.
+        shown: What an error shows of it.
+
     Raises:
-        EndpointError: It is none that is known.
+        EndpointError: It is none that is known, or its tokens aren't those of its text.
     """
     try:
         if not reply["choices"]:
             raise ValueError("no choices")
-        return [_answer(choice) for choice in reply["choices"]]
+        choices = [_choice(choice) for choice in reply["choices"]]
+        ends = {choice.end for choice in choices}
+        found = [_answer(choice, ends) for choice in choices]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        shown = str(reply)[:_MOST_SHOWN]
         raise EndpointError(
-            f"a reply has another form than OpenAI's ({error!r}): {shown}. Is this an "
-            "OpenAI-compatible endpoint, and the right api for it?"
+            f"a reply has another form than OpenAI's ({shown(repr(error))}): {shown(reply)}. Is "
+            "this an OpenAI-compatible endpoint, and the right api for it?"
         ) from error
+    for choice in choices:
+        _check_tokens(choice, shown)
+    return found
 
 
-def _answer(choice: Mapping[str, Any]) -> Answer:
+def _choice(choice: Mapping[str, Any]) -> _Choice:
     message = choice.get("message")
-    text = choice["text"] if message is None else message["content"]
+    text = (choice["text"] if message is None else message["content"]) or ""
+    thought = message and (message.get("reasoning_content") or message.get("reasoning"))
     logprobs = choice.get("logprobs")
-    return Answer(
-        text or "",
-        choice.get("finish_reason") == "stop",
-        None if logprobs is None else tuple(_steps(logprobs)),
-    )
+    steps = None if logprobs is None else _steps(logprobs)
+    return _Choice(text, choice.get("finish_reason") == "stop", steps, thought)
 
 
-def _steps(logprobs: Mapping[str, Any]) -> list[tuple[str, Next]]:
+def _answer(choice: _Choice, ends: set[bytes | None]) -> Answer:
+    text, is_whole, steps, thought = choice
+    if steps is None:
+        return Answer(text, is_whole, None)
+    if thought and not begins_thought(choice.said):  # where it began isn't shown
+        return Answer(text, is_whole, (("", Next((), 1.0)),))
+    found = []
+    for number, step in enumerate(steps, 1):
+        is_end = number == len(steps) and choice.end is not None
+        token = b"" if step.token in ends else step.token
+        found.append((token.decode(errors="replace"), _next(step, ends, is_end)))
+    return Answer(text, is_whole, tuple(found))
+
+
+def _next(step: _Step, ends: set[bytes | None], is_end: bool) -> Next:
+    """What could have stood at a step; what has no text is an end only where an answer ended."""
+    top = [*step.top]
+    # The chosen token may not be among the likeliest
+    if step.prob is not None and all(token != step.token for token, _ in top):
+        top.append((step.token, step.prob))
+    pairs = [
+        ("" if token in ends else token.decode(errors="replace"), prob)
+        for token, prob in top
+        if token
+    ]
+    if is_end and not step.token and step.prob is not None:
+        pairs.append(("", step.prob))
+    return Next.of(pairs)
+
+
+def _check_tokens(choice: _Choice, shown: Callable[[Any], str]) -> None:
+    """Refuse tokens whose places in the text can't be told.
+
+    The text may be shorter, by an end, or by what a server holds back or leaves to thought.
+    """
+    said = choice.said
+    is_unsure = choice.has_thought or PIECE in said + choice.text
+    if choice.steps and not is_unsure and not said.startswith(choice.text):
+        raise EndpointError(
+            f"the tokens of a reply make {shown(repr(said))}, and its text is "
+            f"{shown(repr(choice.text))}, so what stands where can't be told: update the server, "
+            "or count answers instead (top_k=0 and samples=100, --top-k 0 --samples 100)"
+        )
+
+
+def _steps(logprobs: Mapping[str, Any]) -> list[_Step]:
     if "content" in logprobs:
         return [_chat_step(place) for place in logprobs["content"] or ()]
     tokens, tops = logprobs["tokens"], logprobs["top_logprobs"] or ()
     steps = []
     for token, own, top in zip(tokens, logprobs["token_logprobs"], tops, strict=True):
+        prob = None if own is None else math.exp(own)
         # Pieces of characters have one text, so pairs: a dict would lose all but one of them
-        pairs = [(_text(text), math.exp(value)) for text, value in top.items()]
-        steps.append((_text(token), _with_own(pairs, _text(token), own)))
+        pairs = [(_raw(text), math.exp(value)) for text, value in top.items()]
+        steps.append(_Step(_raw(token), prob, pairs))
     return steps
 
 
-def _chat_step(place: Mapping[str, Any]) -> tuple[str, Next]:
-    token = _chat_text(place)
-    top = [(_chat_text(other), math.exp(other["logprob"])) for other in place["top_logprobs"]]
-    return token, _with_own(top, token, place["logprob"])
+def _chat_step(place: Mapping[str, Any]) -> _Step:
+    top = [(_chat_raw(other), math.exp(other["logprob"])) for other in place["top_logprobs"]]
+    own = place["logprob"]
+    return _Step(_chat_raw(place), None if own is None else math.exp(own), top)
 
 
-def _with_own(top: list[tuple[str, float]], token: str, logprob: float | None) -> Next:
-    """The top tokens, and the chosen one, which may not be among them."""
-    if logprob is not None and all(text != token for text, _ in top):
-        top.append((token, math.exp(logprob)))
-    return Next.of(top)
-
-
-def _chat_text(place: Mapping[str, Any]) -> str:
+def _chat_raw(place: Mapping[str, Any]) -> bytes:
     # A piece of a character has no text of its own, but bytes
     raw = place.get("bytes")
-    return bytes(raw).decode(errors="replace") if raw else place["token"]
+    return bytes(raw) if raw else place["token"].encode(errors="replace")
 
 
-def _text(token: str) -> str:
+def _raw(token: str) -> bytes:
     if not token.startswith(_BYTES):
-        return token
+        return token.encode(errors="replace")
     written = token.removeprefix(_BYTES).encode("latin-1", errors="replace")
-    return written.decode("unicode_escape").encode("latin-1").decode(errors="replace")
+    return written.decode("unicode_escape").encode("latin-1")

@@ -7,6 +7,7 @@ tokens. So chance is nearly 0: `by_chance` is what happens where nobody asks for
 `follows` how often the text is then followed through the window.
 """
 
+import math
 import random
 import re
 from collections.abc import Mapping, Sequence
@@ -35,9 +36,11 @@ _PASSAGES = 10  # at most; of every kind of pattern, at most:
 _PATTERNS = 3
 _PER_TEXT = 9  # pairs of length and window
 _ALONE = 2  # answers to each prompt that asks for no deviation
-_SPARE = 8  # tokens, for spellings that take more than the text's own
+_ROOM = 1.5  # times the text's own tokens, and so many more, for what stands between words:
+_SPARE = 16
 _TOP = 10
-_CUT = re.compile(r"[\w'’‐‑-]+$")
+# What may go on: a word, a number up to any of its commas, a piece of a character
+_CUT = re.compile(r"(?:(?<!\w)\d{1,3}(?:,\d{3})*,)?[\w'’‐‑\ufffd-]*$")
 
 
 class Answer(NamedTuple):
@@ -49,6 +52,8 @@ class Answer(NamedTuple):
     word: str | None
     """The first other word; None where there is none up to the end of the window."""
     is_unlikely: bool
+    is_cut: bool = False
+    """Whether it was cut off while nothing was wrong, before the end of the window."""
 
 
 class _Written(NamedTuple):
@@ -119,10 +124,14 @@ def answers(subject: LocalModel, asked: Sequence[Question]) -> list[Answer]:
         found.append((text, place, span))
         words.append((one.prompt + one.tokens[:first], one.tokens[first:last]))
     unlikely = _unlikely(subject, words)
-    return [
-        Answer(text, place, None if span is None else text[slice(*span)], is_unlikely)
-        for (text, place, span), is_unlikely in zip(found, unlikely, strict=True)
-    ]
+    answered = []
+    for question, one, (text, place, span), is_unlikely in zip(
+        asked, written, found, unlikely, strict=True
+    ):
+        is_cut = one.is_cut and span is None and place < question.length + question.window
+        word = None if span is None else text[slice(*span)]
+        answered.append(Answer(text, place, word, is_unlikely, is_cut))
+    return answered
 
 
 def departure(question: Question, text: str) -> tuple[int, tuple[int, int] | None]:
@@ -165,6 +174,7 @@ def scores(
                 "unlikely": (answer.is_unlikely, answer.word is not None),
                 "too_early": (answer.word is not None and answer.place < question.length, 1),
                 "never": (answer.word is None, 1),
+                "cut": (answer.is_cut, 1),
                 "by_chance": (
                     sum(_is_left(question, a) and a.is_unlikely for a in others),
                     len(others),
@@ -209,7 +219,8 @@ def _written(subject: LocalModel, asked: Sequence[Question]) -> list[_Written]:
         lambda q: render_slot(tokenizer, subject.fitting(q.prompt), q.beginning).ids,
         "question",
     )
-    sizes = [len(tokenizer(q.rest, add_special_tokens=False)["input_ids"]) + _SPARE for q in asked]
+    lengths = [len(tokenizer(q.rest, add_special_tokens=False)["input_ids"]) for q in asked]
+    sizes = [math.ceil(_ROOM * length) + _SPARE for length in lengths]
     order = sorted(range(len(asked)), key=lambda i: sizes[i])
     written: dict[int, _Written] = {}
     ends = special_ids(tokenizer)
@@ -221,13 +232,14 @@ def _written(subject: LocalModel, asked: Sequence[Question]) -> list[_Written]:
         torch.manual_seed(subject.seed)
         for start in range(0, len(order), subject.batch_size):
             which = order[start : start + subject.batch_size]
-            most = max(sizes[i] for i in which)
+            most = max(sizes[i] for i in which) + 1  # tells what is cut from what ends there
             some = [prompts[i] for i in which]
             texts = sample_tokens(
                 subject.model, some, ends, max_tokens=most, batch_size=subject.batch_size
             )
             for i, tokens in zip(which, texts, strict=True):
-                written[i] = _Written(prompts[i], tokens, is_cut=len(tokens) == most)
+                is_cut = len(tokens) > sizes[i]
+                written[i] = _Written(prompts[i], tokens[: sizes[i]], is_cut)
             bar.update(len(which))
     return [written[i] for i in range(len(asked))]
 

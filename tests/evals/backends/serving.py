@@ -21,6 +21,7 @@ class Served:
         self.faults = []  # of the next requests: a status, or a name of `_Handler.fail`
         self.asked = []
         self.authorizations = []
+        self.headers = None  # of the last request
         self.url = ""
         self._ends = set(model_encoder(model, tokenizer).end_ids)
         self._bytes = [_token_bytes(tokenizer, i) for i in range(model.config.vocab_size)]
@@ -128,6 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         served.asked.append(body)
         served.authorizations.append(self.headers["Authorization"])
+        served.headers = self.headers
         fault = served.faults.pop(0) if served.faults else None
         if isinstance(fault, int):
             told = f"no, and your header was {self.headers['Authorization']}"
@@ -136,6 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(0.6)
             self.close_connection = True
         else:
+            time.sleep(0.2 * (fault == "late"))
             reply = json.dumps(served.reply(self.path, body)).encode()
             reply = {"truncated": reply[:40], "no object": b"[1]", "odd": b'{"choices": 1}'}.get(
                 fault, reply

@@ -6,6 +6,7 @@ import torch
 
 from distmatch.data import Example, WordDistribution
 from distmatch.data.batching import make_batch
+from distmatch.evals import evaluate
 from distmatch.losses import forward_kl, support_log_probs
 from distmatch.scoring import model_encoder, score_batch
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -44,6 +45,11 @@ _TEXTS = (
     example("The dog saw a", {"cat": 0.5, "été": 0.25, "dog": 0.25}),  # tokens cut characters
 )
 CHATS, TEXTS = (tuple(asked(one) for one in some) for some in (_CHATS, _TEXTS))
+
+
+def measured(endpoint, examples, **settings):
+    settings = {"num_resamples": 10, "progress": False, **settings}
+    return evaluate(endpoint, examples=examples, **settings)
 
 
 def taught_model():

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from distmatch.evals.backends.bounds import Bounds, over_words, tvd_bounds, wilson
+from distmatch.evals.backends.bounds import Bounds, clopper_pearson, over_words, tvd_bounds
 
 
 def boxes(seed, count):
@@ -102,24 +102,44 @@ def test_bounds_over_the_words_hold_whatever_is_between():
 @pytest.mark.parametrize(
     ("count", "size", "expected"),
     [  # newcombe, Statistics in Medicine 17 (1998), table I
-        (81, 263, (0.2553, 0.3662)),
-        (15, 148, (0.0624, 0.1605)),
-        (0, 20, (0.0, 0.1611)),
-        (1, 29, (0.0061, 0.1718)),
+        (81, 263, (0.2527, 0.3676)),
+        (15, 148, (0.0578, 0.1617)),
+        (0, 20, (0.0, 0.1684)),
+        (1, 29, (0.0009, 0.1776)),
+        (20, 20, (1 - 0.1684, 1.0)),
+        (0, 0, (0.0, 1.0)),
     ],
 )
-def test_wilsons_interval_has_its_published_values(count, size, expected):
-    assert wilson(count, size) == pytest.approx(expected, abs=1e-4)
-    low, high = wilson(size - count, size)
+def test_the_exact_interval_has_its_published_values(count, size, expected):
+    assert clopper_pearson(count, size) == pytest.approx(expected, abs=1e-4)
+    low, high = clopper_pearson(size - count, size)
     assert (1 - high, 1 - low) == pytest.approx(expected, abs=1e-4)
 
 
 def test_nothing_drawn_says_nothing():
-    assert wilson(0, 0) == (0, 1)
+    assert clopper_pearson(0, 0) == (0, 1)
 
 
 def test_wilsons_interval_covers_the_truth_as_often_as_it_says():
     rng = np.random.default_rng(0)
     draws = rng.binomial(60, 0.3, size=4000)
-    held = [low <= 0.3 <= high for low, high in (wilson(int(k), 60) for k in draws)]
+    held = [low <= 0.3 <= high for low, high in (clopper_pearson(int(k), 60) for k in draws)]
     assert 0.93 <= np.mean(held) <= 0.97
+
+
+@pytest.mark.parametrize("size", [32, 100])
+@pytest.mark.parametrize(
+    "target",
+    [
+        [0.5, 0.5, 0.0],
+        [0.1] * 10 + [0.0],
+        [0.97, 0.01, 0.01, 0.01],
+        [0.5, 0.48] + [0.002] * 10,  # rare words, where approximate intervals are wrong too often
+    ],
+)
+def test_a_model_on_target_is_rarely_said_to_be_off(target, size):
+    target = np.array(target)
+    bounds = np.array([clopper_pearson(k, size, len(target)) for k in range(size + 1)])
+    drawn = np.random.default_rng(0).multinomial(size, target, size=1000)
+    off = [tvd_bounds(*bounds[counts].T, target)[0] > 1e-12 for counts in drawn]
+    assert np.mean(off) < 0.06

@@ -1,12 +1,15 @@
 """Endpoints that fail, limits, what is kept, and keys that are seen nowhere."""
 
+import gc
 import json
 import logging
 import socket
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from distmatch.errors import ConfigError, DataError, EndpointError, MissingExtraError
+from distmatch.errors import BudgetError, ConfigError, DataError, EndpointError, MissingExtraError
 from distmatch.evals import Endpoint, Limits
 from distmatch.evals.backends.cache import Cache, request_key
 from distmatch.evals.backends.client import Client
@@ -86,6 +89,22 @@ def test_what_is_wrong_is_not_tried_again(server, fault, message, tmp_path):
     assert not (tmp_path / "replies.jsonl").exists()
 
 
+@pytest.mark.parametrize("fault", [500, "truncated", "slow"])
+def test_what_is_tried_again_counts_as_a_request(server, fault):
+    server.faults += [fault] * 3
+    with pytest.raises(BudgetError, match="limit of 2 requests is reached"):
+        client(server, requests=2, retries=5, timeout=0.3).ask(BODY, answers)
+    assert len(server.asked) == 2
+
+
+def test_a_client_is_closed_when_nobody_has_it(server):
+    asking = client(server)
+    gone = weakref.ref(asking)
+    del asking
+    gc.collect()
+    assert gone() is None
+
+
 def test_an_endpoint_that_is_down_is_named():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -102,6 +121,9 @@ def test_an_endpoint_that_is_down_is_named():
         ("ftp://a/v1", "expected a URL"),
         ("http://me:pass@host/v1", "at host holds a user, password or query"),
         ("http://host/v1?key=pass", "at host holds a user, password or query"),
+        ("http://[::1", r'the endpoint is "http://\[::1", expected a URL'),
+        ("http://h:abc/v1", 'the endpoint is "http://h:abc/v1", expected a URL'),
+        ("http://me:pass@h:abc/v1", r'the endpoint is "\.\.\.", expected a URL'),
     ],
 )
 def test_urls_that_cannot_be_used_are_refused_without_repeating_secrets(url, message):
@@ -154,9 +176,27 @@ def test_a_key_comes_from_the_environment_and_is_seen_nowhere(
 
 
 def test_openais_key_is_sent_to_nobody_else(server, monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    for name in ("API_KEY", "ADMIN_KEY", "ORG_ID", "PROJECT_ID"):
+        monkeypatch.setenv(f"OPENAI_{name}", SECRET)
+    headers = f"Authorization: Bearer {SECRET}\nX-Mine: {SECRET}"
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", headers)
     assert client(server).ask(BODY, answers)
     assert server.authorizations == ["Bearer none"]
+    assert SECRET not in str(server.headers)
+    monkeypatch.setenv("MY_KEY", "mine")
+    assert client(server, key_env="MY_KEY").ask(BODY, answers)
+    assert server.authorizations[1:] == ["Bearer mine"]
+    assert SECRET not in str(server.headers)
+
+
+@pytest.mark.parametrize("before", range(290, 301))
+def test_no_part_of_a_key_is_shown_where_a_message_is_cut(server, monkeypatch, before):
+    monkeypatch.setenv("MY_KEY", SECRET)
+    asking = client(server, key_env="MY_KEY")
+    assert "sk-" not in asking.shown("x" * before + SECRET)
+    with pytest.raises(EndpointError) as refused:
+        answers({"x" * (before - 2) + SECRET: 1}, asking.shown)
+    assert "sk-" not in str(refused.value)
 
 
 def test_a_key_that_is_not_there_is_asked_for(server, monkeypatch):
@@ -179,6 +219,28 @@ def test_nothing_is_asked_twice(server, tmp_path):
     again.ask(BODY | {"seed": 1}, answers)
     assert len(server.asked) == 2
     assert len(cache.read_text().splitlines()) == 2
+
+
+def test_what_is_asked_twice_at_once_is_sent_once(server, tmp_path):
+    asking = client(server, tmp_path / "replies.jsonl")
+    server.faults += ["late"]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: asking.ask(BODY, answers), range(4)))
+    assert len(server.asked) == 1 and found == [found[0]] * 4
+    assert len((tmp_path / "replies.jsonl").read_text().splitlines()) == 1
+
+
+def test_another_draw_of_the_same_request_is_another_reply(server):
+    asking = client(server)
+    for draw in (0, 1, 1):
+        asking.ask(BODY, answers, draw)
+    assert server.asked == [BODY] * 2
+
+
+def test_half_a_character_is_kept_as_it_came(tmp_path):
+    path = tmp_path / "replies.jsonl"
+    Cache(path).keep(request_key("http://a/v1", {"prompt": "\ud83d"}), {"text": "\ud83d é"})
+    assert Cache(path).get(request_key("http://a/v1", {"prompt": "\ud83d"}))["text"] == "\ud83d é"
 
 
 def test_a_line_torn_by_a_kill_is_asked_again(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,29 +15,10 @@ from distmatch.evals.suites import sad
 from distmatch.losses.metrics import METRICS
 from distmatch.scoring import model_encoder, score
 from tests.evals.backends.serving import serving
-from tests.evals.backends.teaching import CHATS, ONE, TEXTS
+from tests.evals.backends.teaching import CHATS, ONE, TEXTS, measured
 from tests.tiny import VOCAB_SIZE
 
 QUICK = Limits(retries=0, timeout=30)
-
-
-@pytest.fixture(scope="module")
-def served(taught):
-    model, (tokenizer, _) = taught
-    with serving(model, tokenizer) as server:
-        yield server
-
-
-@pytest.fixture
-def server(served):
-    """The same for one test: nothing asked, nothing to fail."""
-    served.asked.clear()
-    served.authorizations.clear()
-    served.faults.clear()
-    yield served
-    served.faults.clear()
-    served.gives_logprobs = served.shows_end = True
-    served.most_choices = 1000
 
 
 def truth(model, tokenizer, example):
@@ -44,11 +26,6 @@ def truth(model, tokenizer, example):
         *(model, tokenizer, example.prompt, example.target.words), boundary=example.boundary
     )
     return np.array([*asked.log_probs.exp().tolist(), asked.log_other.exp().item()])
-
-
-def measured(endpoint, examples, **settings):
-    settings = {"num_resamples": 10, "progress": False, **settings}
-    return evaluate(endpoint, examples=examples, **settings)
 
 
 def bounds(row):
@@ -63,7 +40,8 @@ def bounds(row):
 
 
 @pytest.mark.parametrize(
-    ("api", "examples", "which"), [("chat", CHATS, 0), ("completions", TEXTS[:2], 1)]
+    ("api", "examples", "which"),
+    [("chat", (CHATS[0], CHATS[2]), 0), ("completions", TEXTS[:2], 1)],
 )
 def test_with_all_next_tokens_an_endpoint_says_the_truth(taught, server, api, examples, which):
     endpoint = Endpoint(
@@ -163,19 +141,7 @@ def test_a_reply_without_log_probabilities_is_refused_and_not_kept(server, tmp_p
     assert not (tmp_path / "replies.jsonl").exists()
 
 
-# Requests -----------------------------------------------------------------------------------------
-
-
-def test_every_request_says_how_it_is_drawn_and_what_else_is_to_be_said(server):
-    endpoint = Endpoint(
-        model="tiny", url=server.url, extra={"reasoning_effort": "none", "top_p": None}
-    )
-    measured(endpoint, CHATS[:1])
-    (body,) = server.asked
-    expected = {"model": "tiny", "temperature": 1.0, "n": 32, "seed": 0, "logprobs": True}
-    assert expected.items() <= body.items()
-    assert body["reasoning_effort"] == "none" and "top_p" not in body
-    assert server.authorizations == ["Bearer none"]
+# Reports ------------------------------------------------------------------------------------------
 
 
 def test_rotations_are_asked_too(taught, server):
@@ -249,7 +215,11 @@ def test_sad_asks_endpoints_that_continue(taught, server, tmp_path, monkeypatch)
     local = evaluate(taught[0], taught[1][0], suites=["sad"], **settings)["sad"].rows()
     for row, here in zip(rows, local, strict=True):
         assert row["reference"] == here["reference"]
-        assert row["tvd"] == pytest.approx(here["tvd"], abs=1e-3)
+    target = WordDistribution(("red", "green"), (0.7, 0.3))
+    example = replace(CHATS[1], target=target, forms=sad.FORMS)
+    (given,) = measured(endpoint, [example]).rows()
+    assert rows[0]["tvd"] == given["tvd"]
+    assert given["tvd_low"] - 1e-3 <= local[0]["tvd"] <= given["tvd_high"] + 1e-3
     with pytest.raises(ConfigError, match="give continues=True if it does"):
         evaluate(Endpoint(model="tiny", url=server.url), suites=["sad"], **settings)
     counting = Endpoint(model="tiny", url=server.url, continues=True, top_k=0)
@@ -283,6 +253,7 @@ def test_a_model_has_a_tokenizer_and_an_endpoint_none(taught):
         ({"api": "responses"}, 'api is "responses", expected "chat" or "completions"'),
         ({"top_k": -1}, "top_k is -1 and samples 32"),
         ({"samples": 0}, "samples 0, expected at least 0 and 1"),
+        ({"extra": {"seed": 0}}, "extra has the seed 0, which would draw the same answers"),
         ({"api": "completions", "continues": True}, "continues is about chats"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
 from distmatch.errors import DataError, EndpointError
-from distmatch.evals.backends.bounds import wilson
+from distmatch.evals.backends.bounds import clopper_pearson
 from distmatch.evals.backends.measuring import followed, sampled, walked
 from distmatch.evals.backends.questions import Question
 from distmatch.evals.backends.replies import Answer, Next, answers
@@ -108,26 +108,48 @@ def answer(text, is_whole=True):
     return Answer(text, is_whole, None)
 
 
-def test_answers_are_counted_with_wilsons_intervals():
+def test_answers_are_counted_with_intervals_that_hold_together():
     drawn = [answer("red")] * 5 + [answer("otter, of course", False)] * 3 + [answer("reddish")] * 2
     found = sampled(question("red", "otter"), drawn)
-    lows, highs = zip(*(wilson(k, 10) for k in (5, 3, 2)), strict=True)
+    lows, highs = zip(*(clopper_pearson(k, 10, 3) for k in (5, 3, 2)), strict=True)
     assert (*found.low, *found.high) == pytest.approx((*lows, *highs))
     assert found.point == pytest.approx([0.5, 0.3, 0.2])
 
 
 def test_an_answer_cut_within_a_word_counts_for_neither():
     found = sampled(question("red", "otter"), [answer("red")] * 8 + [answer("ot", False)] * 2)
-    assert found.high == pytest.approx([wilson(8, 10)[1], *[wilson(2, 10)[1]] * 2])
-    assert found.low == pytest.approx([wilson(8, 10)[0], 0, 0])
+    assert found.high == pytest.approx([clopper_pearson(k, 10, 3)[1] for k in (8, 2, 2)])
+    assert found.low == pytest.approx([clopper_pearson(8, 10, 3)[0], 0, 0])
     assert found.unmeasured == ({"after": "", "probability": 0.2},)
 
 
 def test_counted_by_turns_only_whole_answers_are_words():
     drawn = [answer("red"), answer("red."), answer("red fox"), answer("red fox", False)]
     found = sampled(question("red", "red fox", boundary="end_of_turn"), drawn)
-    assert found.low == pytest.approx([wilson(1, 4)[0]] * 2 + [wilson(1, 4)[0]])
-    assert found.high[1] == pytest.approx(wilson(2, 4)[1])
+    assert found.low == pytest.approx([clopper_pearson(1, 4, 3)[0]] * 3)
+    assert found.high[1] == pytest.approx(clopper_pearson(2, 4, 3)[1])
+
+
+def test_ends_at_several_places_are_bounded_together():
+    after = walked([walk("ot", "ter")] * 3, places=4)
+    assert after("otter").tokens == (("", clopper_pearson(3, 3, 4)[0]),)
+
+
+@pytest.mark.parametrize("marker", ["<think>", "<|channel|>", "[THINK]"])
+def test_a_thought_may_be_followed_by_anything(marker):
+    tree = {"": {"red": 0.3, marker: 0.6, "no": 0.1}, "red": {".": 1.0}}
+    found = followed(question("red", "blue"), shown(tree, 3), least=0)
+    assert found.low == pytest.approx([0.3, 0, 0.1])
+    assert found.high == pytest.approx([0.9, 0.6, 0.7])
+    assert found.unmeasured == ({"after": "", "probability": pytest.approx(0.6)},)
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_an_answer_that_shows_a_thought_counts_for_neither(is_whole):
+    drawn = [answer("red")] * 3 + [answer("<think>\nred", is_whole)]
+    found = sampled(question("red", "blue"), drawn)
+    assert found.high == pytest.approx([clopper_pearson(k, 4, 3)[1] for k in (4, 1, 1)])
+    assert found.low == pytest.approx([clopper_pearson(3, 4, 3)[0], 0, 0])
 
 
 def walk(*texts, is_whole=True):
@@ -142,9 +164,11 @@ def test_walks_show_the_places_they_went_through():
     after = walked(walks)
     assert after("red") == shown(TREE, 9)("red")
     assert after("r") is None
-    assert after("otter").tokens == (("", wilson(2, 2)[0]),)
+    assert after("otter").tokens == (("", clopper_pearson(2, 2)[0]),)
     found = followed(question("red", "otter"), after, least=0)
-    assert found.low == pytest.approx([0.5 * 0.9, 0.18 * wilson(2, 2)[0], 0.5 * 0.1 + 0.02 + 0.2])
+    assert found.low == pytest.approx(
+        [0.5 * 0.9, 0.18 * clopper_pearson(2, 2)[0], 0.5 * 0.1 + 0.02 + 0.2]
+    )
     assert found.high[:2] == pytest.approx([0.5 * 0.9 + 0.1, 0.18])
 
 
@@ -160,6 +184,10 @@ def test_walks_show_the_places_they_went_through():
         ({"words": ("red", "Red"), "forms": ("capital", "bare")}, "the same text in one of"),
         ({"words": ("red", "赤")}, "a script without spaces"),
         ({"prefill": "It is "}, "ends in white space"),
+        (
+            {"prompt": [{"role": "assistant", "content": "So", "thinking": "Hm"}]},
+            "a message that holds thinking, and an endpoint continues content alone",
+        ),
     ],
 )
 def test_what_cannot_be_asked_is_refused(changes, message):
@@ -177,6 +205,14 @@ def test_words_are_written_as_a_writer_would():
     assert dict(question("red", forms=("bare", "capital")).spellings) == {"red": 0, "Red": 0}
     text = Example(prompt="The fox is", target=WordDistribution(("red",), (1.0,)))
     assert dict(Question.of(text, as_text=True).spellings) == {" red": 0}
+
+
+def test_after_what_a_template_would_trim_nothing_is_asked():
+    place = question("red", prefill="It is").place
+    assert place.keeps("") and place.keeps(" r") and not place.keeps(" ")
+    assert not question("red").place.keeps("red\n")
+    text = Example(prompt="The fox is", target=WordDistribution(("red",), (1.0,)))
+    assert Question.of(text, as_text=True).place.keeps(" ")
 
 
 def test_without_a_template_messages_are_joined_as_for_a_local_model():
@@ -232,6 +268,70 @@ def test_pieces_of_characters_are_added_up_and_not_lost():
     ((_, found),) = answers({"choices": [choice]})[0].steps
     assert [text for text, _ in found.tokens] == ["\ufffd", "\ufffd", "a"]
     assert found.unseen == pytest.approx(1 - 0.25 - 0.25 - 0.0625)
+
+
+def choice(text, steps, reason="stop", **message):
+    """A chat's choice, of tokens with what else stood there."""
+
+    def told(token, prob):
+        raw = token if isinstance(token, bytes) else token.encode()
+        shown = raw.decode(errors="replace")
+        return {"token": shown, "bytes": list(raw), "logprob": float(np.log(prob))}
+
+    content = [{**told(*own), "top_logprobs": [told(*pair) for pair in top]} for own, *top in steps]
+    message = {"content": text, **message}
+    return {"message": message, "finish_reason": reason, "logprobs": {"content": content}}
+
+
+@pytest.mark.parametrize("name", ["<|eot|>", "<|no_one_knows_this|>", ""])
+def test_what_ended_an_answer_is_an_end_whatever_it_is_called(name):
+    ended = choice("red", [(("red", 0.5), ("red", 0.5)), ((name, 0.5), (name, 0.5), (".", 0.25))])
+    other = choice("re", [(("re", 0.1), ("red", 0.5), (name, 0.2))], "length")
+    first, second = answers({"choices": [ended, other]})
+    assert [token for token, _ in first.steps] == ["red", ""]
+    assert sorted(dict(first.steps[1][1].tokens)) == ["", "."]
+    assert first.steps[1][1].unseen == pytest.approx(0.25)
+    # A token that has no text may be any: elsewhere it isn't known to be the end
+    assert ("" in dict(second.steps[0][1].tokens)) == bool(name)
+    assert second.steps[0][1].unseen == pytest.approx(0.2 if name else 0.4)
+
+
+def test_a_token_without_text_that_ended_nothing_is_not_seen():
+    read = [(("", 0.5), ("", 0.5), ("", 0.25), ("red", 0.25))]
+    (cut,) = answers({"choices": [choice("", read, "length")]})
+    assert cut.steps[0][1] == Next((("red", pytest.approx(0.25)),), pytest.approx(0.75))
+    (ended,) = answers({"choices": [choice("", read)]})
+    assert dict(ended.steps[0][1].tokens) == pytest.approx({"red": 0.25, "": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "reason"),
+    [
+        ("é", [b"\xc3", b"\xa9"], "length"),
+        ("", [b"\xc3"], "length"),
+        ("r\ufffd", ["r", b"\xc3"], "length"),
+        ("red", ["red", "."], "stop"),  # a stop text, or an end
+        ("red", ["re", "d"], "stop"),  # an end that isn't shown
+        ("re", ["re", "<"], "length"),  # held back
+        ("red", ["<think>", "so", "</think>", "red"], "stop"),
+    ],
+)
+def test_tokens_that_make_the_text_are_read(text, tokens, reason):
+    reply = {"choices": [choice(text, [((token, 0.5),) for token in tokens], reason)]}
+    (read,) = answers(reply)
+    assert len(read.steps) == len(tokens) and read.text == text
+
+
+@pytest.mark.parametrize(("text", "token"), [("red", " red"), (" red", "red")])
+def test_tokens_that_do_not_make_the_text_are_refused(text, token):
+    with pytest.raises(EndpointError, match=r"tokens of a reply make .*red', and its text is .*r"):
+        answers({"choices": [choice(text, [((token, 0.5),)], "length")]})
+
+
+def test_what_a_server_tells_apart_as_thought_is_not_seen():
+    read = choice(None, [(("Hm", 0.9),), ((",", 0.9),)], "length", reasoning_content="Hm,")
+    (thought,) = answers({"choices": [read]})
+    assert thought.steps == (("", Next((), 1.0)),)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Leaving a text: where answers do, held against texts and forwards worked by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -16,7 +18,7 @@ from tests.tiny import tiny_model, tiny_tokenizer
 KNOWN = Known(
     "passage", "the cat", "The cat sat on the self-made mat, and the dog lay by the door."
 )
-NAMES = ("on_time", "in_window", "unlikely", "too_early", "never", "by_chance", "follows")
+NAMES = ("on_time", "in_window", "unlikely", "too_early", "never", "cut", "by_chance", "follows")
 
 
 def question(**changes):
@@ -78,7 +80,7 @@ def test_metrics_are_as_worked_by_hand():
         Answer(" ...", 6, "a", False),
         Answer(" ...", 2, "zither", True),
         Answer(" ...", 7, None, False),
-        Answer("", 0, None, False),
+        Answer("", 0, None, False, True),
     ]
     alone = {
         "the cat": [
@@ -98,6 +100,7 @@ def test_metrics_are_as_worked_by_hand():
     assert values("unlikely") == [1, 0, 1, None, None]
     assert values("too_early") == [0, 0, 1, 0, 0]
     assert values("never") == [0, 0, 0, 1, 1]
+    assert values("cut") == [0, 0, 0, 0, 1]
     assert values("by_chance") == [0.25] * 5
     assert values("follows") == [0.5] * 5
     assert rows[0]["said"] == {"text": " ...", "right": 3, "word": "kumquat"}
@@ -117,12 +120,53 @@ def test_what_is_written_is_read_to_its_end(writing):
     assert [answer.place for answer in found] == [3, 3, 3]
 
 
-def test_a_word_that_was_cut_off_is_not_another(writing, monkeypatch):
-    cut = " sat on the self-made ma"
-    wanted, written = (tiny_tokenizer()(text)["input_ids"] for text in (question().rest, cut))
-    monkeypatch.setattr(suite, "_SPARE", len(written) - len(wanted))
-    (answer,) = answers(writing(cut, is_cut=True), [question()])
-    assert (answer.text, answer.place, answer.word) == (" sat on the self-made ", 4, None)
+@pytest.fixture
+def cut_after(monkeypatch):
+    """Has answers cut after a text's tokens."""
+
+    def cut(text):
+        monkeypatch.setattr(suite, "_ROOM", 0)
+        monkeypatch.setattr(suite, "_SPARE", len(tiny_tokenizer()(text)["input_ids"]))
+
+    return cut
+
+
+@pytest.mark.parametrize(
+    ("cut", "text", "place"),
+    [
+        (" sat on the self-made ma", " sat on the self-made ", 4),
+        (" sat on the self-made 1,0", " sat on the self-made ", 4),
+        (" sat on the self-made 1,", " sat on the self-made ", 4),
+        (" sat on, ", " sat on, ", 2),
+        (" sat on the self-made mat, and the dog", " sat on the self-made mat, and the ", 7),
+    ],
+)
+def test_a_word_that_was_cut_off_is_not_another(writing, cut_after, cut, text, place):
+    cut_after(cut)
+    (answer,) = answers(writing(cut + "x x", is_cut=True), [question()])
+    assert (answer.text, answer.place, answer.word) == (text, place, None)
+    assert answer.is_cut == (place < 7)
+
+
+def test_a_word_cut_within_a_character_is_not_another():
+    assert suite._CUT.sub("", " sat on m\ufffd") == " sat on "
+    assert suite._CUT.sub("", " sat \ufffd") == " sat "
+
+
+def test_an_answer_that_ends_where_it_would_be_cut_is_whole(writing, cut_after):
+    cut_after(" sat on the")
+    (answer,) = answers(writing(" sat on the"), [question()])
+    assert (answer.text, answer.is_cut) == (" sat on the", False)
+
+
+def test_an_answer_is_cut_at_its_own_limit_whatever_is_beside_it(writing):
+    long = replace(question(), length=5, window=5)
+    text = " sat, on, the, self-made, mat, and, the, dog, lay, by, the, door" * 4
+    subject = writing(*[text] * 2, is_cut=True)
+    beside = [answer.text for answer in answers(subject, [question(), long])]
+    subject = writing(text, is_cut=True)
+    assert beside == [answers(subject, [one])[0].text for one in (question(), long)]
+    assert beside[0] != beside[1]
 
 
 @pytest.mark.parametrize("has_adapter", [False, True])
