@@ -42,13 +42,14 @@ def followed(
         text = min(reached, key=len)  # by then all ways to it have been added up
         mass = reached.pop(text)
         found = (after(text) if mass >= least else None) or Next((), 1.0)
-        tokens = [pair for pair in found.tokens if not begins_thought(text + pair[0])]
-        thought = math.fsum(prob for _, prob in found.tokens) - math.fsum(p for _, p in tokens)
-        unseen = mass * (found.unseen + thought)
+        thoughts = [pair for pair in found.tokens if begins_thought(text + pair[0])]
+        unseen = mass * (found.unseen + math.fsum(prob for _, prob in thoughts))
         high[[*question.open_words(text), other]] += unseen
         if unseen > _ROUNDING:
             unmeasured.append({"after": text, "probability": unseen})
-        for token, prob in tokens:
+        for token, prob in found.tokens:
+            if (token, prob) in thoughts:
+                continue
             following, part = text + token, mass * prob
             word = question.completed(text, token)
             if word is None and token not in ENDS and question.open_words(following):
