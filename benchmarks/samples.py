@@ -117,10 +117,11 @@ def main() -> None:
     parser.add_argument(
         "--adapters", type=Path, help="a folder of adapters by suite; without: base"
     )
+    names = [*EXAMPLES, "not_given"]
+    parser.add_argument("--suites", nargs="+", choices=names, default=names)
     args = parser.parse_args()
     rows = []
-    names = [*EXAMPLES, "not_given"]
-    for name in names:
+    for name in args.suites:
         model, tokenizer = dm.load_model("smollm2-135m", device="cpu")
         adapter = args.adapters / name if args.adapters else None
         is_adapted = adapter is not None and (adapter / "adapter_config.json").exists()
