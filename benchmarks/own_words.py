@@ -1,11 +1,12 @@
 """Can a model learn to choose two rare words by a seed, and how is what trains it hacked?
 
 Trains on prompts that leave the words to the model, with targets on its own two likeliest words,
-on the same but no word for two prompts, and on rare words drawn for each prompt; then asks the
-suite `not_given`, whose seeds are others. Reports and adapters stay in --out, a folder each; what
-is there is not made again.
+on the same but no word for two prompts, on rare words drawn for each prompt, and, as a control, on
+its own two likeliest with the numbers of other prompts; then asks the suite `not_given`, whose
+seeds are others. Reports and adapters stay in --out, a folder each; what is there is not made
+again.
 
-    python benchmarks/own_words.py --json benchmarks/results/own_words.json
+    python benchmarks/own_words.py --bf16 --json benchmarks/results/own_words.json
 """
 
 import argparse
@@ -15,11 +16,14 @@ from pathlib import Path
 
 import torch
 from machine import device_and_versions
+from torch import nn
 
 import distmatch as dm
+from distmatch.data.mixing import shuffled
 from distmatch.evals import Report
 from distmatch.own_words import CHOICES, OwnWordTargets
 
+KINDS = (*CHOICES, "shuffled")
 BATCH, SEED = 8, 0
 SHOWN = ("tvd", "other", "policy_tvd", "rare", "same_pair")
 
@@ -31,26 +35,29 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="where the metrics go")
     parser.add_argument("--out", type=Path, default=Path("runs/own_words"))
-    parser.add_argument("--choices", nargs="+", choices=CHOICES, default=list(CHOICES))
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--refresh-steps", type=int, default=25, help="until targets are made anew")
+    parser.add_argument(
+        "--bf16", action="store_true", help="train in bfloat16: faster where the CPU computes in it"
+    )
     args = parser.parse_args()
     rows = []
-    for choice in ("base", *args.choices):
-        how = "" if choice == "base" else f"-{args.steps}-{args.refresh_steps}"
-        folder = args.out / f"{choice}{how}"
+    for kind in ("base", *args.kinds):
+        how = f"-{args.steps}-{args.refresh_steps}{'-bf16' if args.bf16 else ''}"
+        folder = args.out / (kind if kind == "base" else kind + how)
         if not (folder / "report.json").exists():
-            if choice != "base" and not (folder / "adapter_config.json").exists():
-                train(choice, folder, args.steps, args.refresh_steps)
+            if kind != "base" and not (folder / "adapter_config.json").exists():
+                train(kind, folder, args.steps, args.refresh_steps, bf16=args.bf16)
             model, tokenizer = dm.load_model("smollm2-135m", device="cpu")
-            if choice != "base":
+            if kind != "base":
                 model = dm.load_adapter(model, folder)  # type: ignore[assignment]
             report = dm.evaluate(model, tokenizer, suites=["not_given"], seed=SEED)["not_given"]
             report.save(folder / "report.json")
         report = Report.load(folder / "report.json")
-        print(choice, *(f"{name} {report.metrics[name]}" for name in SHOWN), sep="\n  ", flush=True)
+        print(kind, *(f"{name} {report.metrics[name]}" for name in SHOWN), sep="\n  ", flush=True)
         print("  says:", *(said(row) for row in report.rows()[:5]), sep="\n    ")
-        rows.append({"choice": choice, "metrics": report.to_json()["metrics"]})
+        rows.append({"kind": kind, "metrics": report.to_json()["metrics"]})
     if args.json:
         about = {"command": " ".join(["python", *sys.argv]), "steps": args.steps}
         about["refresh_steps"] = args.refresh_steps
@@ -64,10 +71,16 @@ def said(row: dict) -> str:
     return f"asked {row['metadata']['p']:.2f}: {first} {p:.2f}, {second} {q:.2f}"
 
 
-def train(choice: str, folder: Path, steps: int, refresh_steps: int) -> None:
-    """Leave an adapter trained on targets of this choice."""
+def train(kind: str, folder: Path, steps: int, refresh_steps: int, *, bf16: bool) -> None:
+    """Leave an adapter trained on targets of this kind."""
     model, tokenizer = dm.load_model("smollm2-135m", device="cpu")
-    targets = OwnWordTargets(tokenizer=tokenizer, choice=choice)
+    targets = OwnWordTargets(tokenizer=tokenizer, choice="best" if kind == "shuffled" else kind)
+
+    def draw(model: nn.Module, n: int, seed: int) -> list[dm.Example]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            rows = targets.draw(model, n, seed)
+        return shuffled(rows, seed) if kind == "shuffled" else rows
+
     trainer = dm.DistributionTrainer(
         model=model,
         processing_class=tokenizer,
@@ -80,10 +93,12 @@ def train(choice: str, folder: Path, steps: int, refresh_steps: int) -> None:
             per_device_train_batch_size=BATCH,
             save_strategy="no",
             seed=SEED,
+            bf16=bf16,
+            use_cpu=True,
         ),
         peft_config=dm.lora("all", rank=16),
-        train_dataset=targets.draw(model, BATCH * refresh_steps, SEED + 1),
-        refresh=targets,
+        train_dataset=draw(model, BATCH * refresh_steps, SEED + 1),
+        refresh=lambda model, rows: draw(model, len(rows), int(torch.randint(1 << 31, ()))),
     )
     trainer.train()
     trainer.save_model()

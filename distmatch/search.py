@@ -21,7 +21,7 @@ from distmatch.data.vocabulary import stem
 from distmatch.errors import ConfigError, converted
 from distmatch.scoring import next_log_probs
 
-_AT_ONCE = 8  # places of one prompt opened by a forward
+_AT_ONCE = 16  # places of one prompt opened by a forward
 _AROUND = " \t\n.,;:!?\"'*()[]{}"
 _LEAST = 1e-5  # probability of a place that is kept to be opened later
 
