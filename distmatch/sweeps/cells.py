@@ -41,8 +41,6 @@ class Cell:
     seed: int
     rank: int
     learning_rate: float
-    match: str
-    """The first of `MATCHES` that it was made for."""
     lowest: int
     """The lowest block that learns."""
     parameters: int
@@ -120,7 +118,7 @@ class Grid:
         for seed in self.seeds:  # what all others are held against
             learning = resolve(LoraTarget("all", self.rank), model)
             rate = self.learning_rates.get("all", learning_rate)
-            whole = _cell(learning, "all", seed, self.rank, rate, "rank")
+            whole = _cell(learning, "all", seed, self.rank, rate)
             found[whole.name] = whole
         for match in self.match:
             for site in self.sites:
@@ -129,7 +127,7 @@ class Grid:
                 for blocks in self._spans(num_blocks):
                     learning = resolve(LoraTarget(f"{site}@{blocks}", rank), model)
                     for seed in self.seeds:
-                        cell = _cell(learning, site, seed, rank, rate, match)
+                        cell = _cell(learning, site, seed, rank, rate)
                         found.setdefault(cell.name, cell)
         return sorted(found.values(), key=lambda cell: (cell.lowest, cell.name))
 
@@ -164,7 +162,7 @@ def _spans(item: str, num_blocks: int) -> list[str]:
     return named.get(item, [item])
 
 
-def _cell(learning: list[Site], site: str, seed: int, rank: int, rate: float, match: str) -> Cell:
+def _cell(learning: list[Site], site: str, seed: int, rank: int, rate: float) -> Cell:
     numbers = sorted({one.block for one in learning})
     first, last = numbers[0], numbers[-1]
     if numbers == list(range(first, last + 1)):
@@ -172,4 +170,4 @@ def _cell(learning: list[Site], site: str, seed: int, rank: int, rate: float, ma
     else:
         blocks = ",".join(map(str, numbers))
     parameters = sum(one.lora_size(rank) for one in learning)
-    return Cell(site, blocks, seed, rank, rate, match, first, parameters)
+    return Cell(site, blocks, seed, rank, rate, first, parameters)

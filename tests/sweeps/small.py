@@ -1,4 +1,6 @@
-"""A sweep of a tiny model that takes a second."""
+"""A sweep of a tiny model that takes a second, and what a sweep's folder holds."""
+
+import json
 
 from distmatch.data import Example, WordDistribution
 from distmatch.sweeps import Grid, sweep
@@ -41,3 +43,27 @@ def small_sweep(folder, model=None, grid=GRID, tests=None, train=None, **given):
         args=settings(folder, **given),
         grid=grid,
     )
+
+
+def rows(folder):
+    lines = (folder / "results.jsonl").read_text().splitlines()
+    return {row["cell"]: row for row in map(json.loads, lines)}
+
+
+def measured(folder):
+    """All columns but those that differ between two runs."""
+    return {
+        name: {key: value for key, value in row.items() if key not in TAKES_TIME}
+        for name, row in rows(folder).items()
+    }
+
+
+def adapters(folder):
+    return {
+        path.parent.name: path.read_bytes()
+        for path in (folder / "cells").glob("*/adapter_model.safetensors")
+    }
+
+
+def claims(folder):
+    return list((folder / "claims").glob("*.json"))

@@ -4,11 +4,7 @@ import gc
 import hashlib
 import importlib
 import json
-import os
-import random
 import shutil
-import signal
-import time
 from dataclasses import asdict, replace
 
 import peft
@@ -28,7 +24,17 @@ from distmatch.sweeps import Grid
 from distmatch.sweeps import sweep as sweep_function
 from distmatch.sweeps.records import claimed
 from distmatch.trainer import DistributionTrainer
-from tests.sweeps.small import GRID, NAMES, TAKES_TIME, examples, settings, small_sweep
+from tests.sweeps.small import (
+    GRID,
+    NAMES,
+    adapters,
+    claims,
+    examples,
+    measured,
+    rows,
+    settings,
+    small_sweep,
+)
 from tests.tiny import tiny_model, tiny_tokenizer
 
 MODULE = importlib.import_module("distmatch.sweeps.sweep")  # there's a function of that name
@@ -59,30 +65,6 @@ def finished(tmp_path_factory):
 def folder(finished, tmp_path):
     """A copy to go on with."""
     return shutil.copytree(finished[0], tmp_path / "sweep")
-
-
-def rows(folder):
-    lines = (folder / "results.jsonl").read_text().splitlines()
-    return {row["cell"]: row for row in map(json.loads, lines)}
-
-
-def measured(folder):
-    """All columns but those that differ between two runs."""
-    return {
-        name: {key: value for key, value in row.items() if key not in TAKES_TIME}
-        for name, row in rows(folder).items()
-    }
-
-
-def adapters(folder):
-    return {
-        path.parent.name: path.read_bytes()
-        for path in (folder / "cells").glob("*/adapter_model.safetensors")
-    }
-
-
-def claims(folder):
-    return list((folder / "claims").glob("*.json"))
 
 
 def remove_line(folder, name):
@@ -511,56 +493,3 @@ def test_what_others_work_on_is_left_to_them(folder):
     assert found.elsewhere == (NAMES[3],)
     assert str(found).endswith(f"others are at work on {NAMES[3]}")
     assert NAMES[3] not in rows(folder)
-
-
-def forked(folder):
-    """A process that runs the sweep to its end."""
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            torch.set_num_threads(1)
-            small_sweep(folder)
-            code = 0
-        finally:
-            os._exit(code)
-    return child
-
-
-def test_two_processes_do_each_cell_once(finished, tmp_path):
-    children = [forked(tmp_path / "two") for _ in range(2)]
-    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
-    lines = (tmp_path / "two" / "results.jsonl").read_text().splitlines()
-    assert sorted(json.loads(line)["cell"] for line in lines) == sorted(NAMES)
-    assert claims(tmp_path / "two") == []
-    for name, row in rows(tmp_path / "two").items():
-        assert row["metrics"]["main"]["tvd"]["mean"] == pytest.approx(
-            rows(finished[0])[name]["metrics"]["main"]["tvd"]["mean"], rel=1e-4
-        )
-
-
-def test_killed_at_20_moments_it_ends_as_undisturbed(tmp_path):
-    start = time.monotonic()
-    assert os.waitpid(forked(tmp_path / "undisturbed"), 0)[1] == 0
-    whole = time.monotonic() - start
-    draw, kills, done = random.Random(0), 0, set()
-    while kills < 20:
-        child = forked(tmp_path / "killed")
-        time.sleep(draw.uniform(0.02, 0.25 * whole))
-        os.kill(child, signal.SIGKILL)
-        kills += os.waitpid(child, 0)[1] == signal.SIGKILL
-        results = tmp_path / "killed" / "results.jsonl"
-        if results.exists():  # what was finished stays
-            now = set(results.read_text().splitlines())
-            assert done <= now
-            done = now
-        if len(done) == len(NAMES):  # begin again, to have something left to kill
-            shutil.rmtree(tmp_path / "killed")
-            done = set()
-    assert os.waitpid(forked(tmp_path / "killed"), 0)[1] == 0
-    ours, theirs = measured(tmp_path / "killed"), measured(tmp_path / "undisturbed")
-    assert ours == theirs
-    assert adapters(tmp_path / "killed") == adapters(tmp_path / "undisturbed")
-    assert claims(tmp_path / "killed") == []
-    lines = (tmp_path / "killed" / "results.jsonl").read_text().splitlines()
-    assert len(lines) == len(NAMES)
