@@ -2,8 +2,8 @@
 
 | blocks | mean |
 |---|---|
-| `every` | each block alone |
-| `every-3` | the first block, and each third one after it, alone |
+| `every` | each block that has the site, alone |
+| `every-3` | of the first block, and each third one after it, those that have it, alone |
 | `quarters`, `halves` | the parts of the depth |
 | `from-bottom` | the first quarter, the first half, the first three quarters |
 | `from-top` | the last quarter, the last half, the last three quarters |
@@ -13,7 +13,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -81,11 +81,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         """Check what can be checked without a model."""
-        for name in ("sites", "blocks", "seeds", "match"):
-            if not getattr(self, name):
-                raise ConfigError(f"the grid is empty: {name} names nothing")
-            if isinstance(getattr(self, name), str):
-                raise ConfigError(f'{name} is the string "{getattr(self, name)}": give a list')
+        self._check_lists()
         for match in self.match:
             if match not in MATCHES:
                 raise ConfigError(unknown_name("match", match, MATCHES))
@@ -95,12 +91,29 @@ class Grid:
                 raise TargetingError(f'the site "{site}" names blocks or several terms: see blocks')
         self._check_learning_rates()
 
+    def _check_lists(self) -> None:
+        for name in ("sites", "blocks", "seeds", "match"):
+            given = getattr(self, name)
+            if isinstance(given, str) or not isinstance(given, Iterable):
+                raise ConfigError(f"{name} is {given!r}: give a list")
+            if not given:
+                raise ConfigError(f"the grid is empty: {name} names nothing")
+        for name in ("sites", "blocks"):
+            for value in getattr(self, name):
+                if not isinstance(value, str):
+                    raise ConfigError(f'{name} holds {value!r}, expected strings such as "3"')
+        for seed in self.seeds:
+            if type(seed) is not int or seed < 0:
+                raise ConfigError(f"seeds holds {seed!r}, expected whole numbers, 0 or more")
+
     def _check_learning_rates(self) -> None:
         for name, rate in self.learning_rates.items():
             if name not in (*self.sites, "all"):
                 raise ConfigError(unknown_name("site in learning_rates", name, self.sites))
-            if not 0 < rate < math.inf:
-                raise ConfigError(f"the learning rate of {name} is {rate}, expected above 0")
+            if not isinstance(rate, int | float) or not 0 < rate < math.inf:
+                raise ConfigError(
+                    f"the learning rate of {name} is {rate!r}, expected a number above 0"
+                )
 
     def cells(self, model: PreTrainedModel, learning_rate: float) -> list[Cell]:
         """The grid's cells and, to hold them against, `all`; those with the lowest blocks first.
@@ -124,7 +137,7 @@ class Grid:
             for site in self.sites:
                 rank = self._rank(site, match, model)
                 rate = self.learning_rates.get(site, learning_rate)
-                for blocks in self._spans(num_blocks):
+                for blocks in self._spans(site, model, num_blocks):
                     learning = resolve(LoraTarget(f"{site}@{blocks}", rank), model)
                     for seed in self.seeds:
                         cell = _cell(learning, site, seed, rank, rate)
@@ -134,14 +147,22 @@ class Grid:
     def _rank(self, site: str, match: str, model: PreTrainedModel) -> int:
         if match == "rank" or site == self.sites[0]:
             return self.rank
-        whole, one = (
-            sum(learning.lora_size(rank) for learning in resolve(LoraTarget(name, rank), model))
-            for name, rank in ((self.sites[0], self.rank), (site, 1))
-        )
-        return max(1, round(whole / one))
+        wanted = _block_size(resolve(LoraTarget(self.sites[0], self.rank), model), self.rank)
+        return max(1, round(wanted / _block_size(resolve(LoraTarget(site, 1), model), 1)))
 
-    def _spans(self, num_blocks: int) -> list[str]:
-        return [span for item in self.blocks for span in _spans(item, num_blocks)]
+    def _spans(self, site: str, model: PreTrainedModel, num_blocks: int) -> list[str]:
+        having = {one.block for one in resolve(LoraTarget(site), model)}
+        return [
+            span
+            for item in self.blocks
+            for span in _spans(item, num_blocks)
+            if not _EVERY.fullmatch(item) or int(span) in having
+        ]
+
+
+def _block_size(learning: Sequence[Site], rank: int) -> float:
+    """LoRA parameters of a block that has the site."""
+    return sum(one.lora_size(rank) for one in learning) / len({one.block for one in learning})
 
 
 def _spans(item: str, num_blocks: int) -> list[str]:

@@ -22,12 +22,17 @@ from distmatch.evals.outcome import write_text
 RESULTS_FILE = "results.jsonl"
 CLAIMS_FOLDER = "claims"
 _LOCK_FILE = "lock"
+_MEASURED = {"site", "blocks", "rank", "seed", "learning_rate", "parameters"} | {
+    *("metrics", "kl", "train_seconds", "flops")
+}
 _RENEWED_EVERY = 30.0  # seconds
 _STALE_AFTER = 600.0
 
 
 def read_results(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """The finished cells by name, the first of each; and what is wrong with lines passed over.
+    """The finished cells by name, and what is wrong with lines passed over.
+
+    Of several lines of a cell the first counts that didn't fail, else the last.
 
     Args:
         folder: The sweep's.
@@ -46,9 +51,10 @@ def read_results(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
             continue
         try:
             row = json.loads(line)
-            if not row.keys() & {"metrics", "failed"}:
+            if not (row.keys() >= _MEASURED and row["metrics"]) and "failed" not in row:
                 raise ValueError("nothing came of it")
-            found.setdefault(row["cell"], row)
+            if "failed" in found.get(row["cell"], {"failed": ""}):
+                found[row["cell"]] = row
         except (ValueError, KeyError, TypeError, AttributeError):
             wrong.append(f"{path}:{number} is not a result and is passed over; its cell runs again")
     return found, wrong
@@ -56,6 +62,8 @@ def read_results(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
 
 def append_result(folder: Path, row: Mapping[str, Any]) -> None:
     """Add a line, whole or not at all; what other processes and killed ones wrote stays.
+
+    Where another process has finished the cell meanwhile, its line is enough.
 
     Args:
         folder: The sweep's.
@@ -67,6 +75,8 @@ def append_result(folder: Path, row: Mapping[str, Any]) -> None:
     line = json.dumps(row, allow_nan=False).encode() + b"\n"
     with (folder / RESULTS_FILE).open("ab+", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        if "metrics" in read_results(folder)[0].get(row["cell"], {}):
+            return
         size = file.seek(0, os.SEEK_END)
         if size:
             file.seek(-1, os.SEEK_END)
@@ -127,6 +137,17 @@ def claimed(folder: Path, cell: str) -> Iterator[bool]:
                 path.unlink()
 
 
+def is_worked_on(folder: Path) -> bool:
+    """Whether a process is at work on any cell.
+
+    Args:
+        folder: The sweep's.
+    """
+    claims = folder / CLAIMS_FOLDER
+    with locked(claims):
+        return any(not _is_stale(path) for path in claims.glob("*.json"))
+
+
 @contextmanager
 def own_folder(folder: Path, name: str) -> Iterator[Path]:
     """A folder of this process alone; those of processes of this machine that are gone go too.
@@ -162,7 +183,7 @@ def _is_stale(path: Path) -> bool:
         return True
     try:
         holder = json.loads(path.read_text())
-        is_here = holder["host"] == socket.gethostname()
+        is_here = holder["machine"] == _machine()
         return is_here and _started(holder["pid"]) != holder["started"]
     except (ValueError, KeyError, TypeError):  # of other making: its age has to do
         return False
@@ -170,7 +191,16 @@ def _is_stale(path: Path) -> bool:
 
 def _me() -> dict[str, Any]:
     pid = os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "started": _started(pid)}
+    return {"machine": _machine(), "pid": pid, "started": _started(pid)}
+
+
+def _machine() -> list[str]:
+    """Where a process's number means something: a host since it was started, or one container."""
+    names = [socket.gethostname()]
+    with suppress(OSError):  # not Linux
+        names.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        names.append(os.readlink("/proc/self/ns/pid"))
+    return names
 
 
 def _started(pid: int) -> str | None:

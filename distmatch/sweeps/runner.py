@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
@@ -34,6 +33,7 @@ from distmatch.models.base_record import write_base_record
 from distmatch.models.trunk import Trunk
 from distmatch.scoring import in_eval_mode, row_logits
 from distmatch.sweeps.cells import Cell
+from distmatch.sweeps.flops import step_flops
 from distmatch.sweeps.records import append_result, claimed, own_folder, read_results
 from distmatch.sweeps.setting import BASE_FOLDER, Setting
 from distmatch.trainer import DistributionTrainer
@@ -56,7 +56,7 @@ def run_cells(setting: Setting, cells: Sequence[Cell]) -> list[str]:
     Raises:
         OSError: The folder can't be written to, such as on a full disk.
     """
-    done, wrong = read_results(setting.folder)
+    _, wrong = read_results(setting.folder)
     for line in wrong:
         tqdm.write(line)
     num_blocks = setting.model.config.get_text_config().num_hidden_layers
@@ -64,49 +64,55 @@ def run_cells(setting: Setting, cells: Sequence[Cell]) -> list[str]:
     measured = 2 * len(setting.texts) + sum(
         1 + len(example.rotated()) for examples in setting.tests.values() for example in examples
     )
-    elsewhere = []
     with (
         own_folder(setting.folder, "states") as states,
         tqdm(
             total=sum(costs.values()),
-            initial=sum(cost for name, cost in costs.items() if name in done),
+            initial=sum(costs.values()) - sum(costs[cell.name] for cell in _left(setting, cells)),
             bar_format=_BAR,
             disable=setting.args.disable_tqdm,
         ) as bar,
     ):
         below = _Below(setting, states)
-        passed = bar.n
-        for number, cell in enumerate(cells, start=1):
-            if cell.name in done:
-                continue
-            bar.set_description(f"{number}/{len(cells)} {cell.name}")
-            passed += costs[cell.name]
-            with claimed(setting.folder, cell.name) as is_mine:
-                if is_mine and cell.name not in read_results(setting.folder)[0]:
+        is_moving = True
+        while is_moving:  # once more: others may have been killed at what they were at work on
+            is_moving = False
+            for cell in _left(setting, cells):
+                with claimed(setting.folder, cell.name) as is_mine:
+                    if not is_mine or cell not in _left(setting, [cell]):
+                        continue
+                    is_moving = True
+                    bar.set_description(f"{cells.index(cell) + 1}/{len(cells)} {cell.name}")
                     with below.left_out(cell.lowest):
                         row = _run(setting, cell, _Passing(bar, costs[cell.name], measured))
                     append_result(setting.folder, row)
-                elif not is_mine:
-                    elsewhere.append(cell.name)
-            bar.n = passed
-            bar.refresh()
-    return elsewhere
+                left = _left(setting, cells)
+                bar.n = sum(costs.values()) - sum(costs[cell.name] for cell in left)
+                bar.refresh()
+    return [cell.name for cell in _left(setting, cells)]
 
 
-def measure_base(setting: Setting) -> dict[str, Report]:
-    """The base's reports, measured once.
+def _left(setting: Setting, cells: Sequence[Cell]) -> list[Cell]:
+    """Those that aren't finished; one that failed is tried again at another learning rate."""
+    done, _ = read_results(setting.folder)
+    return [
+        cell
+        for cell in cells
+        if (row := done.get(cell.name)) is None
+        or ("failed" in row and row.get("learning_rate") != cell.learning_rate)
+    ]
+
+
+def measure_base(setting: Setting) -> None:
+    """Leave the base's reports, measured once.
 
     Args:
         setting: Its model and examples.
-
-    Returns:
-        By the examples' names.
     """
-    paths = {name: setting.folder / BASE_FOLDER / f"{name}.json" for name in setting.tests}
-    for name, path in paths.items():
+    for name, examples in setting.tests.items():
+        path = setting.folder / BASE_FOLDER / f"{name}.json"
         if not path.exists():
-            _measured(setting, setting.model, setting.tests[name]).save(path)
-    return {name: Report.load(path) for name, path in paths.items()}
+            _measured(setting, setting.model, examples).save(path)
 
 
 class _Below:
@@ -121,7 +127,7 @@ class _Below:
         bar = not args.disable_tqdm
         try:
             self._trunk = Trunk(
-                setting.model, setting.trees(), folder=folder, mixed=self._mixed, progress=bar
+                setting.model, setting.trees, folder=folder, mixed=self._mixed, progress=bar
             )
         except ConfigError as error:
             self._give_up(error)
@@ -183,8 +189,8 @@ def _run(setting: Setting, cell: Cell, callback: TrainerCallback) -> dict[str, A
     """Train a cell and measure it; a run that diverges is recorded as failed."""
     start = time.perf_counter()
     row = {"cell": cell.name, **asdict(cell), **_made_with(setting, cell)}
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+    if setting.model.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(setting.model.device)
     args = _args(setting, cell)
     shutil.rmtree(str(args.output_dir), ignore_errors=True)  # of a run that was cut short
     with attached(setting.model, cell.target, seed=cell.seed) as adapted:
@@ -200,14 +206,14 @@ def _run(setting: Setting, cell: Cell, callback: TrainerCallback) -> dict[str, A
             trainer.train()
             row["steps"] = trainer.state.global_step
             row["train_seconds"] = time.perf_counter() - start
-            row["flops"] = _step_flops(trainer) * row["steps"]
+            row["peak_memory_gb"] = _peak_memory_gb(setting)
+            row["flops"] = step_flops(trainer) * row["steps"]
             row |= _results(setting, adapted)
         except DivergedError as error:
             return row | {"failed": str(error)}
         adapted.save_pretrained(str(args.output_dir))  # alone: all cells have one tokenizer
         write_base_record(adapted, str(args.output_dir))
     row["seconds"] = time.perf_counter() - start
-    row["peak_memory_gb"] = _peak_memory_gb()
     return row
 
 
@@ -215,7 +221,7 @@ def _args(setting: Setting, cell: Cell) -> Any:
     args = copy.copy(setting.args)
     args.output_dir = str(setting.folder / "cells" / cell.name)
     args.seed, args.learning_rate = cell.seed, cell.learning_rate
-    args.save_strategy, args.eval_strategy = "no", "no"
+    args.save_strategy, args.eval_strategy, args.eval_on_start = "no", "no", False
     args.disable_tqdm = True
     return args
 
@@ -254,8 +260,9 @@ def _results(setting: Setting, adapted: Any) -> dict[str, Any]:
         for name, examples in setting.tests.items()
     }
     for name, of_examples in metrics.items():
-        for metric in ("tvd", "other", "control_tvd", "policy_tvd"):
-            if of_examples[metric]["mean"] is None:
+        base = Report.load(setting.folder / BASE_FOLDER / f"{name}.json").to_json()["metrics"]
+        for metric, value in of_examples.items():
+            if value["mean"] is None and base[metric]["mean"] is not None:
                 raise DivergedError(f"{metric} of {name} is not finite: lower learning_rate")
     return {"metrics": metrics, "kl": kl}
 
@@ -263,16 +270,6 @@ def _results(setting: Setting, adapted: Any) -> dict[str, Any]:
 def _measured(setting: Setting, model: Any, examples: Sequence[Example]) -> Report:
     size = setting.args.per_device_eval_batch_size
     return evaluate(model, setting.tokenizer, examples, batch_size=size, progress=False)
-
-
-def _step_flops(trainer: DistributionTrainer) -> float:
-    """Of a step's forward and backward, counted on its first examples."""
-    size = trainer.args.per_device_train_batch_size * trainer.args.gradient_accumulation_steps
-    rows = torch.arange(min(size, len(trainer.train_tries)))
-    model = trainer.adapted.train()
-    with FlopCounterMode(display=False) as counter, trainer.accelerator.autocast():
-        trainer.compute_loss(model, {"rows": rows}).backward()
-    return float(counter.get_total_flops())
 
 
 @torch.no_grad()
@@ -288,8 +285,8 @@ def _kl(model: Any, texts: Sequence[TokenIds]) -> float:
     return float(torch.cat(per_token).mean()) if per_token else 0.0
 
 
-def _peak_memory_gb() -> float:
-    """Of the GPU in this cell; without one, of the process up to now."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 1e9
+def _peak_memory_gb(setting: Setting) -> float:
+    """Of this cell's training on a GPU; without one, of the process up to now."""
+    if setting.model.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(setting.model.device) / 1e9
     return peak_rss_gb()

@@ -2,9 +2,10 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from distmatch.models.base_record import base_record
 from distmatch.models.trunk import Tree
 from distmatch.scoring import Questions, model_encoder
 from distmatch.sweeps.cells import Cell
-from distmatch.sweeps.records import read_results
-from distmatch.trainer import DistributionConfig
+from distmatch.sweeps.probe import PROBE_FILE
+from distmatch.sweeps.records import is_worked_on, read_results
+from distmatch.trainer import DistributionConfig, check_output_dir
 
 SETTINGS_FILE = "sweep.json"
 NAME = re.compile(r"[\w-]+(?: [\w-]+)*")
@@ -33,6 +35,7 @@ _PASSING = frozenset(
     {"output_dir", "logging_dir", "seed", "disable_tqdm", "report_to", "run_name", "logging_steps"}
     | {"learning_rate", "save_strategy", "eval_strategy", "per_device_eval_batch_size"}
     | {"logging_strategy", "save_steps", "eval_steps", "hub_token", "push_to_hub_token"}
+    | {"use_cpu", "eval_on_start"}
 )
 _VARIED = {"rank", "learning_rate", "parameters"}  # of a cell, beside its name
 
@@ -61,6 +64,7 @@ class Setting:
         """The model's."""
         return model_encoder(self.model, self.tokenizer)
 
+    @cached_property
     def trees(self) -> list[Tree]:
         """Of all that any cell is trained or measured on, always in the same order."""
         encoder = self.encoder
@@ -75,18 +79,35 @@ class Setting:
     @cached_property
     def record(self) -> dict[str, dict[str, Any]]:
         """What every cell's result depends on, as the folder's `sweep.json` holds it."""
-        plain = DistributionConfig(output_dir="").to_dict()
+        # The same device as of the run, or accelerate's state, which is global, would change
+        plain = DistributionConfig(output_dir="", use_cpu=self.args.use_cpu).to_dict()
         given = {
-            name: getattr(value, "__name__", None) or value
+            name: _described(value)
             for name, value in self.args.to_dict().items()
             if name not in _PASSING and value != plain.get(name)
         }
-        tests = {f"test {name}": _hash(examples) for name, examples in self.tests.items()}
-        return {
-            "base": json.loads(json.dumps(base_record(self.model), default=str)),
-            "train": json.loads(json.dumps(given, default=str)),
-            "data": {"train": _hash(self.train), **tests},
+        base = base_record(self.model) | {
+            "dtype": str(self.model.dtype),
+            "attention": self.model.config.get_text_config()._attn_implementation,
         }
+        tests = {f"test {name}": _hash(examples) for name, examples in self.tests.items()}
+        data = {"train": _hash(self.train), **tests, "tests": list(self.tests)}
+        tokens = fingerprint([tree.ids.tolist() for tree in self.trees])
+        del base["name"]  # where it was loaded from
+        return {
+            "base": json.loads(json.dumps(base, default=str)),
+            "train": json.loads(json.dumps(given, default=str)),
+            "data": data | {"tokens": tokens},
+        }
+
+
+def _described(value: Any) -> Any:
+    """A function by its name, with what a partial one is given; anything else as it is."""
+    if isinstance(value, partial):
+        return [_described(value.func), list(value.args), value.keywords]
+    if callable(value):
+        return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+    return value
 
 
 def check_folder(setting: Setting, cells: Sequence[Cell]) -> None:
@@ -100,19 +121,25 @@ def check_folder(setting: Setting, cells: Sequence[Cell]) -> None:
         ConfigError: The folder's cells were made of something else; with what differs.
     """
     path = setting.folder / SETTINGS_FILE
+    done, _ = read_results(setting.folder)
     if not path.exists():
+        check_output_dir(setting.folder, resume=False)
         write_text(path, json.dumps(setting.record, indent=1) + "\n")
     try:
         there = dict(_flat(json.loads(path.read_text(encoding="utf-8"))))
-    except ValueError as error:
+    except (ValueError, AttributeError) as error:
         raise ConfigError(
             f"{path} can't be read ({error}): restore it, or choose another output_dir"
         ) from error
     now = dict(_flat(setting.record))
-    done, _ = read_results(setting.folder)
+    if there != now and not done and not is_worked_on(setting.folder):  # nothing is lost by it
+        shutil.rmtree(setting.folder / BASE_FOLDER, ignore_errors=True)
+        (setting.folder / PROBE_FILE).unlink(missing_ok=True)
+        write_text(path, json.dumps(setting.record, indent=1) + "\n")
+        there = now
     for cell in cells:
-        row = done.get(cell.name, {})
-        for name in _VARIED & row.keys():
+        row = done.get(cell.name, {"failed": ""})
+        for name in () if "failed" in row else _VARIED:
             key = f"{cell.name}.{name}"
             there[key], now[key] = row[name], getattr(cell, name)
     different = [

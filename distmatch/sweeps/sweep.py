@@ -7,11 +7,11 @@ from dataclasses import replace
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distmatch.data.examples import to_examples
+from distmatch.data.examples import Example, to_examples
 from distmatch.data.ordinary import ordinary_texts
 from distmatch.errors import ConfigError, LoadError
 from distmatch.evals.outcome import write_text
-from distmatch.scoring import resolve_at_most
+from distmatch.scoring import model_encoder, resolve_at_most
 from distmatch.sweeps.cells import Grid
 from distmatch.sweeps.probe import NUM_EXAMPLES, PROBE_FILE, probe
 from distmatch.sweeps.reading import Sweep, read_sweep
@@ -77,29 +77,54 @@ def _setting(
     tests: Mapping[str, Rows],
     args: DistributionConfig,
 ) -> Setting:
-    if not tests:
-        raise ConfigError("eval_datasets is empty: name one set of examples or more")
-    for name in tests:
-        if not NAME.fullmatch(name):
-            raise ConfigError(
-                f"\"{name}\" in eval_datasets can't be a file's name: give one of letters, digits, "
-                'spaces, "-" and "_"'
-            )
-    setting = Setting(model=model, tokenizer=tokenizer, train=[], tests={}, texts=[], args=args)
-    encoder = setting.encoder
+    _check_args(args)
+    encoder = model_encoder(model, tokenizer)
     train = resolve_at_most(model, encoder, to_examples(train))
     if not train:
         raise ConfigError("train_dataset is empty: give examples to train on")
     check_targets(args, train)
+    asked = _checked_tests(tests)
     texts = [text for kind in ordinary_texts().values() for text in kind]
     return Setting(
         model=model,
         tokenizer=tokenizer,
         train=train,
-        tests={n: resolve_at_most(model, encoder, to_examples(rows)) for n, rows in tests.items()},
+        tests={name: resolve_at_most(model, encoder, rows) for name, rows in asked.items()},
         texts=encoder.encode_texts([texts[k * len(texts) // _TEXTS] for k in range(_TEXTS)]),
         args=args,
     )
+
+
+def _check_args(args: DistributionConfig) -> None:
+    if args.n_gpu > 1 or args.world_size > 1:
+        raise ConfigError(
+            "a cell is trained on one GPU: start a process for each, with CUDA_VISIBLE_DEVICES=0, "
+            "CUDA_VISIBLE_DEVICES=1 and so on; they share the folder"
+        )
+    for name in ("retention_weight", "refresh_steps"):
+        if getattr(args, name):
+            raise ConfigError(f"{name} has no use in a sweep: leave it out")
+
+
+def _checked_tests(tests: Mapping[str, Rows]) -> dict[str, list[Example]]:
+    if not tests:
+        raise ConfigError("eval_datasets is empty: name one set of examples or more")
+    for name in tests:
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise ConfigError(
+                f"{name!r} in eval_datasets can't be a file's name: give one of letters, digits, "
+                'spaces, "-" and "_"'
+            )
+    checked = {name: to_examples(rows) for name, rows in tests.items()}
+    if empty := [name for name, rows in checked.items() if not rows]:
+        raise ConfigError(f'"{empty[0]}" in eval_datasets holds no examples: give one or more')
+    first, *_ = checked
+    if all(len(example.target.words) < 2 for example in checked[first]):
+        raise ConfigError(
+            f'no example of "{first}" has two words, so there is no control to map: name first a '
+            "set that has"
+        )
+    return checked
 
 
 def _probe(setting: Setting) -> None:

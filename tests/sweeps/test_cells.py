@@ -121,6 +121,22 @@ def test_both_matches_share_the_cells_they_have_alike():
     ]
 
 
+def test_every_block_is_every_block_that_has_the_site():
+    model = tiny_model("deepseek_v2")  # its first block has no experts
+    made = Grid(sites=("attention", "experts"), blocks=("every",)).cells(model, 1e-3)
+    blocks = {site: {c.lowest for c in made if c.site == site} for site in ("attention", "experts")}
+    assert blocks["attention"] - blocks["experts"] == {0}
+    assert blocks["experts"]
+
+
+def test_parameters_are_matched_by_blocks_that_have_the_site():
+    model = tiny_model("deepseek_v2")
+    grid = Grid(sites=("attention", "experts"), blocks=("1",), match=("parameters",))
+    sizes = {c.site: (c.rank, c.parameters) for c in grid.cells(model, 1e-3) if c.site != "all"}
+    rank, own = sizes["experts"]
+    assert abs(own - sizes["attention"][1]) <= own / rank / 2
+
+
 def test_learning_rates_are_those_of_the_site():
     made = cells(learning_rate=0.5, sites=("q", "mlp"), learning_rates={"mlp": 0.1, "all": 0.2})
     assert {(cell.site, cell.learning_rate) for cell in made} == {
@@ -145,13 +161,15 @@ def test_an_empty_grid_is_refused(name):
 
 @pytest.mark.parametrize("name", ["sites", "blocks", "match"])
 def test_a_string_for_a_list_is_refused(name):
-    with pytest.raises(ConfigError, match=f'{name} is the string "mlp": give a list'):
+    with pytest.raises(ConfigError, match=f"{name} is 'mlp': give a list"):
         Grid(**{name: "mlp"})
 
 
 @pytest.mark.parametrize("rate", [0.0, -1e-3, math.nan, math.inf])
 def test_a_bad_learning_rate_is_refused(rate):
-    with pytest.raises(ConfigError, match=r"the learning rate of mlp is .*, expected above 0"):
+    with pytest.raises(
+        ConfigError, match=r"the learning rate of mlp is .*, expected a number above 0"
+    ):
         Grid(learning_rates={"mlp": rate})
 
 
@@ -168,7 +186,8 @@ def test_a_bad_learning_rate_is_refused(rate):
         ({"blocks": ("evry",)}, TargetingError, "evry"),
         ({"blocks": ("4",)}, TargetingError, r"blocks \[4\] do not exist.*has 4, numbered 0-3"),
         ({"blocks": ("2-9",)}, TargetingError, r"blocks \[4-9\] do not exist"),
-        ({"sites": ("experts",)}, TargetingError, '"experts" matched nothing in block 0'),
+        ({"sites": ("experts",)}, TargetingError, '"experts" matched nothing'),
+        ({"seeds": (-1,)}, ConfigError, "seeds holds -1, expected whole numbers, 0 or more"),
     ],
 )
 def test_bad_input_is_refused(grid, error, message):

@@ -10,9 +10,17 @@ import time
 import pytest
 
 from distmatch.sweeps import records
-from distmatch.sweeps.records import append_result, claimed, locked, own_folder, read_results
+from distmatch.sweeps.records import (
+    append_result,
+    claimed,
+    is_worked_on,
+    locked,
+    own_folder,
+    read_results,
+)
 
-ROW = {"cell": "mlp@1", "metrics": {"tvd": 0.5}}
+ROW = {"cell": "mlp@1", "site": "mlp", "blocks": "1", "seed": 0, "rank": 2, "parameters": 9}
+ROW |= {"learning_rate": 0.1, "metrics": {"tvd": 0.5}, "kl": 0.1, "train_seconds": 1, "flops": 1}
 
 
 def lines(folder):
@@ -33,7 +41,7 @@ def claim(folder, cell="a"):
 
 
 def test_what_was_appended_is_read(tmp_path):
-    rows = {f"mlp@{n}": {"cell": f"mlp@{n}", "metrics": {"tvd": n / 3}} for n in range(3)}
+    rows = {f"mlp@{n}": ROW | {"cell": f"mlp@{n}", "kl": n / 3} for n in range(3)}
     for row in rows.values():
         append_result(tmp_path, row)
     failed = {"cell": "all", "failed": "diverged"}
@@ -45,10 +53,15 @@ def test_an_empty_folder_has_no_results(tmp_path):
     assert read_results(tmp_path) == ({}, [])
 
 
-def test_the_first_of_two_results_counts(tmp_path):
+def test_of_two_results_the_first_that_did_not_fail_counts_and_no_other_is_added(tmp_path):
+    failed = {"cell": "mlp@1", "failed": "diverged"}
+    append_result(tmp_path, failed)
+    assert read_results(tmp_path)[0] == {"mlp@1": failed}
     append_result(tmp_path, ROW)
-    append_result(tmp_path, ROW | {"metrics": {}})
+    append_result(tmp_path, ROW | {"kl": 2.0})
+    append_result(tmp_path, failed)
     assert read_results(tmp_path)[0] == {"mlp@1": ROW}
+    assert len(lines(tmp_path).splitlines()) == 2
 
 
 @pytest.mark.parametrize(
@@ -62,6 +75,8 @@ def test_the_first_of_two_results_counts(tmp_path):
         b'{"metrics": {}}',
         b'{"cell": ["mlp@0"], "metrics": {}}',
         b'{"cell": "mlp@0"}',
+        b'{"cell": "mlp@0", "metrics": {"tvd": 0.5}}',
+        json.dumps(ROW | {"cell": "mlp@0", "metrics": {}}).encode(),
     ],
 )
 def test_a_bad_line_is_passed_over_with_its_number_and_stays(tmp_path, line):
@@ -107,7 +122,7 @@ def test_lines_of_several_processes_stay_whole(tmp_path):
         children.append(os.fork())
         if not children[-1]:
             for count in range(25):
-                append_result(tmp_path, {"cell": f"{number}-{count}", "metrics": {"x": "y" * 999}})
+                append_result(tmp_path, ROW | {"cell": f"{number}-{count}", "x": "y" * 999})
             os._exit(0)
     for child in children:
         assert os.waitpid(child, 0)[1] == 0
@@ -194,8 +209,12 @@ def written_claim(folder, age=0.0, **holder):
 
 
 @pytest.mark.parametrize(("age", "is_free"), [(0, False), (500, False), (700, True)])
-def test_a_claim_of_another_machine_goes_by_its_age(tmp_path, age, is_free):
-    written_claim(tmp_path, age, host="elsewhere", pid=1)
+@pytest.mark.parametrize("other", range(len(records._machine())))
+def test_a_claim_of_another_machine_goes_by_its_age(tmp_path, age, is_free, other):
+    machine = records._machine()  # a container of the same host has its own numbers
+    machine[other] = "elsewhere"
+    written_claim(tmp_path, age, machine=machine, pid=1)
+    assert is_worked_on(tmp_path) == (not is_free)
     assert claim(tmp_path) == is_free
 
 

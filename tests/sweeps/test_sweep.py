@@ -5,13 +5,17 @@ import hashlib
 import importlib
 import json
 import shutil
+from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import partial
 
 import peft
 import pytest
 import torch
+from accelerate import PartialState
 from safetensors import SafetensorError
 
+from distmatch.data import Example, WordDistribution
 from distmatch.data.batching import make_batch
 from distmatch.errors import ConfigError, LoadError, TargetingError
 from distmatch.evals import evaluate
@@ -23,7 +27,7 @@ from distmatch.scoring import model_encoder
 from distmatch.sweeps import Grid
 from distmatch.sweeps import sweep as sweep_function
 from distmatch.sweeps.records import claimed
-from distmatch.trainer import DistributionTrainer
+from distmatch.trainer import DistributionConfig, DistributionTrainer
 from tests.sweeps.small import (
     GRID,
     NAMES,
@@ -41,6 +45,7 @@ MODULE = importlib.import_module("distmatch.sweeps.sweep")  # there's a function
 RUNNER = importlib.import_module("distmatch.sweeps.runner")
 evaluate_as_the_runner = RUNNER._measured
 ONE = Grid(sites=("mlp",), blocks=("3",), rank=2)
+ONE_WORD = [Example(prompt="Say red:", target=WordDistribution(("red",), (0.5,), 0.5))]
 ONE_NAMES = ["all@0-3-rank2-seed0", "mlp@3-rank2-seed0"]
 
 
@@ -245,7 +250,7 @@ def test_finished_cells_are_not_repeated(folder, finished):
     assert times(folder) == before
     assert (folder / "results.jsonl").read_bytes() == lines
     assert calls == []
-    assert found.findings == finished[1].findings or len(found.findings) == 5  # NaN intervals
+    assert [f.name for f in found.findings] == [f.name for f in finished[1].findings]
 
 
 def test_a_lost_cell_is_done_again_to_the_bit(folder, finished):
@@ -289,6 +294,12 @@ def test_seeds_differ_and_share_a_finding(tmp_path):
         ({"loss": "jensen_shannon"}, "train.loss: None there, 'jensen_shannon' now"),
         ({"train": examples(5)}, "data.train: .* there, .* now"),
         ({"tests": {"main": examples(4)}}, "data.test far: .* there, None now"),
+        (
+            {"tests": {"far": examples(3, say="Write"), "main": examples(4)}},
+            r"data.tests: \['main', 'far'\] there, \['far', 'main'\] now",
+        ),
+        ({"model": tiny_model("llama").bfloat16()}, "base.dtype: 'torch.float32' there"),
+        ({"model": tiny_model("llama", attn_implementation="eager")}, "base.attention: 'sdpa'"),
         ({"model": tiny_model("llama", seed=1)}, "base.weights: .* there, .* now"),
         ({"model": tiny_model("llama", rms_norm_eps=0.1)}, "base.config.rms_norm_eps: 1e-06 there"),
         ({"learning_rate": 0.5}, r"mlp@3-rank2-seed0.learning_rate: 0.01 there, 0.5 now"),
@@ -318,12 +329,16 @@ def test_settings_that_cannot_be_read_are_refused(folder):
 
 
 def test_a_loss_of_the_users_own_is_known_again(tmp_path):
-    def squared(log_probs, target):
-        return (log_probs.exp() - target).square().sum(-1)
+    def squared(log_probs, target, power):
+        return (log_probs.exp() - target).pow(power).sum(-1)
 
-    small_sweep(tmp_path, grid=ONE, loss=squared)
-    assert json.loads((tmp_path / "sweep.json").read_text())["train"]["loss"] == "squared"
-    small_sweep(tmp_path, grid=ONE, loss=squared)
+    small_sweep(tmp_path, grid=ONE, loss=partial(squared, power=2))
+    told = json.loads((tmp_path / "sweep.json").read_text())["train"]["loss"]
+    assert told[0].endswith("known_again.<locals>.squared")
+    assert told[1:] == [[], {"power": 2}]
+    small_sweep(tmp_path, grid=ONE, loss=partial(squared, power=2))
+    with pytest.raises(ConfigError, match=r"train\.loss"):
+        small_sweep(tmp_path, grid=ONE, loss=partial(squared, power=4))
 
 
 @pytest.mark.parametrize("max_steps", [1, 3])
@@ -339,6 +354,8 @@ def test_a_cell_that_diverges_has_failed_and_the_others_go_on(tmp_path, max_step
     before = (tmp_path / "results.jsonl").read_bytes()
     small_sweep(tmp_path, grid=grid, max_steps=max_steps)
     assert (tmp_path / "results.jsonl").read_bytes() == before
+    lower = replace(grid, learning_rates={"o": 1e-3})  # as the reason says
+    assert small_sweep(tmp_path, grid=lower, max_steps=max_steps).failed == {}
 
 
 def test_a_loss_that_is_not_a_number_fails_every_cell(tmp_path):
@@ -410,6 +427,61 @@ def test_an_error_in_a_cell_leaves_the_model_as_it_was(tmp_path):
     assert claims(tmp_path) == []
 
 
+def test_what_has_no_use_in_a_sweep_is_refused(tmp_path, monkeypatch):
+    for given in ({"retention_weight": 0.5}, {"refresh_steps": 2}):
+        (name,) = given
+        with pytest.raises(ConfigError, match=f"{name} has no use in a sweep"):
+            small_sweep(tmp_path / "new", **given)
+    monkeypatch.setattr(DistributionConfig, "n_gpu", 2)
+    with pytest.raises(ConfigError, match="start a process for each, with CUDA_VISIBLE_DEVICES=0"):
+        small_sweep(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="holds another run"):
+        small_sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "lock"] == [
+        "adapter_config.json"
+    ]
+
+
+def test_settings_may_change_while_there_is_no_result(folder, finished):
+    (folder / "results.jsonl").unlink()
+    probed = (folder / "probe.json").read_text()
+    small_sweep(folder, train=examples(5), max_steps=2)
+    assert {row["steps"] for row in rows(folder).values()} == {2}
+    assert (folder / "probe.json").read_text() != probed
+
+
+def test_settings_stay_while_a_process_is_at_work(folder):
+    (folder / "results.jsonl").unlink()
+    with claimed(folder, NAMES[0]), pytest.raises(ConfigError, match=r"train\.max_steps"):
+        small_sweep(folder, max_steps=2)
+
+
+def test_the_device_stays_the_one_of_the_run(tmp_path):
+    PartialState._reset_state()
+    small_sweep(tmp_path, grid=ONE)
+    assert PartialState()._cpu
+
+
+def test_a_cell_whose_process_is_killed_later_is_gone_back_to(folder, monkeypatch):
+    remove_line(folder, NAMES[2])
+    remove_line(folder, NAMES[3])
+    held, run = ExitStack(), RUNNER._run
+    held.enter_context(claimed(folder, NAMES[2]))
+
+    def released(*args):  # the other process ends while this one is at its next cell
+        held.close()
+        return run(*args)
+
+    monkeypatch.setattr(RUNNER, "_run", released)
+    assert small_sweep(folder).elsewhere == ()
+    assert list(rows(folder)) == [NAMES[0], NAMES[1], NAMES[4], NAMES[3], NAMES[2]]
+
+
 def test_experts_attention_and_router_of_a_mixture(tmp_path):
     grid = Grid(sites=("experts", "router"), blocks=("2",), rank=2)
     found = small_sweep(tmp_path, tiny_model("gpt_oss"), grid=grid)
@@ -453,6 +525,8 @@ def test_where_states_cannot_be_kept_whole_forwards_run_and_it_says_so(
         ({"train_dataset": []}, ConfigError, "train_dataset is empty"),
         ({"eval_datasets": {}}, ConfigError, "eval_datasets is empty"),
         ({"grid": Grid(blocks=("9",))}, TargetingError, r"blocks \[9\] do not exist"),
+        ({"eval_datasets": {"main": []}}, ConfigError, '"main" in eval_datasets holds no examples'),
+        ({"eval_datasets": {"one": ONE_WORD}}, ConfigError, 'no example of "one" has two words'),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(tmp_path, changed, error, message):
