@@ -251,9 +251,21 @@ def test_the_example_is_every_third_block_of_the_embedded_model_with_two_seeds()
     assert run.data["n"] >= needed
 
 
-def test_the_recipe_for_gpt_oss_fits_a_small_one_of_its_kind(tmp_path):
-    save_packed(tiny_model("gpt_oss", hidden_size=64, intermediate_size=64), tmp_path)
+def test_the_recipe_for_gpt_oss_sweeps_a_small_one_of_its_kind(tmp_path):
+    sizes = {"hidden_size": 64, "intermediate_size": 64, "max_position_embeddings": 1024}
+    save_packed(tiny_model("gpt_oss", **sizes), tmp_path / "model")
+    tiny_tokenizer().save_pretrained(tmp_path / "model")
     file = ROOT / "examples" / "layer_sweep_gptoss.toml"
-    cells = planned_cells(read_sweep_run(file, [f"model.name={tmp_path}"]))
-    assert {cell.site for cell in cells} == {"all", "attention", "experts", "router"}
-    assert all(cell.parameters > 0 for cell in cells)
+    small = [
+        f"model.name={tmp_path / 'model'}",
+        'data.pool=["red", "blue", "cat", "dog"]',
+        *("data.hold_out=[]", "data.n=8", "data.n_test=2", 'data.wordings=["ahead"]'),
+        *("transfer.three words.n_test=2", "transfer.other wordings.n_test=2"),
+        *('sweep.blocks=["1"]', "sweep.seeds=[0]", "sweep.rank=2"),
+        *("train.max_steps=2", "train.warmup_steps=0", f"train.output_dir={tmp_path / 'run'}"),
+        *("train.disable_tqdm=true", "train.use_cpu=true"),
+    ]
+    assert main(["sweep", str(file), *small]) == 0
+    found = results(tmp_path / "run")
+    assert {row["site"] for row in found} == {"all", "attention", "experts", "router"}
+    assert all(row["parameters"] > 0 and "metrics" in row for row in found)
