@@ -19,7 +19,7 @@ NAN = float("nan")
 def finding(site, blocks, control, rank=16, parameters=1000, **given):
     about = {"site": site, "blocks": blocks, "rank": rank, "parameters": parameters}
     gains = {"control": Interval(control, NAN, NAN), "copying": Interval(0.5, 0.25, 0.75)}
-    price = {"tvd": 0.2, "kl": 0.01, "train_seconds": 30.0, "flops": 2e15}
+    price = {"slope": 0.5, "tvd": 0.2, "kl": 0.01, "train_seconds": 30.0, "flops": 2e15}
     return Finding(**(about | gains | price | {"num_seeds": 1, "transfer": {"far": 0.1}} | given))
 
 
