@@ -59,12 +59,12 @@ def read_sweep(folder: str | Path) -> Sweep:
     rows, wrong = read_results(folder)
     found = findings(rows.values(), metrics)
     failed = {name: row["failed"] for name, row in rows.items() if "failed" in row}
-    told = "no cells yet"
     if found:
+        probed_scores = [Score(**score) for score in scores]
         with locked(folder):
             told = write_report(
-                folder / "report", found, metrics, [Score(**score) for score in scores]
+                folder / "report", found, metrics, probed_scores, failed=failed, passed_over=wrong
             )
-    told += "".join(f"\n{name} failed: {reason}" for name, reason in failed.items())
-    told = "\n".join([told, *wrong])
+    else:
+        told = "\n".join(filter(None, ["no cells yet", missing(failed, wrong)]))
     return Sweep(folder=folder, findings=found, failed=failed, report=told)
