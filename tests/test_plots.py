@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -12,6 +13,7 @@ from distmatch.plots import (
     layer_maps,
     learning_curve,
 )
+from distmatch.plots.layers import layer_ranking
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -137,6 +139,7 @@ def test_groups_are_dots_with_their_intervals_beside_the_marks(tmp_path):
         groups({}, "TVD")
 
 
+NAN = float("nan")
 MAPS = {
     "copying": np.array([[0.1, np.nan], [0.3, -0.2], [0.0, 0.9]]),
     "control": np.array([[0.01, np.nan], [0.02, -0.4], [0.05, 0.03]]),
@@ -170,6 +173,33 @@ def test_layer_maps_name_what_to_hold_them_against():
     assert "base" not in texts(figure.axes[0])
 
 
+def test_a_map_without_numbers_is_left_out():
+    references = {"copying": {"base": 0.0, "all": NAN}}
+    empty = {**MAPS, "control": np.full((3, 2), np.nan)}
+    figure = layer_maps(empty, [0, 3, 6], ["a", "b"], references=references)
+    titles = [axis.get_title("left") for axis in figure.axes]
+    assert titles == ["copying", ""]  # the second is of the colours
+    assert "nan" not in texts(figure.axes[0])
+
+
+RANKED = [f"{site}, rank {rank}" for site in ("attention", "mlp") for rank in (8, 16)]
+
+
+@pytest.mark.parametrize("sites", [["attention", "mlp"], ["attention", "experts", "q"], RANKED])
+def test_names_of_sites_do_not_overlap(sites):
+    maps = {name: np.ones((3, len(sites))) for name in ("copying", "control")}
+    figure = layer_maps(maps, [0, 3, 6], sites)
+    figure.draw_without_rendering()
+    labels = figure.axes[0].get_xticklabels()
+    for first, second in itertools.pairwise(labels):
+        if angle := math.radians(first.get_rotation()):  # lines that begin side by side
+            boxes = [label.get_window_extent() for label in (first, second)]
+            apart = (boxes[1].x1 - boxes[0].x1) * math.sin(angle)
+            assert apart > first.get_fontsize() * figure.dpi / 72
+        else:
+            assert not first.get_window_extent().overlaps(second.get_window_extent())
+
+
 @pytest.mark.parametrize("nothing", [{}, {"control": np.full((2, 1), np.nan)}])
 def test_without_single_blocks_there_is_no_map(nothing):
     with pytest.raises(DataError, match="no layer map to draw"):
@@ -190,7 +220,20 @@ def test_layer_curves_are_lines_over_the_number_of_blocks():
     ends = axis.containers[1].lines[2][0].get_segments()
     np.testing.assert_allclose(np.array(ends)[:, :, 1], [[-0.1, 0.1], [0.1, 0.3]], atol=1e-9)
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("blocks", "control")
-    assert "all" in texts(axis)
+    assert [line.get_ydata()[0] for line in axis.lines if line.get_label() == "all 0.350"] == [0.35]
+
+
+def legend_of(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_what_is_not_a_number_is_no_curve():
+    some = {"mlp": [(1, 0.5, NAN, NAN), (2, NAN, NAN, NAN)], "q": [(1, NAN, NAN, NAN)]}
+    figure = layer_curves(some, ("blocks", "control"), levels={"all": NAN})
+    assert figure.axes[0].containers[0].lines[0].get_xdata().tolist() == [1]
+    assert legend_of(figure) == ["mlp"]
+    with pytest.raises(DataError, match="no curve to draw"):
+        layer_curves({"q": some["q"]}, ("blocks", "control"))
 
 
 def test_numbers_of_blocks_are_whole():
@@ -209,3 +252,32 @@ def test_layer_figures_are_saved(tmp_path):
     layer_curves(CURVES, ("blocks", "control"), path=tmp_path / "curves.png")
     for name in ("maps.png", "curves.png"):
         assert (tmp_path / name).read_bytes().startswith(PNG)
+
+
+def test_a_ranking_has_the_best_first_beside_its_levels(tmp_path):
+    values = {"v": (0.1, 0.0, 0.2), "q": (0.5, NAN, NAN), "o": (NAN, NAN, NAN), "k": (-0.2,) * 3}
+    levels = {"base": -0.5, "all": 0.75, "none": NAN}
+    figure = layer_ranking(values, "control", levels=levels, path=tmp_path / "ranked.png")
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["q", "v", "k"]
+    assert axis.containers[0].lines[0].get_xdata().tolist() == [0.5, 0.1, -0.2]
+    (ends,) = axis.containers[0].lines[2]
+    np.testing.assert_allclose(ends.get_segments()[1][:, 0], [0.0, 0.2], atol=1e-9)
+    lines = {line.get_label(): line.get_xdata()[0] for line in axis.lines}
+    assert lines.items() >= {("base -0.500", -0.5), ("all 0.750", 0.75)}
+    assert legend_of(figure) == ["base -0.500", "all 0.750"]
+    assert (axis.get_xlabel(), axis.get_title("left")) == ("control", "")
+    assert (tmp_path / "ranked.png").read_bytes().startswith(PNG)
+
+
+def test_a_ranking_says_where_it_was_cut():
+    values = {f"mlp@{block}": (block / 100, NAN, NAN) for block in range(40)}
+    (axis,) = layer_ranking(values | {"q@0": (NAN,) * 3}, "control").axes
+    assert len(axis.get_yticklabels()) == 30
+    assert axis.get_title("left") == "best 30 of 40"
+
+
+@pytest.mark.parametrize("nothing", [{}, {"q": (NAN, NAN, NAN)}])
+def test_without_values_there_is_no_ranking(nothing):
+    with pytest.raises(DataError, match="no ranking to draw"):
+        layer_ranking(nothing, "control", levels={"base": 0.0})

@@ -1,8 +1,9 @@
 """Where in a model something is learned."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 _DARK = 0.6  # of the colours' range, above which numbers are written in white
+_ROOM = 28  # letters that names of sites may take beside each other
+_MOST_RANKED = 30
+_DASHES: tuple[Any, ...] = ((0, (1, 2)), (0, (4, 3)), (0, (6, 2, 1, 2)))
 
 
 def layer_maps(
@@ -27,7 +31,8 @@ def layer_maps(
     """One map a quantity, side by side: blocks upwards, sites across, the value in each field.
 
     Args:
-        maps: By what is drawn, such as "copying" and "control". NaN is left blank.
+        maps: By what is drawn, such as "copying" and "control". NaN is left blank, and a map of
+            nothing else is left out.
         blocks: The numbers of the blocks, from the bottom.
         sites: What each column is called.
         references: By map, values to hold its fields against, such as of all blocks together.
@@ -37,8 +42,9 @@ def layer_maps(
         DataError: Nothing to draw.
         MissingExtraError: matplotlib isn't installed.
     """
-    if not maps or not any(np.isfinite(values).any() for values in maps.values()):
-        raise DataError("no single block was measured: there is no layer map to draw")
+    maps = {name: values for name, values in maps.items() if np.isfinite(values).any()}
+    if not maps:
+        raise DataError("no single block has a value: there is no layer map to draw")
     style = import_extra("matplotlib.style", "plots")
     with style.context(["default", STYLE, {"axes.grid": False}]):
         figure = new_figure(0.6 + 2.4 * len(maps) + 0.5 * len(sites), 1.6 + 0.26 * len(blocks))
@@ -61,10 +67,16 @@ def layer_maps(
                         color=colour,
                     )
             axis.set_xticks(range(len(sites)), sites)
+            if len(sites) * max(map(len, sites)) > _ROOM:
+                axis.tick_params(axis="x", rotation=40)
+                for text in axis.get_xticklabels():
+                    text.set(ha="right", rotation_mode="anchor")
             axis.set_yticks(range(len(blocks)), [str(block) for block in blocks])
             axis.set_title(name, fontweight="bold", pad=22)
             told = "  ·  ".join(
-                f"{what} {value:.3f}" for what, value in (references or {}).get(name, {}).items()
+                f"{what} {value:.3f}"
+                for what, value in (references or {}).get(name, {}).items()
+                if np.isfinite(value)
             )
             axis.annotate(
                 told,
@@ -92,6 +104,7 @@ def layer_curves(
 
     Args:
         curves: By name: number of blocks, value, lower and upper end of its interval (NaN: none).
+            A value that is NaN isn't drawn.
         labels: Of the two axes.
         levels: Values to hold the lines against, by name.
         path: Where to save the figure too, in the format of its ending.
@@ -100,8 +113,13 @@ def layer_curves(
         DataError: Nothing to draw.
         MissingExtraError: matplotlib isn't installed.
     """
+    curves = {
+        name: [point for point in points if np.isfinite(point[1])]
+        for name, points in curves.items()
+    }
+    curves = {name: points for name, points in curves.items() if points}
     if not curves:
-        raise DataError("no ranges of blocks were measured: there is no curve to draw")
+        raise DataError("no ranges of blocks have values: there is no curve to draw")
     style = import_extra("matplotlib.style", "plots")
     with style.context(["default", STYLE]):
         figure = new_figure(6.4, 4.0)
@@ -121,20 +139,61 @@ def layer_curves(
                 color=SERIES[number % len(SERIES)],
                 label=name,
             )
-        for name, level in (levels or {}).items():
-            axis.axhline(level, color=GREY, lw=1, ls=(0, (4, 3)))
-            axis.annotate(
-                name,
-                (0.01, level),
-                xycoords=axis.get_yaxis_transform(),
-                xytext=(0, 3),
-                textcoords="offset points",
-                fontsize=8,
-                color=GREY,
-            )
+        _draw_levels(axis.axhline, levels or {})
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.set_xlabel(labels[0])
         axis.set_ylabel(labels[1])
         figure.legend(loc="outside lower center", ncols=3)
         save_figure(figure, path)
     return figure
+
+
+def layer_ranking(
+    values: Mapping[str, Sequence[float]],
+    label: str,
+    *,
+    levels: Mapping[str, float] | None = None,
+    path: str | Path | None = None,
+) -> "matplotlib.figure.Figure":
+    """The best 30 places, the best first: dots with their intervals; says so if there are more.
+
+    Args:
+        values: By place: value, lower and upper end of its interval (NaN: none). A place whose
+            value is NaN isn't drawn.
+        label: What the value is called.
+        levels: Values to hold them against, by name.
+        path: Where to save the figure too, in the format of its ending.
+
+    Raises:
+        DataError: Nothing to draw.
+        MissingExtraError: matplotlib isn't installed.
+    """
+    known = {name: value for name, value in values.items() if np.isfinite(value[0])}
+    names = sorted(known, key=lambda name: -known[name][0])[:_MOST_RANKED]
+    if not names:
+        raise DataError("no place has a value: there is no ranking to draw")
+    style = import_extra("matplotlib.style", "plots")
+    with style.context(["default", STYLE]):
+        figure = new_figure(6.4, 1.5 + 0.28 * len(names))
+        axis = figure.subplots()
+        mean, low, high = np.array([known[name] for name in names], dtype=float).T
+        ends = np.nan_to_num(np.maximum([mean - low, high - mean], 0))
+        rows = range(len(names))
+        axis.errorbar(mean, rows, xerr=ends, fmt="o", color=SERIES[0], ms=5, elinewidth=1.5)
+        _draw_levels(axis.axvline, levels or {})
+        axis.set_yticks(rows, names)
+        axis.set_ylim(len(names) - 0.5, -0.5)
+        axis.set_xlabel(label)
+        if len(names) < len(known):
+            axis.set_title(f"best {len(names)} of {len(known)}")
+        if axis.get_legend_handles_labels()[0]:
+            figure.legend(loc="outside lower center", ncols=3)
+        save_figure(figure, path)
+    return figure
+
+
+def _draw_levels(draw: Callable[..., Any], levels: Mapping[str, float]) -> None:
+    """Lines all across; their names are for the legend, where no dot covers them."""
+    known = {name: level for name, level in levels.items() if np.isfinite(level)}
+    for (name, level), dashes in zip(known.items(), itertools.cycle(_DASHES)):
+        draw(level, color=GREY, lw=1.2, ls=dashes, label=f"{name} {level:.3f}")

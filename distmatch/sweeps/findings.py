@@ -2,7 +2,9 @@
 
 *Copying* is how much less probability goes to none of the words than under the base. *Control* is
 how much nearer the distribution over the words is to what is asked than that of the best policy
-that can't read the numbers (TVD, renormalised); where it is 0 or less, the numbers aren't read.
+that can't read the numbers (TVD, renormalised). 0 or less is no better than that policy, which
+a model that reads the numbers can be too, such as one that always says the likelier word. The
+*slope* of the given on the asked probabilities tells these apart.
 """
 
 import math
@@ -29,6 +31,8 @@ class Finding:
     control: Interval
     transfer: Mapping[str, float]
     """Control on the other sets of examples, by name."""
+    slope: float
+    """Of the given on the asked probabilities: 1 is perfect, 0 ignores the numbers."""
     tvd: float
     kl: float
     """KL(base || adapted) on ordinary text, nats a token."""
@@ -59,7 +63,8 @@ def findings(rows: Iterable[Row], base: Mapping[str, Mapping[str, Any]]) -> list
     """What finished cells say, the ones with most control first; those that failed are left out.
 
     Intervals are Student's, of 95 %, with the spread between seeds of all cells pooled, since
-    few seeds alone would say little about it; NaN where no cell has two.
+    few seeds alone would say little about it; NaN where no cell has two. What examples can't tell,
+    such as control where each has one word, is NaN; cells without control come last.
 
     Args:
         rows: Lines of results.
@@ -87,47 +92,59 @@ def findings(rows: Iterable[Row], base: Mapping[str, Mapping[str, Any]]) -> list
             rank=rank,
             parameters=some[0]["parameters"],
             num_seeds=len(some),
-            copying=seed_interval(values["copying"][site, blocks, rank], *spreads["copying"]),
-            control=seed_interval(values["control"][site, blocks, rank], *spreads["control"]),
+            copying=student_interval(values["copying"][site, blocks, rank], *spreads["copying"]),
+            control=student_interval(values["control"][site, blocks, rank], *spreads["control"]),
             transfer={
                 name: _mean(control(row["metrics"][name]) for row in some) for name in others
             },
-            tvd=_mean(row["metrics"][first]["tvd"]["mean"] for row in some),
+            slope=_mean(metric(row["metrics"][first], "slope") for row in some),
+            tvd=_mean(metric(row["metrics"][first], "tvd") for row in some),
             kl=_mean(row["kl"] for row in some),
             train_seconds=_mean(row["train_seconds"] for row in some),
             flops=_mean(row["flops"] for row in some),
         )
         for (site, blocks, rank), some in groups.items()
     ]
-    return sorted(found, key=lambda finding: -finding.control.mean)
+    return sorted(found, key=lambda f: (math.isnan(f.control.mean), -f.control.mean))
+
+
+def metric(metrics: Mapping[str, Any], name: str) -> float:
+    """One of a report's metrics; NaN where it says nothing, which JSON has as null."""
+    value = metrics[name]["mean"]
+    return math.nan if value is None else value
 
 
 def control(metrics: Mapping[str, Any]) -> float:
-    """How much nearer than the best policy that ignores the numbers; TVD over the words."""
-    return metrics["policy_tvd"]["mean"] - metrics["control_tvd"]["mean"]
+    """How much nearer than the best policy that ignores the numbers; TVD over the words.
+
+    NaN where no example tells, such as where each has one word.
+    """
+    return metric(metrics, "policy_tvd") - metric(metrics, "control_tvd")
 
 
 def pooled_spread(samples: Iterable[Sequence[float]]) -> tuple[float, int]:
     """The standard deviation within samples, all taken together, and its degrees of freedom.
 
     Args:
-        samples: Of each cell its values, one a seed.
+        samples: Of each cell its values, one a seed; those of a cell with a NaN don't count.
     """
     squares, freedom = 0.0, 0
     for values in samples:
+        if any(map(math.isnan, values)):
+            continue
         mean = _mean(values)
         squares += sum((value - mean) ** 2 for value in values)
         freedom += len(values) - 1
     return (math.sqrt(squares / freedom) if freedom else math.nan), freedom
 
 
-def seed_interval(values: Sequence[float], spread: float, freedom: int) -> Interval:
-    """Student's interval for the mean over seeds, given the spread between them.
+def student_interval(values: Sequence[float], spread: float, freedom: int) -> Interval:
+    """Student's interval of 95 % for a mean, given the spread of what it is taken over.
 
     Args:
-        values: One a seed.
-        spread: Standard deviation between seeds.
-        freedom: Its degrees of freedom; 0 where there is none.
+        values: Such as one a seed.
+        spread: Standard deviation between them.
+        freedom: Its degrees of freedom; 0: there is no interval.
     """
     mean = _mean(values)
     if not freedom:
@@ -139,7 +156,7 @@ def seed_interval(values: Sequence[float], spread: float, freedom: int) -> Inter
 
 
 def _copying(metrics: Mapping[str, Any], base: Mapping[str, Any]) -> float:
-    return base["other"]["mean"] - metrics["other"]["mean"]
+    return metric(base, "other") - metric(metrics, "other")
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -1,18 +1,23 @@
 """What came of a sweep so far: the report of its folder, without a model."""
 
+import importlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from distmatch.errors import ConfigError
 from distmatch.evals import Report
 from distmatch.sweeps.findings import Finding, findings
 from distmatch.sweeps.probe import PROBE_FILE, Score
 from distmatch.sweeps.records import locked, read_results
-from distmatch.sweeps.report import write_report
+from distmatch.sweeps.report import missing, write_report
 from distmatch.sweeps.setting import BASE_FOLDER, SETTINGS_FILE
 
 _TEST = "test "
+_REPORT_FOLDER = "report"
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,28 +48,59 @@ def read_sweep(folder: str | Path) -> Sweep:
         folder: The sweep's, also of one that is running.
 
     Raises:
-        ConfigError: It holds no sweep, or one that was stopped before its base was measured.
+        ConfigError: It holds no sweep, one that was stopped before its base was measured, or
+            files that can't be read.
     """
     folder = Path(folder)
     if not (folder / SETTINGS_FILE).is_file():
         raise ConfigError(f"{folder} holds no sweep (no {SETTINGS_FILE}): give a sweep's folder")
-    data = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))["data"]
-    names = [name.removeprefix(_TEST) for name in data if name.startswith(_TEST)]
-    paths = {name: folder / BASE_FOLDER / f"{name}.json" for name in names}
-    if missing := [str(path) for path in paths.values() if not path.is_file()]:
-        raise ConfigError(f"{missing[0]} isn't there: start the sweep again to measure its base")
+    paths = {
+        name: folder / BASE_FOLDER / f"{name}.json"
+        for name in _content(folder / SETTINGS_FILE, _test_names)
+    }
+    if unmeasured := [path for path in paths.values() if not path.is_file()]:
+        raise ConfigError(f"{unmeasured[0]} isn't there: start the sweep again to measure its base")
     metrics = {name: Report.load(path).to_json()["metrics"] for name, path in paths.items()}
-    probed = folder / PROBE_FILE
-    scores = json.loads(probed.read_text(encoding="utf-8")) if probed.is_file() else []
-    rows, wrong = read_results(folder)
-    found = findings(rows.values(), metrics)
-    failed = {name: row["failed"] for name, row in rows.items() if "failed" in row}
-    told = "no cells yet"
-    if found:
-        with locked(folder):
+    scores = []
+    if (folder / PROBE_FILE).is_file():
+        scores = _content(folder / PROBE_FILE, lambda rows: [Score(**row) for row in rows])
+    importlib.import_module("scipy.stats")  # takes a second, for which nobody else has to wait
+    # Read inside, so that of two processes the later one's report has all of the earlier one's.
+    # The sweep's own lock may be held for as long as measuring the base takes.
+    with locked(folder / _REPORT_FOLDER):
+        rows, wrong = read_results(folder)
+        found = findings(rows.values(), metrics)
+        failed = {name: row["failed"] for name, row in rows.items() if "failed" in row}
+        if found:
             told = write_report(
-                folder / "report", found, metrics, [Score(**score) for score in scores]
+                folder / _REPORT_FOLDER, found, metrics, scores, failed=failed, passed_over=wrong
             )
-    told += "".join(f"\n{name} failed: {reason}" for name, reason in failed.items())
-    told = "\n".join([told, *wrong])
+        else:
+            told = "\n".join(filter(None, ["no cells yet", missing(failed, wrong)]))
     return Sweep(folder=folder, findings=found, failed=failed, report=told)
+
+
+def _test_names(settings: Any) -> list[str]:
+    """Of the sets of examples, the first of which is what is learned."""
+    names = [name.removeprefix(_TEST) for name in settings["data"] if name.startswith(_TEST)]
+    if not names:
+        raise ValueError("it names no set of examples")
+    return names
+
+
+def _content(path: Path, parsed: Callable[[Any], list[_Part]]) -> list[_Part]:
+    """What a file of JSON holds.
+
+    Args:
+        path: The file.
+        parsed: What is wanted of its content.
+
+    Raises:
+        ConfigError: It holds something else.
+    """
+    try:
+        return parsed(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{path} can't be read ({error!r}): restore it, or remove it and start the sweep again"
+        ) from error

@@ -9,22 +9,41 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from distmatch import plots
 from distmatch.evals import Interval
-from distmatch.evals.model_lists import permutation_p, rank_correlation
+from distmatch.evals.model_lists import rank_correlation
 from distmatch.evals.outcome import draw, write_text
 from distmatch.evals.report import text_table
+from distmatch.plots.layers import layer_ranking
 from distmatch.sweeps.cells import MATCHES
-from distmatch.sweeps.findings import Finding, control
+from distmatch.sweeps.findings import Finding, control, metric, pooled_spread, student_interval
 from distmatch.sweeps.probe import LOSSES, Score
 
+ALL_SITES = "all sites"
+"""What a probe's correlation over all sites together is called."""
+
 _MAPPED = ("copying", "control")
-_RANKED = 30
-_PROBE = ("score", "loss", "cells", "rank_correlation", "p")
+_SCORES = {"squared_norm": "gradient norm", "fisher": "Fisher"}
+_LEAST_RANKED = 3  # two cells are always in order, or in the opposite one
+
+
+class Correlation(NamedTuple):
+    """Spearman's, of the probe with what single blocks gained."""
+
+    score: str
+    """What the kind of score is called."""
+    loss: str
+    """One of `LOSSES`; what was gained is called the same."""
+    site: str
+    rank: int
+    cells: int
+    """How many it is over."""
+    rank_correlation: float
+    """NaN where all are alike, or too few have both."""
 
 
 def write_report(
@@ -32,6 +51,9 @@ def write_report(
     found: Sequence[Finding],
     base: Mapping[str, Mapping[str, Any]],
     scores: Sequence[Score],
+    *,
+    failed: Mapping[str, str],
+    passed_over: Sequence[str],
 ) -> str:
     """Leave report.md, report.json, cells.csv and figures; the text is that of report.md.
 
@@ -40,68 +62,88 @@ def write_report(
         found: What the cells say; one or more.
         base: The base's metrics, by name of the examples; the first is what is learned.
         scores: Of the probe; empty: it isn't there.
+        failed: Why cells have no finding, by their names.
+        passed_over: What is wrong with lines of results that can't be read.
 
     Returns:
-        The tables, and which files there are.
+        The tables, what is missing in them, and which files there are.
     """
-    controls = {name: control(metrics) for name, metrics in base.items()}
-    own, *others = controls.values()
-    told = [_table(found, [own, *others])]
-    versus = _versus(found)
-    told += [versus] if versus else []
+    last = last_block(found, scores)
+    whole = next((f for f in found if _is_whole(f, last)), None)
+    told = [_table(found, base), _versus([f for f in found if not _is_whole(f, last)])]
     correlations = probe_correlations(found, scores)
     if correlations:
-        rows = [["probe, of single blocks", "loss", "cells", "rank correlation", "p"]]
-        rows += [
-            [kind, loss, str(num), _number(rho, 2), _number(p, 3)]
-            for kind, loss, num, rho, p in correlations
-        ]
+        rows = [["probe, of single blocks", "loss", "site", "rank", "cells", "rank correlation"]]
+        for row in correlations:
+            rho = "-" if math.isnan(row.rank_correlation) else f"{row.rank_correlation:.2f}"
+            rows.append([row.score, row.loss, row.site, str(row.rank), str(row.cells), rho])
         told.append(text_table(rows))
+    told.append(missing(failed, passed_over))
+    own, *others = (control(metrics) for metrics in base.values())
     figures = [
-        draw(folder / "layer_maps.png", lambda path: _maps(found, own, path)),
-        draw(folder / "ranked.png", lambda path: _ranked(found, path)),
-        draw(folder / "ranges.png", lambda path: _ranges(found, path)),
+        draw(folder / "layer_maps.png", lambda path: _maps(found, own, whole, path)),
+        draw(folder / "ranked.png", lambda path: _ranked(found, own, whole, path)),
+        draw(folder / "ranges.png", lambda path: _ranges(found, last, whole, path)),
     ]
     write_text(folder / "cells.csv", _csv(found))
     content = {
-        "cells": [_plain(asdict(finding)) for finding in found],
-        "base": {"copying": 0.0, "control": own, "transfer": dict(list(controls.items())[1:])},
-        "probe": [_plain(dict(zip(_PROBE, row, strict=True))) for row in correlations],
+        "cells": [asdict(finding) for finding in found],
+        "base": {
+            "copying": 0.0,
+            "control": own,
+            "slope": metric(next(iter(base.values())), "slope"),
+            "transfer": dict(zip(list(base)[1:], others, strict=True)),
+        },
+        "probe": [row._asdict() for row in correlations],
+        "failed": failed,
+        "passed_over": passed_over,
     }
-    write_text(folder / "report.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
-    text = "\n\n".join(told)
+    write_text(
+        folder / "report.json", json.dumps(_plain(content), indent=1, allow_nan=False) + "\n"
+    )
+    text = "\n\n".join(filter(None, told))
     write_text(folder / "report.md", f"# Layer sweep\n\n```\n{text}\n```\n")
     return "\n".join([text, "", *figures, f"wrote {folder / 'report.md'}, report.json, cells.csv"])
 
 
-def probe_correlations(
-    found: Sequence[Finding], scores: Sequence[Score]
-) -> list[tuple[str, str, int, float, float]]:
-    """Spearman's correlation of the probe with what single blocks gained, by permutation.
+def missing(failed: Mapping[str, str], passed_over: Sequence[str]) -> str:
+    """What the tables don't have, a line each: cells that failed, lines that can't be read."""
+    lines = [f"{name} failed: {reason}" for name, reason in failed.items()]
+    return "\n".join([*lines, *passed_over])
+
+
+def probe_correlations(found: Sequence[Finding], scores: Sequence[Score]) -> list[Correlation]:
+    """How the probe ranks single blocks, against what they gained.
 
     Args:
         found: What the cells say.
         scores: Of the probe.
 
     Returns:
-        For each kind of score and loss: the number of cells, the correlation and its p-value.
+        For each kind of score and loss: a row for each site and rank with three blocks or more,
+        over these; and last, where sites share a rank, one over all their blocks together.
     """
-    single = [finding for finding in found if len(finding.numbers) == 1]
+    places: dict[tuple[str, int], list[Finding]] = {}
+    for f in sorted(found, key=lambda f: (f.site, f.rank)):
+        is_probed = not math.isnan(probed(f, scores, LOSSES[0], "squared_norm"))
+        if len(f.numbers) == 1 and is_probed:
+            places.setdefault((f.site, f.rank), []).append(f)
+    num_sites = Counter(rank for _, rank in places)
+    shared, most = max(num_sites.items(), key=lambda item: item[1], default=(0, 0))
+    if most > 1:
+        together = [f for (_, rank), some in places.items() if rank == shared for f in some]
+        places[ALL_SITES, shared] = together
     rows = []
-    for kind in ("squared_norm", "fisher"):
+    for kind, called in _SCORES.items():
         for loss in LOSSES:
-            pairs = [
-                (score, getattr(finding, loss).mean)
-                for finding in single
-                for score in [probed(finding, scores, loss, kind)]
-                if not math.isnan(score)
-            ]
-            if len(pairs) > 2:
-                first, second = zip(*pairs, strict=True)
-                rho = rank_correlation(first, second)
-                p = math.nan if math.isnan(rho) else permutation_p(first, second)
-                name = {"squared_norm": "gradient norm", "fisher": "Fisher"}[kind]
-                rows.append((name, loss, len(pairs), rho, p))
+            for (site, rank), some in places.items():
+                if len(some) < _LEAST_RANKED:
+                    continue
+                both = [(probed(f, scores, loss, kind), getattr(f, loss).mean) for f in some]
+                pairs = [pair for pair in both if not any(map(math.isnan, pair))]
+                is_enough = len(pairs) >= _LEAST_RANKED
+                rho = rank_correlation(*zip(*pairs, strict=True)) if is_enough else math.nan
+                rows.append(Correlation(called, loss, site, rank, len(pairs), rho))
     return rows
 
 
@@ -125,21 +167,39 @@ def probed(finding: Finding, scores: Sequence[Score], loss: str, kind: str) -> f
     return math.fsum(values) if values else math.nan
 
 
-def _table(found: Sequence[Finding], base: Sequence[float]) -> str:
-    """A row a cell, and first one of the base, given its control on all sets of examples."""
+def last_block(found: Sequence[Finding], scores: Sequence[Score]) -> int:
+    """The number of the model's last block; without a probe, of the last that has learned.
+
+    Args:
+        found: What the cells say; one or more.
+        scores: Of the probe, which is of every block.
+    """
+    return max(*(f.numbers[-1] for f in found), *(score.block for score in scores), 0)
+
+
+def _is_whole(finding: Finding, last: int) -> bool:
+    """Whether it is of all sites in all blocks, which others are held against."""
+    return finding.site == "all" and finding.numbers == tuple(range(last + 1))
+
+
+def _table(found: Sequence[Finding], base: Mapping[str, Mapping[str, Any]]) -> str:
+    """A row a cell, and first one of the base."""
     transfers = list(found[0].transfer)
+    own, *others = (control(metrics) for metrics in base.values())
+    slope = metric(next(iter(base.values())), "slope")
     rows = [
         [
-            "cell", "rank", "parameters", "seeds", "control", "copying",
+            "cell", "rank", "parameters", "seeds", "control", "slope", "copying",
             *(f"control, {name}" for name in transfers),
-            "KL", "s", "control / 1M parameters", "control / min", "control / PFLOP",
+            "KL", "s", "gain / 1M parameters", "gain / min", "gain / PFLOP",
         ],
         [
-            "base", "", "0", "", f"{base[0]:.3f}", "0.000",
-            *(f"{value:.3f}" for value in base[1:]), "0.0000", *[""] * 4,
+            "base", "", "0", "", _number(own), _number(slope, 2), "0.000",
+            *map(_number, others), "0.0000", *[""] * 4,
         ],
     ]  # fmt: skip
     for finding in found:
+        gain = finding.control.mean - own
         rows.append(
             [
                 finding.name,
@@ -147,13 +207,14 @@ def _table(found: Sequence[Finding], base: Sequence[float]) -> str:
                 f"{finding.parameters:,}",
                 str(finding.num_seeds),
                 str_of(finding.control),
+                _number(finding.slope, 2),
                 str_of(finding.copying),
-                *(f"{finding.transfer[name]:.3f}" for name in transfers),
+                *(_number(finding.transfer[name]) for name in transfers),
                 f"{finding.kl:.4f}",
                 f"{finding.train_seconds:.0f}",
-                _price(finding, finding.parameters / 1e6),
-                _price(finding, finding.train_seconds / 60),
-                _price(finding, finding.flops / 1e15),
+                _price(gain, finding.parameters / 1e6),
+                _price(gain, finding.train_seconds / 60),
+                _price(gain, finding.flops / 1e15),
             ]
         )
     return text_table(rows)
@@ -161,37 +222,47 @@ def _table(found: Sequence[Finding], base: Sequence[float]) -> str:
 
 def str_of(interval: Interval) -> str:
     """Without an interval where there is none."""
-    return f"{interval.mean:.3f}" if math.isnan(interval.low) else str(interval)
+    return _number(interval.mean) if math.isnan(interval.low) else str(interval)
 
 
-def _price(finding: Finding, cost: float) -> str:
-    """Control for so much; there is no price of what isn't there."""
-    return f"{finding.control.mean / cost:.3f}" if finding.control.mean > 0 and cost else "-"
+def _price(gain: float, cost: float) -> str:
+    """Gain for so much; there is no price of what isn't there."""
+    return f"{gain / cost:.3f}" if gain > 0 and cost else "-"
 
 
-def _number(value: float, digits: int) -> str:
+def _number(value: float, digits: int = 3) -> str:
     return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def _versus(found: Sequence[Finding]) -> str:
-    """Two sites' control on the same blocks, by what is matched."""
-    sites = sorted({f.site for f in found if f.site != "all"})
-    rows = [["on the same blocks", "matched", "places", "control, mean", "better on"]]
+    """Two sites' control on the same blocks, by what is matched; a place is some blocks."""
+    sites = sorted({f.site for f in found})
+    rows = [["on the same blocks", "matched", "places", "control, mean", "difference", "better on"]]
     for first, second in combinations(sites, 2):
-        for match in MATCHES:
-            pairs = list(_matched(found, first, second, match))
-            if pairs:
-                means = [
-                    np.mean([f.control.mean for f in side]) for side in zip(*pairs, strict=True)
-                ]
-                better = sum(a.control.mean > b.control.mean for a, b in pairs)
-                rows.append(
-                    [
-                        f"{first} against {second}", match, str(len(pairs)),
-                        f"{means[0]:.3f} against {means[1]:.3f}", f"{better} of {len(pairs)}",
-                    ]
-                )  # fmt: skip
+        for kind in ("single blocks", "ranges"):
+            some = [f for f in found if (len(f.numbers) == 1) == (kind == "single blocks")]
+            for match in MATCHES:
+                places: dict[str, list[tuple[float, float]]] = {}
+                for one, other in _matched(some, first, second, match):
+                    pair = one.control.mean, other.control.mean
+                    if not any(map(math.isnan, pair)):
+                        places.setdefault(one.blocks, []).append(pair)
+                if places:
+                    name = f"{first} against {second}, {kind}"
+                    rows.append([name, match, *_compared(list(places.values()))])
     return text_table(rows) if len(rows) > 1 else ""
+
+
+def _compared(places: Sequence[Sequence[tuple[float, float]]]) -> list[str]:
+    """Their number, both means, the mean difference with its interval, and where it is above 0."""
+    means = np.array([np.mean(pairs, axis=0) for pairs in places])
+    first, second = means.mean(0)
+    differences = (means[:, 0] - means[:, 1]).tolist()
+    interval = student_interval(differences, *pooled_spread([differences]))
+    return [
+        str(len(places)), f"{first:.3f} against {second:.3f}", str_of(interval),
+        f"{sum(value > 0 for value in differences)} of {len(places)}",
+    ]  # fmt: skip
 
 
 def _matched(
@@ -218,12 +289,11 @@ def _called(found: Sequence[Finding]) -> dict[tuple[str, int], str]:
     }
 
 
-def _maps(found: Sequence[Finding], base: float, path: Path) -> None:
+def _maps(found: Sequence[Finding], base: float, whole: Finding | None, path: Path) -> None:
     single = [f for f in found if len(f.numbers) == 1]
     called = _called(single)
     sites = list(called.values())
     blocks = sorted({f.numbers[0] for f in single})
-    whole = _whole(found)
     maps, references = {}, {}
     for name in _MAPPED:
         values = np.full((len(blocks), len(sites)), np.nan)
@@ -237,21 +307,16 @@ def _maps(found: Sequence[Finding], base: float, path: Path) -> None:
     plots.layer_maps(maps, blocks, sites, references=references, path=path)
 
 
-def _whole(found: Sequence[Finding]) -> Finding | None:
-    """The cell of all sites in the most blocks."""
-    everywhere = [f for f in found if f.site == "all"]
-    return max(everywhere, key=lambda f: len(f.numbers), default=None)
+def _ranked(found: Sequence[Finding], base: float, whole: Finding | None, path: Path) -> None:
+    values = {f"{f.name} (rank {f.rank})": tuple(f.control) for f in found}
+    levels = {"base": base} | ({} if whole is None else {whole.name: whole.control.mean})
+    label = "control: TVD below the best policy without the numbers"
+    layer_ranking(values, label, levels=levels, path=path)
 
 
-def _ranked(found: Sequence[Finding], path: Path) -> None:
-    best = {f"{f.name} (rank {f.rank})": tuple(f.control) for f in found[:_RANKED]}
-    plots.groups({"": best}, "control: TVD below the best policy without the numbers", path=path)
-
-
-def _ranges(found: Sequence[Finding], path: Path) -> None:
+def _ranges(found: Sequence[Finding], last: int, whole: Finding | None, path: Path) -> None:
     """Control over the number of blocks, from the bottom and from the top."""
-    last = max(f.numbers[-1] for f in found)
-    ranges = [f for f in found if f.site != "all" and 1 < len(f.numbers) == _span(f)]
+    ranges = [f for f in found if 1 < len(f.numbers) == _span(f) and not _is_whole(f, last)]
     called = _called(ranges)
     curves: dict[str, list[tuple[float, float, float, float]]] = {}
     for f in ranges:
@@ -261,7 +326,6 @@ def _ranges(found: Sequence[Finding], path: Path) -> None:
         if f.numbers[-1] == last:
             curves.setdefault(f"{name}, from the top", []).append(point)
     curves = {name: points for name, points in sorted(curves.items()) if len(points) > 1}
-    whole = _whole(found)
     levels = {} if whole is None else {whole.name: whole.control.mean}
     plots.layer_curves(curves, ("blocks", "control"), levels=levels, path=path)
 
@@ -275,7 +339,7 @@ def _csv(found: Sequence[Finding]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     transfers = list(found[0].transfer)
     names = ("site", "blocks", "rank", "parameters", "num_seeds")
-    prices = ("tvd", "kl", "train_seconds", "flops")
+    prices = ("slope", "tvd", "kl", "train_seconds", "flops")
     ends = [f"{name}{end}" for name in _MAPPED for end in ("", "_low", "_high")]
     writer.writerow([*names, *ends, *(f"control, {name}" for name in transfers), *prices])
     for f in found:

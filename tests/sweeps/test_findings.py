@@ -9,12 +9,13 @@ from distmatch.sweeps.findings import (
     control,
     findings,
     pooled_spread,
-    seed_interval,
+    student_interval,
 )
 
 
-def metrics(other, control_tvd, policy_tvd=0.25, tvd=0.5):
+def metrics(other, control_tvd, policy_tvd=0.25, tvd=0.5, slope=0.75):
     values = {"other": other, "control_tvd": control_tvd, "policy_tvd": policy_tvd, "tvd": tvd}
+    values["slope"] = slope
     return {name: {"mean": value, "low": None, "high": None} for name, value in values.items()}
 
 
@@ -22,7 +23,8 @@ def row(site, blocks, seed, other, control_tvd, **given):
     name = f"{site}@{blocks}-rank{given.get('rank', 4)}-seed{seed}"
     about = {"site": site, "blocks": blocks, "seed": seed, "rank": 4, "parameters": 100}
     price = {"kl": 0.5, "train_seconds": 10.0 * (seed + 1), "flops": 1e9}
-    both = {"main": metrics(other, control_tvd), "far": metrics(other, control_tvd + 0.1)}
+    far = None if control_tvd is None else control_tvd + 0.1
+    both = {"main": metrics(other, control_tvd), "far": metrics(other, far)}
     return {"cell": name, **about, **price, "metrics": both} | given
 
 
@@ -66,7 +68,7 @@ def test_the_spread_is_pooled_by_hand():
     ("freedom", "quantile"), [(1, 12.706), (2, 4.303), (5, 2.571), (10, 2.228), (30, 2.042)]
 )
 def test_the_interval_is_students(freedom, quantile):
-    mean, low, high = seed_interval([1.0, 2.0, 3.0, 6.0], 0.5, freedom)
+    mean, low, high = student_interval([1.0, 2.0, 3.0, 6.0], 0.5, freedom)
     assert mean == 3.0
     half = pytest.approx(quantile * 0.5 / 2, rel=1e-3)
     assert (high - mean, mean - low) == (half, half)
@@ -100,3 +102,36 @@ def test_cells_of_another_rank_are_others():
 )
 def test_blocks_are_read_as_numbers(blocks, numbers):
     assert block_numbers(blocks) == numbers
+
+
+def test_the_slope_is_the_mean_over_seeds():
+    both = [row("q", "0", seed, 0.5, 0.125) for seed in (0, 1)]
+    both[1]["metrics"]["main"]["slope"]["mean"] = 0.25
+    (found,) = findings(both, BASE)
+    assert found.slope == 0.5  # mean of 0.75 and 0.25
+
+
+ONE_WORD = metrics(0.5, None, policy_tvd=None, slope=None)
+
+
+@pytest.mark.parametrize("missing", [("policy_tvd", "control_tvd"), ("control_tvd",)])
+def test_where_no_example_tells_there_is_no_control(missing):
+    told = metrics(0.5, 0.125) | {name: {"mean": None} for name in missing}
+    assert math.isnan(control(told))
+
+
+def test_examples_of_one_word_still_tell_of_copying():
+    one = {"main": ONE_WORD, "far": ONE_WORD}
+    rows = [row("mlp", "0", seed, 0, 0, metrics=one) for seed in (0, 1)]
+    (found,) = findings(rows, {"main": ONE_WORD | {"other": {"mean": 0.75}}, "far": ONE_WORD})
+    assert found.copying.mean == 0.25
+    assert all(map(math.isnan, [*found.control, found.transfer["far"], found.slope]))
+
+
+def test_a_cell_without_control_comes_last_and_leaves_the_others_their_intervals():
+    gone = [row("v", "0", seed, 0.5, None) for seed in (0, 1)]
+    worse = row("o", "0", 0, 0.5, 2.0)
+    found = findings([gone[0], worse, *ROWS, gone[1]], BASE)
+    assert [f.name for f in found] == ["q@1-2", "mlp@0", "o@0", "v@0"]
+    assert found[1].control == findings(ROWS, BASE)[1].control
+    assert all(map(math.isnan, found[3].control))

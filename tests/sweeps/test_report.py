@@ -3,14 +3,25 @@
 import csv
 import json
 import math
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from itertools import product
+from threading import Thread
 
+import numpy as np
 import pytest
 
-from distmatch.evals import Interval
+from distmatch import plots
+from distmatch.errors import ConfigError
+from distmatch.evals import Interval, Report
+from distmatch.evals.items import Answers
+from distmatch.sweeps import reading, report
+from distmatch.sweeps.cells import Cell
 from distmatch.sweeps.findings import Finding
 from distmatch.sweeps.probe import LOSSES, Score
-from distmatch.sweeps.report import probe_correlations, probed, write_report
+from distmatch.sweeps.reading import read_sweep
+from distmatch.sweeps.records import append_result, locked
+from distmatch.sweeps.report import ALL_SITES, probe_correlations, probed, write_report
 
 PNG = b"\x89PNG\r\n\x1a\n"
 NAN = float("nan")
@@ -19,12 +30,12 @@ NAN = float("nan")
 def finding(site, blocks, control, rank=16, parameters=1000, **given):
     about = {"site": site, "blocks": blocks, "rank": rank, "parameters": parameters}
     gains = {"control": Interval(control, NAN, NAN), "copying": Interval(0.5, 0.25, 0.75)}
-    price = {"tvd": 0.2, "kl": 0.01, "train_seconds": 30.0, "flops": 2e15}
+    price = {"slope": 0.5, "tvd": 0.2, "kl": 0.01, "train_seconds": 30.0, "flops": 2e15}
     return Finding(**(about | gains | price | {"num_seeds": 1, "transfer": {"far": 0.1}} | given))
 
 
-def base(other=0.9, policy_tvd=0.25, control_tvd=0.375):
-    values = {"other": other, "policy_tvd": policy_tvd, "control_tvd": control_tvd}
+def base(other=0.9, policy_tvd=0.25, control_tvd=0.375, slope=0.125):
+    values = {"other": other, "policy_tvd": policy_tvd, "control_tvd": control_tvd, "slope": slope}
     return {name: {"mean": value} for name, value in values.items()}
 
 
@@ -48,8 +59,19 @@ SCORES = [
 ]
 
 
-def written(folder, found=FOUND, scores=SCORES):
-    return write_report(folder, found, BASE, scores)
+NO_CONTROL = {"control": Interval(NAN, NAN, NAN), "transfer": {"far": NAN}, "slope": NAN}
+ONE_WORD = base(policy_tvd=None, control_tvd=None, slope=None)
+
+
+def written(folder, found=FOUND, scores=SCORES, base=BASE, failed=None, passed_over=()):
+    return write_report(folder, found, base, scores, failed=failed or {}, passed_over=passed_over)
+
+
+def content_of(folder):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads((folder / "report.json").read_text(), parse_constant=refuse)
 
 
 def table_row(text, name, column=0):
@@ -77,16 +99,24 @@ def test_all_files_are_there(tmp_path):
 
 def test_the_json_is_valid_and_holds_the_cells(tmp_path):
     written(tmp_path, [*FOUND, finding("q", "0", NAN, transfer={"far": NAN})])
-
-    def refuse(constant):
-        raise AssertionError(f"{constant} is not JSON")
-
-    content = json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse)
+    content = content_of(tmp_path)
     assert content["cells"][0]["control"] == [0.2, None, None]
     assert content["cells"][0]["copying"] == [0.5, 0.25, 0.75]
     assert content["cells"][-1]["transfer"] == {"far": None}
-    assert content["base"] == {"copying": 0, "control": -0.125, "transfer": {"far": -0.25}}
-    assert {row["score"] for row in content["probe"]} == {"gradient norm", "Fisher"}
+    assert content["cells"][0]["slope"] == 0.5
+    of_base = {"copying": 0, "control": -0.125, "slope": 0.125, "transfer": {"far": -0.25}}
+    assert content["base"] == of_base
+
+
+def test_the_json_holds_the_probes_correlations(tmp_path):
+    written(tmp_path, [finding("mlp", str(b), b / 10) for b in range(4)])
+    rows = content_of(tmp_path)["probe"]
+    assert {row["score"] for row in rows} == {"gradient norm", "Fisher"}
+    row = next(row for row in rows if row["loss"] == "control")
+    assert row | {"score": ""} == {
+        **{"score": "", "loss": "control", "site": "mlp", "rank": 16, "cells": 4},
+        "rank_correlation": pytest.approx(1),
+    }
 
 
 def test_the_csv_has_a_row_a_cell(tmp_path):
@@ -98,6 +128,7 @@ def test_the_csv_has_a_row_a_cell(tmp_path):
     assert math.isnan(float(rows[0]["control_low"]))
     assert float(rows[0]["copying_high"]) == 0.75
     assert float(rows[0]["control, far"]) == 0.1
+    assert float(rows[0]["slope"]) == 0.5
 
 
 def test_the_table_begins_with_the_base(tmp_path):
@@ -106,31 +137,69 @@ def test_the_table_begins_with_the_base(tmp_path):
     assert text.splitlines()[2].startswith("base")
     assert (row["control"], row["copying"]) == ("-0.125", "0.000")  # 0.25 - 0.375
     assert row["control, far"] == "-0.250"
-    assert row["KL"] == "0.0000"
+    assert (row["KL"], row["slope"]) == ("0.0000", "0.12")
 
 
-def test_gains_have_their_price(tmp_path):
+def test_gains_over_the_base_have_their_price(tmp_path):
     row = table_row(written(tmp_path), "all@0-3")
-    assert row["control / 1M parameters"] == "200.000"  # 0.2 / 1000 * 1e6
-    assert row["control / PFLOP"] == "0.100"  # 0.2 / 2
-    assert row["control / min"] == "0.400"  # 0.2 / 0.5
+    assert row["gain / 1M parameters"] == "325.000"  # 0.2 above -0.125, / 1000 * 1e6
+    assert row["gain / PFLOP"] == "0.163"  # 0.325 / 2, rounded up in binary
+    assert row["gain / min"] == "0.650"  # 0.325 / 0.5
     assert row["copying"] == "0.500 [0.250, 0.750]"
-    assert row["control"] == "0.200"
+    assert (row["control"], row["slope"]) == ("0.200", "0.50")
 
 
-@pytest.mark.parametrize("gain", [0.0, -0.3])
-def test_what_gained_no_control_has_no_price(tmp_path, gain):
-    row = table_row(written(tmp_path, [finding("mlp", "2", gain)]), "mlp@2")
-    assert {row[f"control / {cost}"] for cost in ("1M parameters", "min", "PFLOP")} == {"-"}
+@pytest.mark.parametrize(
+    ("control", "price"), [(-0.1, "0.050"), (0.0, "0.250"), (-0.125, "-"), (-0.3, "-"), (NAN, "-")]
+)
+def test_what_gained_nothing_over_the_base_has_no_price(tmp_path, control, price):
+    row = table_row(written(tmp_path, [finding("mlp", "2", control)]), "mlp@2")
+    assert row["gain / min"] == price  # -0.1 is 0.025 above the base's -0.125, in half a minute
+    has_price = {row[f"gain / {cost}"] != "-" for cost in ("1M parameters", "min", "PFLOP")}
+    assert has_price == {price != "-"}
+
+
+def versus(text):
+    lines = (line for line in text.splitlines() if " against " in line.partition(",")[0])
+    return [" ".join(line.split()) for line in lines]
 
 
 def test_sites_are_compared_at_equal_ranks_and_at_equal_parameters(tmp_path):
-    lines = [line for line in written(tmp_path).splitlines() if line.startswith("attention aga")]
-    by_rank, by_parameters = (" ".join(line.split()) for line in lines)
-    # Blocks 0 and 1: 0.05 and 0.15 against 0.1 and -0.01
-    assert by_rank == "attention against mlp rank 2 0.100 against 0.045 1 of 2"
+    by_rank, by_parameters = versus(written(tmp_path))
+    # Blocks 0 and 1: 0.05 and 0.15 against 0.1 and -0.01, so -0.05 and 0.16. Their deviation is
+    # 0.21 / sqrt(2), its error that / sqrt(2), and Student's quantile of 1 degree 12.7062 (tables).
+    assert by_rank == (
+        "attention against mlp, single blocks rank 2 0.100 against 0.045 "
+        "0.055 [-1.279, 1.389] 1 of 2"
+    )
     # Block 0 alone has the mlp at rank 8, of 1010 against 1000 parameters
-    assert by_parameters == "attention against mlp parameters 1 0.050 against 0.040 1 of 1"
+    assert by_parameters == (
+        "attention against mlp, single blocks parameters 1 0.050 against 0.040 0.010 1 of 1"
+    )
+
+
+def test_single_blocks_and_ranges_are_compared_apart(tmp_path):
+    ranges = [finding("mlp", "0-1", 0.3, parameters=2000), finding("mlp", "2-3", NAN)]
+    single, _, several = versus(written(tmp_path, [*FOUND, *ranges]))
+    assert single.startswith("attention against mlp, single blocks rank 2 0.100 against 0.045")
+    # What isn't a number is no place
+    assert several == "attention against mlp, ranges rank 1 0.100 against 0.300 -0.200 0 of 1"
+
+
+def test_the_cell_of_all_blocks_is_compared_with_nothing_but_asked_ranges_of_all_are(tmp_path):
+    found = [finding("all", "0-3", 0.2), finding("mlp", "0-3", 0.1), finding("all", "0-1", 0.05)]
+    assert versus(written(tmp_path, found)) == []
+    row, _ = versus(written(tmp_path, [*found, finding("mlp", "0-1", 0.0)]))
+    assert row.startswith("all against mlp, ranges rank 1 0.050 against 0.000")
+
+
+def test_a_place_at_two_ranks_is_one_place(tmp_path):
+    found = [
+        finding(site, "0", control + rank / 100, rank=rank, parameters=1000 * rank * size)
+        for rank, (site, control, size) in product((8, 16), (("mlp", 0.0, 3), ("q", 0.1, 1)))
+    ]
+    (row,) = versus(written(tmp_path, found))
+    assert row == "mlp against q, single blocks rank 1 0.120 against 0.220 -0.100 0 of 1"
 
 
 def test_one_site_is_compared_with_nothing(tmp_path):
@@ -157,18 +226,50 @@ def test_the_probe_is_ranked_against_what_single_blocks_gained():
     # Controls 4, 3, 1, 2 of blocks 0 to 3: rank differences 3, 1, 2, 2, so 1 - 6 * 18 / 60 = -0.8
     found = [finding("mlp", str(b), c) for b, c in enumerate([4.0, 3.0, 1.0, 2.0])]
     found += [finding("mlp", "0-3", 9.0), finding("router", "0", 9.0)]
-    rows = {(kind, loss): rest for kind, loss, *rest in probe_correlations(found, SCORES)}
-    num, rho, p = rows["gradient norm", "control"]
-    assert (num, rho) == (4, pytest.approx(-0.8))
-    # Of 24 orders, 4 + 4 differ by sums of squares of at most 2 or at least 18
-    assert p == pytest.approx(8 / 24)
+    rows = [row for row in probe_correlations(found, SCORES) if row.loss == "control"]
+    assert rows[0] == ("gradient norm", "control", "mlp", 16, 4, pytest.approx(-0.8))
+    assert [row.score for row in rows] == ["gradient norm", "Fisher"]
+
+
+def test_sites_and_ranks_have_their_own_correlation_and_those_of_one_rank_share_one():
+    # Each rises with the block, as the probe does, but the mlp's is lower by more than all that
+    places = {("q", 16): 0.0, ("mlp", 16): -9.0, ("mlp", 8): 9.0}
+    found = [
+        finding(site, str(block), block / 10 + level, rank=rank)
+        for (site, rank), level in places.items()
+        for block in range(3)
+    ]
+    scores = [score._replace(fisher=score.block + (score.kind == "mlp")) for score in SCORES]
+    rows = [row for row in probe_correlations(found, scores) if row[:2] == ("Fisher", "control")]
+    assert [(row.site, row.rank, row.cells) for row in rows] == [
+        *(("mlp", 8, 3), ("mlp", 16, 3), ("q", 16, 3), (ALL_SITES, 16, 6)),
+    ]
+    assert [row.rank_correlation for row in rows[:3]] == pytest.approx([1, 1, 1])
+    # Scores 0, 1, 2 and 1, 2, 3; controls of ranks 4, 5, 6 and 1, 2, 3. With ties at their mean,
+    # ranks of scores are 1, 2.5, 4.5 and 2.5, 4.5, 6; cross sum -0.5, squares 16.5 and 17.5
+    assert rows[3].rank_correlation == pytest.approx(-0.5 / math.sqrt(16.5 * 17.5))
+
+
+def test_one_site_alone_is_not_all_sites():
+    found = [finding("mlp", str(block), block, rank=rank) for block in range(3) for rank in (8, 16)]
+    assert {row.site for row in probe_correlations(found, SCORES)} == {"mlp"}
 
 
 def test_gains_without_order_have_no_rank_correlation(tmp_path):
     found = [finding("mlp", str(block), 0.1) for block in range(4)]
     rows = probe_correlations(found, SCORES)
-    assert all(math.isnan(rho) and math.isnan(p) for *_, rho, p in rows)
+    assert all(math.isnan(row.rank_correlation) for row in rows)
     assert "Fisher" in written(tmp_path, found)
+
+
+def test_what_is_not_a_number_is_not_ranked():
+    found = [finding("mlp", str(b), c) for b, c in enumerate([0.3, 0.2, NAN, 0.1])]
+    rows = [row for row in probe_correlations(found, SCORES) if row.loss == "control"]
+    assert [(row.cells, row.rank_correlation) for row in rows] == [(3, pytest.approx(-1))] * 2
+    gone = [replace(f, **NO_CONTROL) for f in found]
+    rows = [row for row in probe_correlations(gone, SCORES) if row.loss == "control"]
+    assert [row.cells for row in rows] == [0, 0]
+    assert all(math.isnan(row.rank_correlation) for row in rows)
 
 
 def test_without_a_probe_there_is_none(tmp_path):
@@ -179,3 +280,159 @@ def test_without_a_probe_there_is_none(tmp_path):
 def test_two_cells_are_too_few_for_a_rank_correlation():
     found = [replace(f, blocks=str(n)) for n, f in enumerate(FOUND[1:3])]
     assert probe_correlations(found, SCORES) == []
+
+
+def test_without_control_there_are_dashes_and_nulls(tmp_path):
+    found = [replace(f, **NO_CONTROL) for f in FOUND]
+    text = written(tmp_path, found, base={"main": ONE_WORD, "far": ONE_WORD})
+    for name in ("base", "mlp@1"):
+        row = table_row(text, name)
+        assert [row[column] for column in ("control", "slope", "control, far")] == ["-"] * 3
+    assert table_row(text, "mlp@1")["copying"] == "0.500 [0.250, 0.750]"
+    assert "nan" not in text
+    content = content_of(tmp_path)
+    assert content["base"] == {
+        "copying": 0,
+        "control": None,
+        "slope": None,
+        "transfer": {"far": None},
+    }
+    assert content["cells"][0]["control"] == [None] * 3
+    with (tmp_path / "cells.csv").open(newline="") as file:
+        assert {row["control"] for row in csv.DictReader(file)} == {"nan"}
+    assert (tmp_path / "layer_maps.png").exists()  # copying has its map
+    for name in ("ranked.png", "ranges.png"):
+        assert f"{name} was not drawn" in text
+
+
+def test_what_is_missing_is_in_all_of_the_report(tmp_path):
+    failed, passed_over = {"o@3-rank16-seed0": "loss is nan"}, ["results.jsonl:6 is not a result"]
+    text = written(tmp_path, failed=failed, passed_over=passed_over)
+    for told in (text, (tmp_path / "report.md").read_text()):
+        assert "\n\no@3-rank16-seed0 failed: loss is nan\nresults.jsonl:6 is not a result\n" in told
+    content = content_of(tmp_path)
+    assert (content["failed"], content["passed_over"]) == (failed, passed_over)
+    written(tmp_path)
+    assert (content_of(tmp_path)["failed"], content_of(tmp_path)["passed_over"]) == ({}, [])
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What figures are drawn of, by the name of what draws them."""
+    given = {}
+
+    def kept(name):
+        return lambda *args, **kwargs: given.update({name: (args, kwargs)})
+
+    monkeypatch.setattr(plots, "layer_curves", kept("ranges"))
+    monkeypatch.setattr(plots, "layer_maps", kept("maps"))
+    monkeypatch.setattr(report, "layer_ranking", kept("ranked"))
+    return given
+
+
+def test_ranges_of_all_sites_are_drawn_but_for_all_blocks(tmp_path, drawn):
+    written(tmp_path, [*FOUND, finding("all", "2-3", 0.05), finding("all", "1-3", 0.125)])
+    (curves, _), given = drawn["ranges"]
+    points = sorted(point[:2] for point in curves["all, from the top"])
+    assert points == [(2, 0.05), (3, 0.125)]
+    assert given["levels"] == {"all@0-3": 0.2}
+    assert drawn["ranked"][1]["levels"] == {"base": -0.125, "all@0-3": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("whole", "scores"), [([finding("all", "0-3", 0.2)], []), ([], SCORES)], ids=["all", "probe"]
+)
+def test_the_top_is_the_models_not_that_of_what_is_finished(tmp_path, drawn, whole, scores):
+    found = [*whole, finding("mlp", "0-1", 0.1), finding("mlp", "0-2", 0.1)]
+    found += [finding("mlp", "1-2", 0.1), finding("all", "0-2", 0.3)]
+    written(tmp_path, found, scores)
+    (curves, _), given = drawn["ranges"]
+    assert list(curves) == ["mlp, from the bottom"]
+    assert given["levels"] == {f.name: 0.2 for f in whole}  # all@0-2 isn't all blocks
+
+
+# A sweep's folder ---------------------------------------------------------------------------------
+
+
+def answers(share):
+    """The report on two examples of two words: asked for one of them, given a share of it."""
+    asked, other = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0.5, 0.5])
+    given = np.abs(asked - (1 - share))
+    of_metrics = {"tvd": 0.75, "other": 0.5, "control_tvd": 1 - share, "policy_tvd": 0.5}
+    of_metrics["slope"] = 2 * share - 1
+    return Answers(
+        metadata=({}, {}),
+        ratios={name: (np.full(2, value), np.ones(2)) for name, value in of_metrics.items()},
+        words=(("red", "blue"),) * 2,
+        asked=asked,
+        given=given,
+        target=np.column_stack([asked, 0 * other]),
+        probs=np.column_stack([given * 0.5, other]),
+        other=other,
+    )
+
+
+def result(site, blocks, share, seed=0):
+    """A line of results, as a sweep leaves it."""
+    cell = Cell(site, blocks, seed, 16, 1e-3, int(blocks.partition("-")[0]), 1000)
+    measured = {name: Report.of(answers(share)).to_json()["metrics"] for name in ("main", "far")}
+    made = {"config_hash": "0", "versions": {}, "device": "CPU", "steps": 3}
+    took = {"train_seconds": 30.0, "seconds": 40.0, "flops": 2e15, "peak_memory_gb": 1.0}
+    told = {"metrics": measured, "kl": 0.01}
+    return {"cell": cell.name, **asdict(cell), **made, **took, **told}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """With two cells; what `read_sweep` needs, and no model."""
+    folder = tmp_path / "sweep"
+    for name in ("main", "far"):
+        Report.of(answers(0.25)).save(folder / "base" / f"{name}.json")
+    settings = {"base": {}, "train": {}, "data": {"train": "0", "test main": "0", "test far": "0"}}
+    (folder / "sweep.json").write_text(json.dumps(settings))
+    (folder / "probe.json").write_text(json.dumps([score._asdict() for score in SCORES]))
+    append_result(folder, result("all", "0-3", 0.75))
+    append_result(folder, result("mlp", "1", 0.625))
+    return folder
+
+
+def test_a_report_has_what_others_finished_while_it_waited_for_them(folder, monkeypatch):
+    @contextmanager
+    def later(path):
+        append_result(folder, result("q", "2", 0.5))
+        with locked(path):
+            yield
+
+    monkeypatch.setattr(reading, "locked", later)
+    found = read_sweep(folder)
+    assert [f.name for f in found.findings] == ["all@0-3", "mlp@1", "q@2"]
+    assert [f.control.mean for f in found.findings] == [0.25, 0.125, 0.0]
+    assert len(content_of(folder / "report")["cells"]) == 3
+
+
+def test_a_report_does_not_wait_for_who_measures_the_base(folder):
+    thread = Thread(target=read_sweep, args=(folder,))
+    with locked(folder):
+        thread.start()
+        thread.join(60)
+        was_written = (folder / "report" / "report.json").exists()
+    thread.join()
+    assert was_written
+
+
+@pytest.mark.parametrize("name", ["sweep.json", "probe.json"])
+@pytest.mark.parametrize("content", ["{", "[]", '{"data": {}}', "null", '[{"block": 1}]', "\xff"])
+def test_files_that_cannot_be_read_are_named_with_the_remedy(folder, name, content):
+    if (name, content) == ("probe.json", "[]"):
+        return  # a probe of nothing
+    (folder / name).write_bytes(content.encode("latin-1"))
+    told = f"{name} can't be read .*: restore it, or remove it and start the sweep again"
+    with pytest.raises(ConfigError, match=told):
+        read_sweep(folder)
+
+
+def test_without_finished_cells_it_says_what_failed(folder):
+    (folder / "results.jsonl").unlink()
+    row = {key: value for key, value in result("mlp", "1", 0.5).items() if key != "metrics"}
+    append_result(folder, row | {"failed": "loss is nan"})
+    assert read_sweep(folder).report == "no cells yet\nmlp@1-rank16-seed0 failed: loss is nan"
