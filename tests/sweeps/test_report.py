@@ -3,24 +3,16 @@
 import csv
 import json
 import math
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import product
-from threading import Thread
 
-import numpy as np
 import pytest
 
 from distmatch import plots
-from distmatch.errors import ConfigError
-from distmatch.evals import Interval, Report
-from distmatch.evals.items import Answers
-from distmatch.sweeps import reading, report
-from distmatch.sweeps.cells import Cell
+from distmatch.evals import Interval
+from distmatch.sweeps import report
 from distmatch.sweeps.findings import Finding
 from distmatch.sweeps.probe import LOSSES, Score
-from distmatch.sweeps.reading import read_sweep
-from distmatch.sweeps.records import append_result, locked
 from distmatch.sweeps.report import ALL_SITES, probe_correlations, probed, write_report
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -349,90 +341,3 @@ def test_the_top_is_the_models_not_that_of_what_is_finished(tmp_path, drawn, who
     (curves, _), given = drawn["ranges"]
     assert list(curves) == ["mlp, from the bottom"]
     assert given["levels"] == {f.name: 0.2 for f in whole}  # all@0-2 isn't all blocks
-
-
-# A sweep's folder ---------------------------------------------------------------------------------
-
-
-def answers(share):
-    """The report on two examples of two words: asked for one of them, given a share of it."""
-    asked, other = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([0.5, 0.5])
-    given = np.abs(asked - (1 - share))
-    of_metrics = {"tvd": 0.75, "other": 0.5, "control_tvd": 1 - share, "policy_tvd": 0.5}
-    of_metrics["slope"] = 2 * share - 1
-    return Answers(
-        metadata=({}, {}),
-        ratios={name: (np.full(2, value), np.ones(2)) for name, value in of_metrics.items()},
-        words=(("red", "blue"),) * 2,
-        asked=asked,
-        given=given,
-        target=np.column_stack([asked, 0 * other]),
-        probs=np.column_stack([given * 0.5, other]),
-        other=other,
-    )
-
-
-def result(site, blocks, share, seed=0):
-    """A line of results, as a sweep leaves it."""
-    cell = Cell(site, blocks, seed, 16, 1e-3, int(blocks.partition("-")[0]), 1000)
-    measured = {name: Report.of(answers(share)).to_json()["metrics"] for name in ("main", "far")}
-    made = {"config_hash": "0", "versions": {}, "device": "CPU", "steps": 3}
-    took = {"train_seconds": 30.0, "seconds": 40.0, "flops": 2e15, "peak_memory_gb": 1.0}
-    told = {"metrics": measured, "kl": 0.01}
-    return {"cell": cell.name, **asdict(cell), **made, **took, **told}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """With two cells; what `read_sweep` needs, and no model."""
-    folder = tmp_path / "sweep"
-    for name in ("main", "far"):
-        Report.of(answers(0.25)).save(folder / "base" / f"{name}.json")
-    settings = {"base": {}, "train": {}, "data": {"train": "0", "test main": "0", "test far": "0"}}
-    (folder / "sweep.json").write_text(json.dumps(settings))
-    (folder / "probe.json").write_text(json.dumps([score._asdict() for score in SCORES]))
-    append_result(folder, result("all", "0-3", 0.75))
-    append_result(folder, result("mlp", "1", 0.625))
-    return folder
-
-
-def test_a_report_has_what_others_finished_while_it_waited_for_them(folder, monkeypatch):
-    @contextmanager
-    def later(path):
-        append_result(folder, result("q", "2", 0.5))
-        with locked(path):
-            yield
-
-    monkeypatch.setattr(reading, "locked", later)
-    found = read_sweep(folder)
-    assert [f.name for f in found.findings] == ["all@0-3", "mlp@1", "q@2"]
-    assert [f.control.mean for f in found.findings] == [0.25, 0.125, 0.0]
-    assert len(content_of(folder / "report")["cells"]) == 3
-
-
-def test_a_report_does_not_wait_for_who_measures_the_base(folder):
-    thread = Thread(target=read_sweep, args=(folder,))
-    with locked(folder):
-        thread.start()
-        thread.join(60)
-        was_written = (folder / "report" / "report.json").exists()
-    thread.join()
-    assert was_written
-
-
-@pytest.mark.parametrize("name", ["sweep.json", "probe.json"])
-@pytest.mark.parametrize("content", ["{", "[]", '{"data": {}}', "null", '[{"block": 1}]', "\xff"])
-def test_files_that_cannot_be_read_are_named_with_the_remedy(folder, name, content):
-    if (name, content) == ("probe.json", "[]"):
-        return  # a probe of nothing
-    (folder / name).write_bytes(content.encode("latin-1"))
-    told = f"{name} can't be read .*: restore it, or remove it and start the sweep again"
-    with pytest.raises(ConfigError, match=told):
-        read_sweep(folder)
-
-
-def test_without_finished_cells_it_says_what_failed(folder):
-    (folder / "results.jsonl").unlink()
-    row = {key: value for key, value in result("mlp", "1", 0.5).items() if key != "metrics"}
-    append_result(folder, row | {"failed": "loss is nan"})
-    assert read_sweep(folder).report == "no cells yet\nmlp@1-rank16-seed0 failed: loss is nan"

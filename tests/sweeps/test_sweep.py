@@ -427,6 +427,12 @@ def test_an_error_in_a_cell_leaves_the_model_as_it_was(tmp_path):
     assert claims(tmp_path) == []
 
 
+def test_a_transfer_set_may_have_no_control(tmp_path):
+    found = small_sweep(tmp_path, grid=ONE, tests={"main": examples(4), "one": ONE_WORD})
+    assert found.failed == {}
+    assert rows(tmp_path)["mlp@3-rank2-seed0"]["metrics"]["one"]["control_tvd"]["mean"] is None
+
+
 def test_what_has_no_use_in_a_sweep_is_refused(tmp_path, monkeypatch):
     for given in ({"retention_weight": 0.5}, {"refresh_steps": 2}):
         (name,) = given
