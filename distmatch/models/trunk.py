@@ -2,15 +2,17 @@
 
 Nothing below that block ever changes: the base stays in evaluation mode, and no gradient goes
 there. A token's state depends on its sequence alone, so states are found by token ids, however
-sequences are packed into batches. They are computed one tree at a time in the order given, so they
-are the same to the bit whatever is asked of them later.
+sequences are packed into batches, and what trees share at their beginning is kept once. They are
+computed one block and one tree at a time, so they are the same to the bit whatever is asked of them
+later, and whichever block they were raised from.
 """
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import cache, partial
+from functools import cache, cached_property, partial
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -42,15 +44,23 @@ class Tree(NamedTuple):
     ends: Int[Tensor, "packs tokens"]
 
 
+class _Kept(NamedTuple):
+    """A tree, and where the states of its tokens are."""
+
+    tree: Tree
+    rows: Int[Tensor, " tokens"]
+    own: Int[Tensor, " own"]  # places of the tokens that no tree before it has
+
+
 class Trunk:
     """The states that enter one block of a model, of every token of some trees.
 
     Args:
         model: A causal language model, without an adapter or with one at `block` and above.
-        trees: Of one pack each. Their order decides whose states stand for a shared beginning.
-        folder: Where a file of states goes that would take more than `most_bytes`; there is one at
-            a time.
-        most_bytes: Of one precision's states, kept in memory.
+        trees: Of one pack each, read when states are first computed. What several begin with is
+            computed in the first of them.
+        folder: Where states go, a file for each precision, that would take more than `most_bytes`.
+        most_bytes: Of the states of all precisions together, kept in memory.
         mixed: Autocast's precision, where forwards are to be served under it too; each has states
             of its own.
         progress: With a progress bar.
@@ -63,7 +73,7 @@ class Trunk:
     def __init__(
         self,
         model: nn.Module,
-        trees: Sequence[Tree],
+        trees: Iterable[Tree],
         *,
         folder: str | Path | None = None,
         most_bytes: int = 4_000_000_000,
@@ -78,10 +88,7 @@ class Trunk:
             raise ConfigError("states can't be kept: this attention takes no mask of its caller's")
         self.block = 0
         self._blocks = list(decoder_blocks(self.model).values())
-        padding = torch.zeros(1, 1, dtype=torch.long)
-        self._trees = [Tree(padding, padding, padding + 1), *trees]
-        self._starts = np.cumsum([0, *(tree.ids.shape[1] for tree in self._trees)]).tolist()
-        self._row_of = _rows_by_path(self._trees, self._starts)
+        self._trees = trees
         self._folder = None if folder is None else Path(folder)
         self._most_bytes = most_bytes
         self._progress = progress
@@ -92,11 +99,15 @@ class Trunk:
     def raise_to(self, block: int) -> None:
         """Let the states be those that enter a higher block, each computed on from where it is.
 
+        They are written where those below were. After an error, none are kept: every forward runs
+        all blocks, and the next raise starts from the first.
+
         Args:
             block: Its number, of all blocks of the decoder.
 
         Raises:
-            ConfigError: There is no such block, or one below it has an adapter.
+            ConfigError: There is no such block, or one below it has an adapter; states stay as
+                they were.
         """
         if not 0 <= block < len(self._blocks):
             raise ConfigError(
@@ -105,31 +116,37 @@ class Trunk:
             )
         self._refuse_adapters(block)
         if block < self.block:
-            self._become({}, 0)
-        if block > self.block:
-            self._become({p: self._raised(block, p) for p in self._precisions}, block)
+            self._forget(self.block)
+        if block == self.block:
+            return
+        start, self.block = self.block, 0  # a raise cut short leaves states that nothing may use
+        try:
+            for precision in self._precisions:
+                self._rename_file(precision, start, None)
+                self._raise(precision, range(start, block))
+                self._rename_file(precision, None, block)
+        except BaseException:
+            self._forget(start, None, block)
+            raise
+        self.block = block
 
-    def _raised(self, block: int, precision: torch.dtype | None) -> Float[Tensor, "rows hidden"]:
+    def _raise(self, precision: torch.dtype | None, blocks: range) -> None:
         device = self.model.device
-        there = self._states.get(precision)
-        raised: Tensor | None = None
-        name = f"states up to block {block}" + (f", {_name(precision)}" if precision else "")
-        with torch.autocast(device.type, precision, enabled=precision is not None):
-            for number, tree in enumerate(
-                tqdm(self._trees, desc=name, leave=False, disable=not self._progress)
-            ):
-                rows = slice(self._starts[number], self._starts[number + 1])
-                with ExitStack() as stack:
-                    if there is not None:
-                        entering = there[rows][None].to(device)
-                        below = self._blocks[: self.block]
-                        stack.enter_context(_begun_with(below, partial(_identity, entering)))
-                    reached = _reached(self.model, self._blocks[block], tree)
-                if raised is None:
-                    raised = self._room(block, precision, reached.shape[-1], reached.dtype)
-                raised[rows] = reached[0].to(raised.device)
-        assert raised is not None  # there is always the tree of what fills a pack up
-        return raised
+        trees, _ = self._layout
+        name = f"states up to block {blocks.stop}" + (f", {_name(precision)}" if precision else "")
+        total, off = len(blocks) * len(trees), not self._progress
+        with tqdm(total=total, desc=name, leave=False, disable=off) as bar:
+            for number in blocks:
+                entering = self._states.get(precision)
+                with torch.autocast(device.type, precision, enabled=precision is not None):
+                    # A tree begins with states of trees before it: they are the last to change.
+                    for kept in reversed(trees):
+                        given = None if entering is None else entering[kept.rows][None].to(device)
+                        with _begun_with(self._blocks[:number], partial(_identity, given)):
+                            leaving = _reached(self.model, self._blocks[number + 1], kept.tree)
+                        room = self._room(precision, leaving.shape[-1], leaving.dtype)
+                        room[kept.rows[kept.own]] = leaving[0, kept.own].to(room.device)
+                        bar.update()
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -163,7 +180,7 @@ class Trunk:
             ConfigError: A block below has an adapter, which the states know nothing of.
         """
         self._refuse_adapters(self.block)
-        rows = self._rows(tree) if self._states else None
+        rows = self._rows(tree) if self.block else None
         if rows is None:
             yield False
             return
@@ -179,23 +196,23 @@ class Trunk:
 
     def _rows(self, tree: Tree) -> Int[Tensor, "packs tokens"] | None:
         """Where the states of all tokens are; None if one isn't kept."""
+        _, row_of = self._layout
         found = []
         for ids, depths in zip(tree.ids.tolist(), tree.depths.tolist(), strict=True):
             path: list[int] = []
             for token, depth in zip(ids, depths, strict=True):
                 del path[depth:]
-                row = self._row_of.get((path[-1] if path else -1, token))
+                row = row_of.get((path[-1] if path else -1, token))
                 if row is None:
                     return None
                 path.append(row)
                 found.append(row)
         return torch.tensor(found).reshape(tree.ids.shape)
 
-    def _become(self, states: dict[torch.dtype | None, Tensor], block: int) -> None:
-        if self._folder is not None:  # a file that is mapped stays readable without its name
-            for precision in self._precisions:
-                _file(self._folder, self.block, precision).unlink(missing_ok=True)
-        self._states, self.block = states, block
+    @cached_property
+    def _layout(self) -> tuple[list[_Kept], dict[tuple[int, int], int]]:
+        padding = torch.zeros(1, 1, dtype=torch.long)
+        return _laid_out([Tree(padding, padding, padding + 1), *self._trees])
 
     def _refuse_adapters(self, block: int) -> None:
         for number, below in enumerate(self._blocks[:block]):
@@ -211,12 +228,31 @@ class Trunk:
         return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
     def _room(
-        self, block: int, precision: torch.dtype | None, hidden: int, dtype: torch.dtype
+        self, precision: torch.dtype | None, hidden: int, dtype: torch.dtype
     ) -> Float[Tensor, "rows hidden"]:
-        shape = (self._starts[-1], hidden)
-        if shape[0] * shape[1] * dtype.itemsize <= self._most_bytes or self._folder is None:
-            return torch.empty(shape, dtype=dtype)
-        return _mapped(_file(self._folder, block, precision), shape, dtype)
+        """Where states go: where those below are, unless a block returns another precision."""
+        room = self._states.get(precision)
+        if room is None or room.dtype != dtype:
+            shape = (len(self._layout[1]), hidden)
+            num_bytes = shape[0] * shape[1] * dtype.itemsize
+            num_bytes += sum(s.nbytes for other, s in self._states.items() if other != precision)
+            if self._folder is None or num_bytes <= self._most_bytes:
+                room = torch.empty(shape, dtype=dtype)
+            else:
+                room = _mapped(_file(self._folder, None, precision), shape, dtype)
+            self._states[precision] = room
+        return room
+
+    def _rename_file(self, precision: torch.dtype | None, old: int | None, new: int | None) -> None:
+        if self._folder is not None and _file(self._folder, old, precision).exists():
+            _file(self._folder, old, precision).rename(_file(self._folder, new, precision))
+
+    def _forget(self, *blocks: int | None) -> None:
+        """Keep no states, and no file of those that enter these blocks."""
+        self._states, self.block = {}, 0
+        if self._folder is not None:
+            for block, precision in product(blocks, self._precisions):
+                _file(self._folder, block, precision).unlink(missing_ok=True)
 
 
 def installed_trunk(model: nn.Module) -> Trunk | None:
@@ -283,7 +319,7 @@ def _instead(
     return given if is_last else entering
 
 
-def _identity(states: Tensor) -> Tensor:
+def _identity(states: Tensor | None) -> Tensor | None:
     return states
 
 
@@ -300,25 +336,37 @@ def _forward_replaced(block: nn.Module, forward: Any) -> Iterator[None]:
             block.forward = own
 
 
-def _rows_by_path(trees: Sequence[Tree], starts: Sequence[int]) -> dict[tuple[int, int], int]:
-    """Of each token the row of its states, by the row of the token before it (-1: none) and its id.
+def _laid_out(trees: Iterable[Tree]) -> tuple[list[_Kept], dict[tuple[int, int], int]]:
+    """One row for each sequence of tokens that trees begin with: that of its last token.
 
-    What trees share at their beginning is that of the first of them.
+    Returns:
+        The trees that have some of their own, and of each token the row, by the row of the token
+        before it (-1: none) and its id.
     """
     row_of: dict[tuple[int, int], int] = {}
-    for tree, start in zip(trees, starts, strict=False):
+    trees_with_own: list[_Kept] = []
+    for tree in trees:
         path: list[int] = []
+        rows: list[int] = []
+        own: list[int] = []
         for place, (token, depth) in enumerate(
             zip(tree.ids[0].tolist(), tree.depths[0].tolist(), strict=True)
         ):
             del path[depth:]
-            path.append(row_of.setdefault((path[-1] if path else -1, token), start + place))
-    return row_of
+            before = len(row_of)
+            path.append(row_of.setdefault((path[-1] if path else -1, token), before))
+            rows.append(path[-1])
+            if path[-1] == before:
+                own.append(place)
+        if own:
+            trees_with_own.append(_Kept(tree, torch.tensor(rows), torch.tensor(own)))
+    return trees_with_own, row_of
 
 
-def _file(folder: Path, block: int, precision: torch.dtype | None) -> Path:
+def _file(folder: Path, block: int | None, precision: torch.dtype | None) -> Path:
+    """Of the states that enter a block; None: of those being raised, some of them already there."""
     kind = f"-{_name(precision)}" if precision else ""
-    return folder / f"states-{block}{kind}.safetensors"
+    return folder / f"states-{'unfinished' if block is None else block}{kind}.safetensors"
 
 
 def _name(precision: torch.dtype) -> str:

@@ -1,5 +1,8 @@
 """States below the lowest adapted block: the forward above them is the plain one."""
 
+from functools import cache
+from itertools import count
+
 import pytest
 import torch
 from peft import PeftModel
@@ -49,8 +52,11 @@ def trees(tries=TRIES, texts=TEXTS):
     return [tree_of(batch) for batch in [*batches, *(make_text_batch([text]) for text in texts)]]
 
 
-def raised(model, block, given=None, **settings):
-    trunk = Trunk(model, trees() if given is None else given, progress=False, **settings)
+ALL, FEW = trees(), trees(TRIES[:2], [])
+
+
+def raised(model, block, given=ALL, **settings):
+    trunk = Trunk(model, given, progress=False, **settings)
     trunk.raise_to(block)
     return trunk
 
@@ -64,6 +70,14 @@ def adapted(model, expression="block@2-3"):
             if weight.requires_grad:
                 weight.copy_(torch.randn(weight.shape, generator=generator) * 0.1)
     return model.eval()
+
+
+@cache
+def above_two(family):
+    """A model with an adapter on blocks 2 and 3, and the states that enter them."""
+    model = tiny_model(family)
+    trunk = raised(model, 2)
+    return adapted(model), trunk
 
 
 def logits_and_gradients(model, batch):
@@ -97,27 +111,26 @@ def count_calls(model):
 
 
 every_family = pytest.mark.parametrize("family", FAMILIES)
-BATCHES = {
-    "one by one": lambda: [make_batch([trie], ENCODER) for trie in TRIES],
-    "narrow packs": lambda: [make_batch(TRIES, ENCODER, 60)],
-    "one pack": lambda: [make_batch(list(reversed(TRIES)), ENCODER, 1000)],
-    "texts": lambda: [make_text_batch(TEXTS, 70)],
-}
+BATCHES = [
+    *[make_batch([trie], ENCODER) for trie in TRIES[2:4]],
+    make_batch(TRIES, ENCODER, 60),
+    make_batch(list(reversed(TRIES)), ENCODER, 1000),
+    make_text_batch(TEXTS, 70),
+]
 
 
-@pytest.mark.parametrize("packing", BATCHES)
 @every_family
-def test_logits_and_gradients_are_those_of_the_plain_forward(family, packing):
-    model = tiny_model(family)
-    trunk = raised(model, 2)
-    model = adapted(model)
-    for batch in BATCHES[packing]():
+def test_logits_and_gradients_are_those_of_the_plain_forward_without_the_blocks_below(family):
+    model, trunk = above_two(family)
+    calls = count_calls(model)
+    for number, batch in enumerate(BATCHES, start=1):
         plain = logits_and_gradients(model, batch)
         with trunk.installed(), trunk.beneath(tree_of(batch)) as is_served:
             assert is_served
         with trunk.installed():
             ours = logits_and_gradients(model, batch)
         assert [relative(*pair) < 1e-5 for pair in zip(ours, plain, strict=True)] == [True, True]
+        assert calls == {0: number, 1: number, 2: 2 * number, 3: 2 * number}
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3", "mistral", "gpt2"])
@@ -134,9 +147,8 @@ def test_in_float64_they_agree_to_its_rounding(family):
 
 @every_family
 def test_the_states_are_what_enters_the_block_of_each_sequence_alone(family):
-    model = tiny_model(family)
-    trunk, entering = raised(model, 3), []
-    block = blocks_of(model)[3]
+    (model, trunk), entering = above_two(family), []
+    block = blocks_of(model)[2]
     handle = block.register_forward_pre_hook(
         lambda _, args, kwargs: entering.append((*args, *kwargs.values())[0]), with_kwargs=True
     )
@@ -148,28 +160,13 @@ def test_the_states_are_what_enters_the_block_of_each_sequence_alone(family):
     handle.remove()
 
 
-@every_family
-def test_the_blocks_below_do_not_run(family):
-    model = tiny_model(family)
-    trunk, batch = raised(model, 2), make_batch(TRIES, ENCODER)
-    model = adapted(model)
-    calls = count_calls(model)
-    with trunk.installed():
-        row_logits(model, batch).sum().backward()
-    assert calls == {0: 0, 1: 0, 2: 1, 3: 1}
-    row_logits(model, batch)
-    assert calls == {0: 1, 1: 1, 2: 2, 3: 2}
-
-
 def test_the_backward_ends_at_the_block():
-    model = tiny_model("llama")
-    trunk = raised(model, 2)
-    model, batch = adapted(model), make_batch(TRIES, ENCODER)
-    entering = []
+    (model, trunk), entering = above_two("llama"), []
     block = blocks_of(model)[2]
-    block.register_forward_pre_hook(lambda _, args: entering.append(args[0]))
+    handle = block.register_forward_pre_hook(lambda _, args: entering.append(args[0]))
     with trunk.installed():
-        row_logits(model, batch)
+        row_logits(model, make_batch(TRIES, ENCODER))
+    handle.remove()
     assert not entering[0].requires_grad
     assert entering[0].grad_fn is None
 
@@ -188,13 +185,13 @@ def test_gradient_checkpointing_changes_nothing():
 
 @pytest.mark.parametrize("family", ["llama", "gpt_oss", "gemma2"])
 def test_reached_in_steps_they_are_the_same_to_the_bit(family):
-    model = tiny_model(family)
-    direct, stepped = raised(model, 3), raised(model, 1)
+    model, given = tiny_model(family), trees(TRIES[:3], TEXTS[:1])  # with beginnings alike
+    direct, stepped = raised(model, 3, given), raised(model, 1, given)
     stepped.raise_to(3)
     assert torch.equal(direct._states[None], stepped._states[None])
     stepped.raise_to(2)  # and down again
     assert stepped.block == 2
-    assert torch.equal(stepped._states[None], raised(model, 2)._states[None])
+    assert torch.equal(stepped._states[None], raised(model, 2, given)._states[None])
 
 
 def test_what_is_asked_later_changes_no_state():
@@ -202,6 +199,40 @@ def test_what_is_asked_later_changes_no_state():
     alone = raised(model, 2, trees(TRIES[:2], []))
     first = alone._states[None]
     assert torch.equal(first, raised(model, 2)._states[None][: len(first)])
+
+
+def beginnings(given):
+    """All sequences of tokens that trees begin with."""
+    return {
+        tuple(int(ids[k]) for k in range(place + 1) if place < ends[k])
+        for (ids,), _, (ends,) in given
+        for place in range(len(ids))
+    }
+
+
+def test_what_trees_share_is_kept_once():
+    states = raised(tiny_model("llama"), 1)._states[None]
+    filling_up = {(0,)}
+    assert len(states) == len(beginnings(ALL) | filling_up)
+    assert len(states) < sum(tree.ids.numel() for tree in ALL)
+
+
+def test_a_tree_with_nothing_of_its_own_is_not_run():
+    model = tiny_model("llama")
+    calls = count_calls(model)
+    once = raised(model, 2, FEW)._states[None]
+    before = dict(calls)
+    assert torch.equal(raised(model, 2, FEW * 2)._states[None], once)
+    assert calls == {block: 2 * number for block, number in before.items()}
+
+
+def test_trees_are_read_when_they_are_needed():
+    model, read = tiny_model("llama"), []
+    trunk = Trunk(model, (read.append(tree) or tree for tree in FEW), progress=False)
+    trunk.raise_to(0)
+    assert read == []
+    trunk.raise_to(1)
+    assert torch.equal(trunk._states[None], raised(model, 1, FEW)._states[None])
 
 
 def test_an_unknown_token_sends_the_whole_batch_the_plain_way():
@@ -269,21 +300,51 @@ def test_under_autocast_they_are_no_further_from_the_truth_than_the_plain_forwar
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_mapped_states_are_those_in_memory_in_a_safetensors_file(tmp_path, dtype):
     model = tiny_model("llama", dtype=dtype)
-    mapped = raised(model, 2, folder=tmp_path, most_bytes=10)
-    kept = raised(model, 2, folder=tmp_path / "none")._states[None]
+    mapped = raised(model, 2, FEW, folder=tmp_path, most_bytes=10)
+    kept = raised(model, 2, FEW, folder=tmp_path / "none")._states[None]
     assert torch.equal(mapped._states[None], kept)
     with safe_open(tmp_path / "states-2.safetensors", framework="pt") as file:
         assert torch.equal(file.get_tensor("states"), kept)
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.parametrize("most_bytes", [10, 4_000_000_000])
+def test_a_raise_writes_where_the_states_were(tmp_path, most_bytes):
+    model = tiny_model("llama")
+    trunk = raised(model, 1, FEW, folder=tmp_path, most_bytes=most_bytes, mixed=torch.bfloat16)
+    before = {precision: states.data_ptr() for precision, states in trunk._states.items()}
+    trunk.raise_to(3)
+    assert {precision: states.data_ptr() for precision, states in trunk._states.items()} == before
+
+
+@pytest.mark.parametrize(
+    ("precisions_in_memory", "files"),
+    [(2, []), (1.9, ["states-1-bfloat16"]), (0.9, ["states-1", "states-1-bfloat16"])],
+)
+def test_the_limit_is_that_of_all_precisions_together(tmp_path, precisions_in_memory, files):
+    model = tiny_model("llama")
+    most_bytes = int(precisions_in_memory * raised(model, 1, FEW)._states[None].nbytes)
+    raised(model, 1, FEW, folder=tmp_path, most_bytes=most_bytes, mixed=torch.bfloat16)
+    assert sorted(path.stem for path in tmp_path.iterdir()) == files
+
+
+def test_a_block_may_return_another_precision(tmp_path, monkeypatch):
+    model = tiny_model("llama", dtype=torch.bfloat16)
+    plain, own = raised(model, 2, FEW)._states[None], model.model.layers[1].forward
+    monkeypatch.setattr(model.model.layers[1], "forward", lambda *a, **k: own(*a, **k).float())
+    trunk = raised(model, 1, FEW, folder=tmp_path, most_bytes=10)
+    trunk.raise_to(2)
+    assert torch.equal(trunk._states[None], plain.float())
+    assert [path.name for path in tmp_path.iterdir()] == ["states-2.safetensors"]
+
+
 def test_there_is_one_file_at_a_time(tmp_path):
     model = tiny_model("llama")
-    trunk = raised(model, 1, folder=tmp_path, most_bytes=10)
+    trunk = raised(model, 1, FEW, folder=tmp_path, most_bytes=10)
     for block in (3, 2):
         trunk.raise_to(block)
         assert [path.name for path in tmp_path.iterdir()] == [f"states-{block}.safetensors"]
-    assert torch.equal(trunk._states[None], raised(model, 2)._states[None])
+    assert torch.equal(trunk._states[None], raised(model, 2, FEW)._states[None])
 
 
 def test_states_that_find_no_room_leave_no_file(tmp_path, monkeypatch):
@@ -292,7 +353,7 @@ def test_states_that_find_no_room_leave_no_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(trunk_module.os, "posix_fallocate", full)
     with pytest.raises(OSError, match="No space left"):
-        raised(tiny_model("llama"), 2, folder=tmp_path, most_bytes=10)
+        raised(tiny_model("llama"), 2, FEW, folder=tmp_path, most_bytes=10)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -304,12 +365,12 @@ def test_attention_that_takes_no_mask_is_refused(unfit):
     for name, value in unfit.items():
         setattr(model.config, name, value)
     with pytest.raises(ConfigError, match="can't be kept: this attention takes no mask"):
-        Trunk(model, trees())
+        Trunk(model, ALL)
 
 
 @pytest.mark.parametrize("block", [-1, 4])
 def test_a_block_that_does_not_exist_is_refused(block):
-    trunk = Trunk(tiny_model("llama"), trees(), progress=False)
+    trunk = Trunk(tiny_model("llama"), ALL, progress=False)
     with pytest.raises(ConfigError, match=f"block {block} does not exist.*numbered 0-3"):
         trunk.raise_to(block)
 
@@ -342,20 +403,44 @@ def test_forwards_are_restored_after_errors(monkeypatch):
     assert trunk_module.installed_trunk(model) is None
 
 
-def test_a_failed_raise_leaves_the_states_as_they_were(monkeypatch):
-    model = tiny_model("llama")
-    trunk = raised(model, 1)
-    before = trunk._states[None].clone()
-    monkeypatch.setattr(model.model.layers[2], "forward", lambda *_, **__: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+@pytest.mark.parametrize("precisions_done", [0, 1])
+def test_after_a_failed_raise_none_are_kept_and_the_next_starts_anew(
+    tmp_path, monkeypatch, precisions_done
+):
+    model, batch = tiny_model("llama"), make_batch(TRIES[:2], ENCODER)
+    plain = row_logits(model, batch)
+    trunk = raised(model, 1, FEW, folder=tmp_path, most_bytes=10, mixed=torch.bfloat16)
+    num_trees, calls, own = len(trunk._layout[0]), count(), model.model.layers[2].forward
+
+    def stopped(*args, **kwargs):
+        if next(calls) == precisions_done * num_trees + 1:
+            raise KeyboardInterrupt
+        return own(*args, **kwargs)
+
+    monkeypatch.setattr(model.model.layers[2], "forward", stopped)
+    with pytest.raises(KeyboardInterrupt):
         trunk.raise_to(3)
+    monkeypatch.undo()
+    assert (trunk.block, list(tmp_path.iterdir())) == (0, [])
+    with trunk.installed():
+        assert torch.equal(row_logits(model, batch), plain)
+    trunk.raise_to(3)
+    for precision, states in raised(model, 3, FEW, mixed=torch.bfloat16)._states.items():
+        assert torch.equal(trunk._states[precision], states)
+
+
+def test_a_refused_raise_leaves_the_states_as_they_were():
+    trunk = raised(tiny_model("llama"), 1, FEW)
+    before = trunk._states[None].clone()
+    with pytest.raises(ConfigError):
+        trunk.raise_to(4)
     assert trunk.block == 1
     assert torch.equal(trunk._states[None], before)
 
 
 def test_two_trunks_on_one_model_are_refused():
     model = tiny_model("llama")
-    first, second = raised(model, 1), raised(adapted(model), 2)
+    first, second = raised(model, 1, FEW), raised(adapted(model), 2, FEW)
     with (
         first.installed(),
         pytest.raises(ConfigError, match="another trunk is installed"),
@@ -368,7 +453,7 @@ def test_two_trunks_on_one_model_are_refused():
 
 def test_another_model_may_have_its_own():
     one, other = tiny_model("llama"), tiny_model("llama", seed=1)
-    with raised(one, 1).installed(), raised(other, 2).installed():
+    with raised(one, 1, FEW).installed(), raised(other, 2, FEW).installed():
         assert trunk_module.installed_trunk(one).block == 1
         assert trunk_module.installed_trunk(other).block == 2
 
