@@ -11,9 +11,9 @@ from distmatch.plots import (
     groups,
     layer_curves,
     layer_maps,
+    layer_ranking,
     learning_curve,
 )
-from distmatch.plots.layers import layer_ranking
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -5,7 +5,7 @@ display. They show themselves in notebooks; outside, give a `path`.
 """
 
 from distmatch.plots.answers import Answers, PlainAnswers, calibration
-from distmatch.plots.layers import layer_curves, layer_maps
+from distmatch.plots.layers import layer_curves, layer_maps, layer_ranking
 from distmatch.plots.metrics import groups
 from distmatch.plots.training import learning_curve
 
@@ -16,5 +16,6 @@ __all__ = [
     "groups",
     "layer_curves",
     "layer_maps",
+    "layer_ranking",
     "learning_curve",
 ]

@@ -15,7 +15,6 @@ from distmatch.sweeps.records import locked, read_results
 from distmatch.sweeps.report import missing, write_report
 from distmatch.sweeps.setting import BASE_FOLDER, SETTINGS_FILE
 
-_TEST = "test "
 _REPORT_FOLDER = "report"
 _Part = TypeVar("_Part")
 
@@ -82,7 +81,7 @@ def read_sweep(folder: str | Path) -> Sweep:
 
 def _test_names(settings: Any) -> list[str]:
     """Of the sets of examples, the first of which is what is learned."""
-    names = [name.removeprefix(_TEST) for name in settings["data"] if name.startswith(_TEST)]
+    names = list(settings["data"]["tests"])
     if not names:
         raise ValueError("it names no set of examples")
     return names

@@ -18,7 +18,6 @@ from distmatch.evals import Interval
 from distmatch.evals.model_lists import rank_correlation
 from distmatch.evals.outcome import draw, write_text
 from distmatch.evals.report import text_table
-from distmatch.plots.layers import layer_ranking
 from distmatch.sweeps.cells import MATCHES
 from distmatch.sweeps.findings import Finding, control, metric, pooled_spread, student_interval
 from distmatch.sweeps.probe import LOSSES, Score
@@ -311,7 +310,7 @@ def _ranked(found: Sequence[Finding], base: float, whole: Finding | None, path: 
     values = {f"{f.name} (rank {f.rank})": tuple(f.control) for f in found}
     levels = {"base": base} | ({} if whole is None else {whole.name: whole.control.mean})
     label = "control: TVD below the best policy without the numbers"
-    layer_ranking(values, label, levels=levels, path=path)
+    plots.layer_ranking(values, label, levels=levels, path=path)
 
 
 def _ranges(found: Sequence[Finding], last: int, whole: Finding | None, path: Path) -> None:

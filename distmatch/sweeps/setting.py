@@ -136,7 +136,7 @@ def check_folder(setting: Setting, cells: Sequence[Cell]) -> None:
         shutil.rmtree(setting.folder / BASE_FOLDER, ignore_errors=True)
         (setting.folder / PROBE_FILE).unlink(missing_ok=True)
         write_text(path, json.dumps(setting.record, indent=1) + "\n")
-        there = now
+        there = dict(now)
     for cell in cells:
         row = done.get(cell.name, {"failed": ""})
         for name in () if "failed" in row else _VARIED:

@@ -54,7 +54,7 @@ def folder(tmp_path):
     folder = tmp_path / "sweep"
     for name in ("main", "far"):
         Report.of(answers(0.25)).save(folder / "base" / f"{name}.json")
-    settings = {"base": {}, "train": {}, "data": {"train": "0", "test main": "0", "test far": "0"}}
+    settings = {"base": {}, "train": {}, "data": {"tests": ["main", "far"]}}
     (folder / "sweep.json").write_text(json.dumps(settings))
     (folder / "probe.json").write_text(json.dumps([SCORE._asdict()]))
     append_result(folder, result("all", "0-3", 0.75))

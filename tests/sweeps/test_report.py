@@ -10,7 +10,6 @@ import pytest
 
 from distmatch import plots
 from distmatch.evals import Interval
-from distmatch.sweeps import report
 from distmatch.sweeps.findings import Finding
 from distmatch.sweeps.probe import LOSSES, Score
 from distmatch.sweeps.report import ALL_SITES, probe_correlations, probed, write_report
@@ -318,7 +317,7 @@ def drawn(monkeypatch):
 
     monkeypatch.setattr(plots, "layer_curves", kept("ranges"))
     monkeypatch.setattr(plots, "layer_maps", kept("maps"))
-    monkeypatch.setattr(report, "layer_ranking", kept("ranked"))
+    monkeypatch.setattr(plots, "layer_ranking", kept("ranked"))
     return given
 
 
