@@ -171,6 +171,19 @@ def test_the_backward_ends_at_the_block():
     assert entering[0].grad_fn is None
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt_oss", "gemma3"])
+def test_the_weights_below_are_not_read(family):
+    model = tiny_model(family)
+    trunk = raised(model, 2)
+    model, batch = adapted(model), make_batch(TRIES, ENCODER)
+    plain = logits_and_gradients(model, batch)
+    for block in blocks_of(model)[:2]:
+        block.to("meta")
+    with trunk.installed():
+        ours = logits_and_gradients(model, batch)
+    assert max(relative(*pair) for pair in zip(ours, plain, strict=True)) < 1e-5
+
+
 def test_gradient_checkpointing_changes_nothing():
     model = tiny_model("llama")
     trunk = raised(model, 1)
