@@ -228,12 +228,22 @@ def legend_of(figure):
 
 
 def test_what_is_not_a_number_is_no_curve():
-    some = {"mlp": [(1, 0.5, NAN, NAN), (2, NAN, NAN, NAN)], "q": [(1, NAN, NAN, NAN)]}
+    some = {
+        "mlp": [(1, 0.5, NAN, NAN), (2, NAN, NAN, NAN), (3, 0.6, NAN, NAN)],
+        "q": [(1, 0.5, NAN, NAN), (2, NAN, NAN, NAN)],
+    }
     figure = layer_curves(some, ("blocks", "control"), levels={"all": NAN})
-    assert figure.axes[0].containers[0].lines[0].get_xdata().tolist() == [1]
+    assert figure.axes[0].containers[0].lines[0].get_xdata().tolist() == [1, 3]
     assert legend_of(figure) == ["mlp"]
     with pytest.raises(DataError, match="no curve to draw"):
         layer_curves({"q": some["q"]}, ("blocks", "control"))
+
+
+def test_no_two_curves_look_alike():
+    points = [(1, 0.0, NAN, NAN), (2, 0.1, NAN, NAN)]
+    axis = layer_curves({str(name): points for name in range(14)}, ("blocks", "control")).axes[0]
+    looks = {(line.get_color(), line.get_linestyle()) for line in axis.lines}
+    assert len(looks) == 14
 
 
 def test_numbers_of_blocks_are_whole():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _DARK = 0.6  # of the colours' range, above which numbers are written in white
 _ROOM = 28  # letters that names of sites may take beside each other
 _MOST_RANKED = 30
+_STROKES = ("-", "--", ":")
 _DASHES: tuple[Any, ...] = ((0, (1, 2)), (0, (4, 3)), (0, (6, 2, 1, 2)))
 
 
@@ -104,7 +105,7 @@ def layer_curves(
 
     Args:
         curves: By name: number of blocks, value, lower and upper end of its interval (NaN: none).
-            A value that is NaN isn't drawn.
+            A value that is NaN isn't drawn, nor is a curve of a single point.
         labels: Of the two axes.
         levels: Values to hold the lines against, by name.
         path: Where to save the figure too, in the format of its ending.
@@ -117,9 +118,9 @@ def layer_curves(
         name: [point for point in points if np.isfinite(point[1])]
         for name, points in curves.items()
     }
-    curves = {name: points for name, points in curves.items() if points}
+    curves = {name: points for name, points in curves.items() if len(points) > 1}
     if not curves:
-        raise DataError("no ranges of blocks have values: there is no curve to draw")
+        raise DataError("there is no curve to draw: none has values at two numbers of blocks")
     style = import_extra("matplotlib.style", "plots")
     with style.context(["default", STYLE]):
         figure = new_figure(6.4, 4.0)
@@ -127,16 +128,16 @@ def layer_curves(
         for number, (name, points) in enumerate(curves.items()):
             x, mean, low, high = np.array(sorted(points), dtype=float).T
             ends = np.nan_to_num(np.maximum([mean - low, high - mean], 0))
-            dashes = "-" if number % 2 == 0 else "--"
+            round_of_colours, colour = divmod(number, len(SERIES))
             axis.errorbar(
                 x,
                 mean,
                 yerr=ends,
                 marker="o",
                 ms=5,
-                ls=dashes,
+                ls=_STROKES[round_of_colours % len(_STROKES)],
                 lw=1.5,
-                color=SERIES[number % len(SERIES)],
+                color=SERIES[colour],
                 label=name,
             )
         _draw_levels(axis.axhline, levels or {})

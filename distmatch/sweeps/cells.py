@@ -5,8 +5,8 @@
 | `every` | each block that has the site, alone |
 | `every-3` | of the first block, and each third one after it, those that have it, alone |
 | `quarters`, `halves` | the parts of the depth |
-| `from-bottom` | the first quarter, the first half, the first three quarters |
-| `from-top` | the last quarter, the last half, the last three quarters |
+| `from-bottom` | the first quarter, the first half, the first three quarters, all |
+| `from-top` | the last quarter, the last half, the last three quarters, all |
 | `all` | all blocks together |
 | `12`, `0-7`, `last-quarter` | as in `distmatch.models.lora` |
 """
@@ -176,8 +176,8 @@ def _spans(item: str, num_blocks: int) -> list[str]:
     named = {
         "quarters": list(_QUARTERS),
         "halves": ["first-half", "last-half"],
-        "from-bottom": ["first-quarter", "first-half", f":{num_blocks * 3 // 4}"],
-        "from-top": ["last-quarter", "last-half", f"{quarter}:"],
+        "from-bottom": ["first-quarter", "first-half", f":{num_blocks * 3 // 4}", ":"],
+        "from-top": ["last-quarter", "last-half", f"{quarter}:", ":"],
         "all": [":"],
     }
     return named.get(item, [item])

@@ -324,9 +324,10 @@ def _ranges(found: Sequence[Finding], last: int, whole: Finding | None, path: Pa
             curves.setdefault(f"{name}, from the bottom", []).append(point)
         if f.numbers[-1] == last:
             curves.setdefault(f"{name}, from the top", []).append(point)
-    curves = {name: points for name, points in sorted(curves.items()) if len(points) > 1}
     levels = {} if whole is None else {whole.name: whole.control.mean}
-    plots.layer_curves(curves, ("blocks", "control"), levels=levels, path=path)
+    plots.layer_curves(
+        dict(sorted(curves.items())), ("blocks", "control"), levels=levels, path=path
+    )
 
 
 def _span(finding: Finding) -> int:

@@ -30,8 +30,8 @@ def blocks_of(num_blocks, *blocks):
         ("every-11", ["0"]),
         ("quarters", ["0-1", "2-4", "5-6", "7-9"]),  # from 10 // 4, 20 // 4, 30 // 4
         ("halves", ["0-4", "5-9"]),
-        ("from-bottom", ["0-1", "0-4", "0-6"]),
-        ("from-top", ["2-9", "5-9", "7-9"]),
+        ("from-bottom", ["0-1", "0-4", "0-6", "0-9"]),
+        ("from-top", ["0-9", "2-9", "5-9", "7-9"]),
         ("all", ["0-9"]),
         ("7", ["7"]),
         ("-1", ["9"]),
@@ -60,8 +60,9 @@ def test_ranges_from_below_and_above_complete_each_other(num_blocks):
         return [set(range(span[0], span[-1] + 1)) for span in spans]
 
     bottom = sorted(numbers("from-bottom"), key=len)
-    top = sorted(numbers("from-top"), key=len, reverse=True)
-    for low, high in zip(bottom, top, strict=True):
+    top = sorted(numbers("from-top"), key=len)
+    assert bottom.pop() == top.pop() == set(range(num_blocks))
+    for low, high in zip(bottom, reversed(top), strict=True):
         assert low | high == set(range(num_blocks))
         assert not low & high
 

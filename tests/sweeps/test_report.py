@@ -338,5 +338,5 @@ def test_the_top_is_the_models_not_that_of_what_is_finished(tmp_path, drawn, who
     found += [finding("mlp", "1-2", 0.1), finding("all", "0-2", 0.3)]
     written(tmp_path, found, scores)
     (curves, _), given = drawn["ranges"]
-    assert list(curves) == ["mlp, from the bottom"]
+    assert list(curves) == ["all, from the bottom", "mlp, from the bottom"]
     assert given["levels"] == {f.name: 0.2 for f in whole}  # all@0-2 isn't all blocks
