@@ -61,7 +61,7 @@ def probe(
     sites = {site.path: site for site in adaptable_sites(model)}
     sums: dict[tuple[str, str], Tensor] = {}
     squares: dict[tuple[str, str], float] = defaultdict(float)
-    with attached(model, LoraTarget("all", _RANK), seed=_SEED) as adapted, in_eval_mode(adapted):
+    with attached(model, LoraTarget("block", _RANK), seed=_SEED) as adapted, in_eval_mode(adapted):
         weights = _first_moving(adapted)
         for trie in tqdm(tries, desc="probe", leave=False, disable=not progress):
             for loss, gradients in _gradients(adapted, encoder, trie, list(weights.values())):

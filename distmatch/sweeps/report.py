@@ -161,7 +161,12 @@ def probed(finding: Finding, scores: Sequence[Score], loss: str, kind: str) -> f
         for score in scores
         if score.loss == loss
         and score.block in finding.numbers
-        and (score.kind in names or score.name in names or {"all", "block"} & {*names})
+        and (
+            score.kind in names
+            or score.name in names
+            or "block" in names
+            or ("all" in names and score.kind != "router")
+        )
     ]
     return math.fsum(values) if values else math.nan
 

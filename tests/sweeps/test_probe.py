@@ -52,7 +52,7 @@ def separate_losses(model, encoder, trie, target):
 
 def first_halves(family, sites):
     """LoRA's A of every site, as the probe draws it; of experts a stack."""
-    twin = attach_lora(tiny_model(family), lora("all", 16), seed=0).get_base_model()
+    twin = attach_lora(tiny_model(family), lora("block", 16), seed=0).get_base_model()
     layers = {path: name for name, path in _adapted_layers(twin).items()}
     halves = [twin.get_submodule(layers[site.path]).lora_A["default"].weight for site in sites]
     return [
@@ -75,7 +75,7 @@ def brute_force(model, family, encoder, tries, sites):
             of_weights = torch.autograd.grad(value, weights, retain_graph=True)
             gradients[loss].append(
                 [  # gpt-oss stores its experts (in, out)
-                    scale * (g.mT if site.is_parameter else g) @ a.mT
+                    scale * (g.mT if site.kind == "experts" else g) @ a.mT
                     for site, g, a in zip(sites, of_weights, firsts, strict=True)
                 ]
             )
@@ -93,7 +93,7 @@ def brute_force(model, family, encoder, tries, sites):
 def test_scores_are_those_of_separate_sequences(family):
     model, encoder, tries = made(family)
     scores = probe(model, encoder, tries, progress=False)
-    sites = [site for site in adaptable_sites(model) if site.kind != "router"]
+    sites = adaptable_sites(model)
     expected = brute_force(model, family, encoder, tries, sites)
     ours = {}
     for score in scores:
@@ -125,11 +125,10 @@ def test_of_one_example_both_scores_are_one():
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt_oss", "gpt2", "deepseek_v2"])
-def test_every_site_but_the_router_has_both_scores(family):
+def test_every_site_has_both_scores(family):
     model, encoder, tries = made(family)
     scores = probe(model, encoder, tries[:1], progress=False)
-    sites = [site for site in adaptable_sites(model) if site.kind != "router"]
-    expected = sorted((s.block, s.kind, s.name) for s in sites)
+    expected = sorted((s.block, s.kind, s.name) for s in adaptable_sites(model))
     for loss in LOSSES:
         own = [score for score in scores if score.loss == loss]
         assert sorted((s.block, s.kind, s.name) for s in own) == expected
