@@ -206,60 +206,74 @@ def test_without_single_blocks_there_is_no_map(nothing):
         layer_maps(nothing, [0, 1], ["mlp"])
 
 
-CURVES = {
-    "mlp, from the top": [(8, 0.3, 0.25, 0.4), (2, 0.1, float("nan"), float("nan"))],
-    "mlp, from the bottom": [(2, 0.0, -0.1, 0.1), (4, 0.2, 0.1, 0.3)],
+PANELS = {
+    "from the bottom": {"mlp": [(2, 0.0, -0.1, 0.1), (4, 0.2, 0.1, 0.3)]},
+    "from the top": {
+        "attention": [(4, 0.25, 0.2, 0.3)],
+        "mlp": [(8, 0.3, 0.25, 0.4), (2, 0.1, NAN, NAN)],
+    },
 }
 
 
-def test_layer_curves_are_lines_over_the_number_of_blocks():
-    axis = layer_curves(CURVES, ("blocks", "control"), levels={"all": 0.35}).axes[0]
-    for container, points in zip(axis.containers, CURVES.values(), strict=True):
-        x, y = container.lines[0].get_data()
-        assert list(zip(x, y, strict=True)) == [point[:2] for point in sorted(points)]
-    ends = axis.containers[1].lines[2][0].get_segments()
+def test_layer_curves_are_lines_over_the_number_of_blocks_in_panels():
+    figure = layer_curves(PANELS, ("blocks", "control"), levels={"all": 0.35})
+    assert [axis.get_title(loc="left") for axis in figure.axes] == list(PANELS)
+    for axis, curves in zip(figure.axes, PANELS.values(), strict=True):
+        for container, points in zip(axis.containers, curves.values(), strict=True):
+            x, y = container.lines[0].get_data()
+            assert list(zip(x, y, strict=True)) == [point[:2] for point in sorted(points)]
+        assert axis.get_xlabel() == "blocks"
+        levels = [line.get_ydata()[0] for line in axis.lines if line.get_label() == "all 0.350"]
+        assert levels == [0.35]
+    ends = figure.axes[0].containers[0].lines[2][0].get_segments()
     np.testing.assert_allclose(np.array(ends)[:, :, 1], [[-0.1, 0.1], [0.1, 0.3]], atol=1e-9)
-    assert (axis.get_xlabel(), axis.get_ylabel()) == ("blocks", "control")
-    assert [line.get_ydata()[0] for line in axis.lines if line.get_label() == "all 0.350"] == [0.35]
+    assert figure.axes[0].get_ylabel() == "control"
 
 
 def legend_of(figure):
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
+def test_a_curve_looks_alike_in_all_panels_and_is_named_once():
+    figure = layer_curves(PANELS, ("blocks", "control"))
+    bottom, top = (axis.containers for axis in figure.axes)
+    assert bottom[0].lines[0].get_color() == top[1].lines[0].get_color()
+    assert top[0].lines[0].get_color() != top[1].lines[0].get_color()
+    assert sorted(legend_of(figure)) == ["attention", "mlp"]
+
+
 def test_what_is_not_a_number_is_no_curve():
-    some = {
-        "mlp": [(1, 0.5, NAN, NAN), (2, NAN, NAN, NAN), (3, 0.6, NAN, NAN)],
-        "q": [(1, 0.5, NAN, NAN), (2, NAN, NAN, NAN)],
-    }
-    figure = layer_curves(some, ("blocks", "control"), levels={"all": NAN})
-    assert figure.axes[0].containers[0].lines[0].get_xdata().tolist() == [1, 3]
+    some = {"mlp": [(1, 0.5, NAN, NAN), (2, NAN, NAN, NAN)], "q": [(1, NAN, NAN, NAN)]}
+    panels = {"bottom": some, "top": {"q": some["q"]}}
+    figure = layer_curves(panels, ("blocks", "control"), levels={"all": NAN})
+    assert len(figure.axes) == 1
+    assert figure.axes[0].containers[0].lines[0].get_xdata().tolist() == [1]
     assert legend_of(figure) == ["mlp"]
     with pytest.raises(DataError, match="no curve to draw"):
-        layer_curves({"q": some["q"]}, ("blocks", "control"))
+        layer_curves({"top": {"q": some["q"]}}, ("blocks", "control"))
 
 
-def test_no_two_curves_look_alike():
-    points = [(1, 0.0, NAN, NAN), (2, 0.1, NAN, NAN)]
-    axis = layer_curves({str(name): points for name in range(14)}, ("blocks", "control")).axes[0]
+def test_no_two_curves_of_a_panel_look_alike():
+    curves = {str(name): [(1, 0.0, NAN, NAN), (2, 0.1, NAN, NAN)] for name in range(14)}
+    axis = layer_curves({"top": curves}, ("blocks", "control")).axes[0]
     looks = {(line.get_color(), line.get_linestyle()) for line in axis.lines}
     assert len(looks) == 14
 
 
 def test_numbers_of_blocks_are_whole():
     curve = {"mlp": [(1, 0.0, 0.0, 0.0), (2, 0.1, 0.1, 0.1)]}
-    ticks = layer_curves(curve, ("blocks", "control")).axes[0].get_xticks()
+    ticks = layer_curves({"top": curve}, ("blocks", "control")).axes[0].get_xticks()
     assert all(float(tick).is_integer() for tick in ticks)
 
 
 def test_without_ranges_there_is_no_curve():
     with pytest.raises(DataError, match="no curve to draw"):
-        layer_curves({}, ("blocks", "control"))
+        layer_curves({"top": {}}, ("blocks", "control"))
 
 
 def test_layer_figures_are_saved(tmp_path):
     layer_maps(MAPS, [0, 3, 6], ["a", "b"], path=tmp_path / "maps.png")
-    layer_curves(CURVES, ("blocks", "control"), path=tmp_path / "curves.png")
+    layer_curves(PANELS, ("blocks", "control"), path=tmp_path / "curves.png")
     for name in ("maps.png", "curves.png"):
         assert (tmp_path / name).read_bytes().startswith(PNG)
 

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 _DARK = 0.6  # of the colours' range, above which numbers are written in white
 _ROOM = 28  # letters that names of sites may take beside each other
 _MOST_RANKED = 30
-_STROKES = ("-", "--", ":")
+_STROKES = ("-", "--", ":", "-.")
 _DASHES: tuple[Any, ...] = ((0, (1, 2)), (0, (4, 3)), (0, (6, 2, 1, 2)))
+
+Curve = Sequence[tuple[float, ...]]
+"""Points: number of blocks, value, lower and upper end of its interval (NaN: none)."""
 
 
 def layer_maps(
@@ -95,17 +98,17 @@ def layer_maps(
 
 
 def layer_curves(
-    curves: Mapping[str, Sequence[tuple[float, float, float, float]]],
+    panels: Mapping[str, Mapping[str, Curve]],
     labels: tuple[str, str],
     *,
     levels: Mapping[str, float] | None = None,
     path: str | Path | None = None,
 ) -> "matplotlib.figure.Figure":
-    """A value over the number of blocks, a line each with its intervals.
+    """A value over the number of blocks: panels side by side, in each a line a site.
 
     Args:
-        curves: By name: number of blocks, value, lower and upper end of its interval (NaN: none).
-            A value that is NaN isn't drawn, nor is a curve of a single point.
+        panels: By title, such as "from the top", its curves by name. A value that is NaN isn't
+            drawn, and a panel without any is left out.
         labels: Of the two axes.
         levels: Values to hold the lines against, by name.
         path: Where to save the figure too, in the format of its ending.
@@ -114,39 +117,53 @@ def layer_curves(
         DataError: Nothing to draw.
         MissingExtraError: matplotlib isn't installed.
     """
-    curves = {
-        name: [point for point in points if np.isfinite(point[1])]
-        for name, points in curves.items()
+    drawn = {
+        title: known
+        for title, curves in panels.items()
+        if (known := {name: points for name in curves if (points := _known(curves[name]))})
     }
-    curves = {name: points for name, points in curves.items() if len(points) > 1}
-    if not curves:
-        raise DataError("there is no curve to draw: none has values at two numbers of blocks")
+    if not drawn:
+        raise DataError("there is no curve to draw, which takes ranges of several lengths")
+    names = list(dict.fromkeys(name for curves in drawn.values() for name in curves))
+    looks = dict(zip(names, itertools.cycle(itertools.product(_STROKES, SERIES))))
     style = import_extra("matplotlib.style", "plots")
     with style.context(["default", STYLE]):
-        figure = new_figure(6.4, 4.0)
-        axis = figure.subplots()
-        for number, (name, points) in enumerate(curves.items()):
-            x, mean, low, high = np.array(sorted(points), dtype=float).T
-            ends = np.nan_to_num(np.maximum([mean - low, high - mean], 0))
-            round_of_colours, colour = divmod(number, len(SERIES))
-            axis.errorbar(
-                x,
-                mean,
-                yerr=ends,
-                marker="o",
-                ms=5,
-                ls=_STROKES[round_of_colours % len(_STROKES)],
-                lw=1.5,
-                color=SERIES[colour],
-                label=name,
-            )
-        _draw_levels(axis.axhline, levels or {})
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.set_xlabel(labels[0])
-        axis.set_ylabel(labels[1])
-        figure.legend(loc="outside lower center", ncols=3)
+        figure = new_figure(1.0 + 3.2 * len(drawn), 3.6)
+        axes = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
+        for axis, (title, curves) in zip(axes, drawn.items(), strict=True):
+            for name, points in curves.items():
+                x, mean, low, high = np.array(points, dtype=float).T
+                ends = np.nan_to_num(np.maximum([mean - low, high - mean], 0))
+                stroke, colour = looks[name]
+                axis.errorbar(
+                    x,
+                    mean,
+                    yerr=ends,
+                    marker="o",
+                    ms=5,
+                    ls=stroke,
+                    lw=1.5,
+                    color=colour,
+                    label=name,
+                )
+            _draw_levels(axis.axhline, levels or {})
+            axis.xaxis.get_major_locator().set_params(integer=True)
+            axis.set_title(title)
+            axis.set_xlabel(labels[0])
+        axes[0].set_ylabel(labels[1])
+        handles = {
+            label: handle
+            for axis in axes
+            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(handles.values(), handles, loc="outside lower center", ncols=2 * len(drawn))
         save_figure(figure, path)
     return figure
+
+
+def _known(points: Curve) -> Curve:
+    """Those with a value, the shortest ranges first."""
+    return sorted(point for point in points if np.isfinite(point[1]))
 
 
 def layer_ranking(

@@ -5,7 +5,7 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
@@ -82,7 +82,7 @@ def write_report(
     figures = [
         draw(folder / "layer_maps.png", lambda path: _maps(found, own, whole, path)),
         draw(folder / "ranked.png", lambda path: _ranked(found, own, whole, path)),
-        draw(folder / "ranges.png", lambda path: _ranges(found, last, whole, path)),
+        draw(folder / "ranges.png", lambda path: _ranges(found, own, last, whole, path)),
     ]
     write_text(folder / "cells.csv", _csv(found))
     content = {
@@ -283,19 +283,18 @@ def _matched(
                 yield one, other
 
 
-def _called(found: Sequence[Finding]) -> dict[tuple[str, int], str]:
+def _called(places: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
     """What sites are called, with the rank where there are several, by site and rank."""
-    pairs = sorted({(f.site, f.rank) for f in found})
-    num_ranks = Counter(site for site, _ in pairs)
+    num_ranks = Counter(site for site, _ in places)
     return {
         (site, rank): site if num_ranks[site] == 1 else f"{site}, rank {rank}"
-        for site, rank in pairs
+        for site, rank in sorted(places)
     }
 
 
 def _maps(found: Sequence[Finding], base: float, whole: Finding | None, path: Path) -> None:
     single = [f for f in found if len(f.numbers) == 1]
-    called = _called(single)
+    called = _called({(f.site, f.rank) for f in single})
     sites = list(called.values())
     blocks = sorted({f.numbers[0] for f in single})
     maps, references = {}, {}
@@ -313,26 +312,38 @@ def _maps(found: Sequence[Finding], base: float, whole: Finding | None, path: Pa
 
 def _ranked(found: Sequence[Finding], base: float, whole: Finding | None, path: Path) -> None:
     values = {f"{f.name} (rank {f.rank})": tuple(f.control) for f in found}
-    levels = {"base": base} | ({} if whole is None else {whole.name: whole.control.mean})
     label = "control: TVD below the best policy without the numbers"
-    plots.layer_ranking(values, label, levels=levels, path=path)
+    plots.layer_ranking(values, label, levels=_levels(base, whole), path=path)
 
 
-def _ranges(found: Sequence[Finding], last: int, whole: Finding | None, path: Path) -> None:
+def _ranges(
+    found: Sequence[Finding], base: float, last: int, whole: Finding | None, path: Path
+) -> None:
     """Control over the number of blocks, from the bottom and from the top."""
     ranges = [f for f in found if 1 < len(f.numbers) == _span(f) and not _is_whole(f, last)]
-    called = _called(ranges)
-    curves: dict[str, list[tuple[float, float, float, float]]] = {}
+    curves = {
+        "from the bottom": _curves([f for f in ranges if f.numbers[0] == 0]),
+        "from the top": _curves([f for f in ranges if f.numbers[-1] == last]),
+    }
+    called = _called({place for panel in curves.values() for place in panel})
+    panels = {
+        title: {name: panel[place] for place, name in called.items() if place in panel}
+        for title, panel in curves.items()
+    }
+    plots.layer_curves(panels, ("blocks", "control"), levels=_levels(base, whole), path=path)
+
+
+def _curves(ranges: Sequence[Finding]) -> dict[tuple[str, int], list[tuple[float, ...]]]:
+    """Numbers of blocks and control with its interval, by site and rank; of two ranges or more."""
+    curves: dict[tuple[str, int], list[tuple[float, ...]]] = {}
     for f in ranges:
-        name, point = called[f.site, f.rank], (float(len(f.numbers)), *f.control)
-        if f.numbers[0] == 0:
-            curves.setdefault(f"{name}, from the bottom", []).append(point)
-        if f.numbers[-1] == last:
-            curves.setdefault(f"{name}, from the top", []).append(point)
-    levels = {} if whole is None else {whole.name: whole.control.mean}
-    plots.layer_curves(
-        dict(sorted(curves.items())), ("blocks", "control"), levels=levels, path=path
-    )
+        curves.setdefault((f.site, f.rank), []).append((float(len(f.numbers)), *f.control))
+    return {place: points for place, points in curves.items() if len(points) > 1}
+
+
+def _levels(base: float, whole: Finding | None) -> dict[str, float]:
+    """Control of what others are held against."""
+    return {"base": base} | ({} if whole is None else {whole.name: whole.control.mean})
 
 
 def _span(finding: Finding) -> int:

@@ -327,11 +327,22 @@ def drawn(monkeypatch):
 
 def test_ranges_of_all_sites_are_drawn_but_for_all_blocks(tmp_path, drawn):
     written(tmp_path, [*FOUND, finding("all", "2-3", 0.05), finding("all", "1-3", 0.125)])
-    (curves, _), given = drawn["ranges"]
-    points = sorted(point[:2] for point in curves["all, from the top"])
+    (panels, _), given = drawn["ranges"]
+    points = sorted(point[:2] for point in panels["from the top"]["all"])
     assert points == [(2, 0.05), (3, 0.125)]
-    assert given["levels"] == {"all@0-3": 0.2}
-    assert drawn["ranked"][1]["levels"] == {"base": -0.125, "all@0-3": 0.2}
+    for levels in (given["levels"], drawn["ranked"][1]["levels"]):
+        assert levels == {"base": -0.125, "all@0-3": 0.2}
+
+
+def test_ranks_are_named_where_a_site_has_curves_of_several(tmp_path, drawn):
+    ranges = ("1-3", "2-3")
+    found = [finding("mlp", blocks, 0.1, rank=rank) for blocks in ranges for rank in (8, 16)]
+    found += [finding("q", blocks, 0.1) for blocks in ranges]
+    found += [finding("q", "2-3", 0.1, rank=4)]  # one range of this rank is no curve
+    written(tmp_path, found)
+    (panels, _), _ = drawn["ranges"]
+    assert list(panels["from the top"]) == ["mlp, rank 8", "mlp, rank 16", "q"]
+    assert not panels["from the bottom"]
 
 
 @pytest.mark.parametrize(
@@ -341,6 +352,11 @@ def test_the_top_is_the_models_not_that_of_what_is_finished(tmp_path, drawn, who
     found = [*whole, finding("mlp", "0-1", 0.1), finding("mlp", "0-2", 0.1)]
     found += [finding("mlp", "1-2", 0.1), finding("all", "0-2", 0.3)]
     written(tmp_path, found, scores)
-    (curves, _), given = drawn["ranges"]
-    assert list(curves) == ["all, from the bottom", "mlp, from the bottom"]
-    assert given["levels"] == {f.name: 0.2 for f in whole}  # all@0-2 isn't all blocks
+    (panels, _), given = drawn["ranges"]
+    assert {title: list(curves) for title, curves in panels.items()} == {
+        "from the bottom": ["mlp"],
+        "from the top": [],
+    }
+    assert given["levels"] == {"base": -0.125} | {
+        f.name: 0.2 for f in whole
+    }  # all@0-2 isn't all blocks
