@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from distmatch.errors import ConfigError
-from distmatch.evals import Report
 from distmatch.sweeps.findings import Finding, findings
 from distmatch.sweeps.probe import PROBE_FILE, Score
-from distmatch.sweeps.records import locked, read_results
+from distmatch.sweeps.records import locked, read_base, read_results
 from distmatch.sweeps.report import missing, write_report
-from distmatch.sweeps.setting import BASE_FOLDER, SETTINGS_FILE
+from distmatch.sweeps.setting import SETTINGS_FILE
 
 _REPORT_FOLDER = "report"
 _Part = TypeVar("_Part")
@@ -53,13 +52,8 @@ def read_sweep(folder: str | Path) -> Sweep:
     folder = Path(folder)
     if not (folder / SETTINGS_FILE).is_file():
         raise ConfigError(f"{folder} holds no sweep (no {SETTINGS_FILE}): give a sweep's folder")
-    paths = {
-        name: folder / BASE_FOLDER / f"{name}.json"
-        for name in _content(folder / SETTINGS_FILE, _test_names)
-    }
-    if unmeasured := [path for path in paths.values() if not path.is_file()]:
-        raise ConfigError(f"{unmeasured[0]} isn't there: start the sweep again to measure its base")
-    metrics = {name: Report.load(path).to_json()["metrics"] for name, path in paths.items()}
+    names = _content(folder / SETTINGS_FILE, _test_names)
+    metrics = {name: read_base(folder, name) for name in names}
     scores = []
     if (folder / PROBE_FILE).is_file():
         scores = _content(folder / PROBE_FILE, lambda rows: [Score(**row) for row in rows])

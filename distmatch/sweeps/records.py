@@ -1,4 +1,4 @@
-"""What a sweep's folder holds: a line of JSON for each finished cell, and who is at work on which.
+"""What a sweep's folder holds: the base's reports, finished cells, and who is at work on which.
 
 Several processes, on one machine or on several that share the folder, may work on one sweep. A
 cell is claimed by making a file; a claim whose process is gone, or that hasn't been renewed for ten
@@ -17,8 +17,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from distmatch.errors import ConfigError, DataError
+from distmatch.evals import Report
 from distmatch.evals.outcome import write_text
 
+BASE_FOLDER = "base"
 RESULTS_FILE = "results.jsonl"
 CLAIMS_FOLDER = "claims"
 _LOCK_FILE = "lock"
@@ -58,6 +61,38 @@ def read_results(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
         except (ValueError, KeyError, TypeError, AttributeError):
             wrong.append(f"{path}:{number} is not a result and is passed over; its cell runs again")
     return found, wrong
+
+
+def base_report_path(folder: Path, name: str) -> Path:
+    """Where the base's report on a set of examples is.
+
+    Args:
+        folder: The sweep's.
+        name: Of the set.
+    """
+    return folder / BASE_FOLDER / f"{name}.json"
+
+
+def read_base(folder: Path, name: str) -> dict[str, Any]:
+    """The base's metrics on a set of examples.
+
+    Args:
+        folder: The sweep's.
+        name: Of the set.
+
+    Raises:
+        ConfigError: Its report isn't there or can't be read.
+    """
+    path = base_report_path(folder, name)
+    if not path.is_file():
+        raise ConfigError(f"{path} isn't there: start the sweep again to measure its base")
+    try:
+        metrics: dict[str, Any] = Report.load(path).to_json()["metrics"]
+    except DataError as error:
+        raise ConfigError(
+            f"{error}: remove it and start the sweep again to measure its base"
+        ) from error
+    return metrics
 
 
 def append_result(folder: Path, row: Mapping[str, Any]) -> None:

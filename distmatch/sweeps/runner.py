@@ -34,8 +34,15 @@ from distmatch.models.trunk import Trunk
 from distmatch.scoring import in_eval_mode, row_logits
 from distmatch.sweeps.cells import Cell
 from distmatch.sweeps.flops import step_flops
-from distmatch.sweeps.records import append_result, claimed, own_folder, read_results
-from distmatch.sweeps.setting import BASE_FOLDER, Setting
+from distmatch.sweeps.records import (
+    append_result,
+    base_report_path,
+    claimed,
+    own_folder,
+    read_base,
+    read_results,
+)
+from distmatch.sweeps.setting import Setting
 from distmatch.trainer import DistributionTrainer
 
 _TEXTS_A_FORWARD = 8
@@ -108,10 +115,15 @@ def measure_base(setting: Setting) -> None:
 
     Args:
         setting: Its model and examples.
+
+    Raises:
+        ConfigError: One that is there can't be read.
     """
     for name, examples in setting.tests.items():
-        path = setting.folder / BASE_FOLDER / f"{name}.json"
-        if not path.exists():
+        path = base_report_path(setting.folder, name)
+        if path.exists():
+            read_base(setting.folder, name)
+        else:
             _measured(setting, setting.model, examples).save(path)
 
 
@@ -260,7 +272,7 @@ def _results(setting: Setting, adapted: Any) -> dict[str, Any]:
         for name, examples in setting.tests.items()
     }
     for name, of_examples in metrics.items():
-        base = Report.load(setting.folder / BASE_FOLDER / f"{name}.json").to_json()["metrics"]
+        base = read_base(setting.folder, name)
         for metric, value in of_examples.items():
             if value["mean"] is None and base[metric]["mean"] is not None:
                 raise DivergedError(f"{metric} of {name} is not finite: lower learning_rate")

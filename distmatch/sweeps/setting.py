@@ -22,14 +22,13 @@ from distmatch.models.trunk import Tree
 from distmatch.scoring import Questions, model_encoder
 from distmatch.sweeps.cells import Cell
 from distmatch.sweeps.probe import PROBE_FILE
-from distmatch.sweeps.records import is_worked_on, read_results
+from distmatch.sweeps.records import BASE_FOLDER, is_worked_on, read_results
 from distmatch.trainer import DistributionConfig, check_output_dir
 
 SETTINGS_FILE = "sweep.json"
 NAME = re.compile(r"[\w-]+(?: [\w-]+)*")
 """What a set of examples may be called, since its report is a file of that name."""
 
-BASE_FOLDER = "base"
 # Of the settings, what no result depends on
 _PASSING = frozenset(
     {"output_dir", "logging_dir", "seed", "disable_tqdm", "report_to", "run_name", "logging_steps"}

@@ -97,6 +97,14 @@ def test_files_that_cannot_be_read_are_named_with_the_remedy(folder, name, conte
         read_sweep(folder)
 
 
+@pytest.mark.parametrize("content", ["{", "[]", "\xff"])
+def test_a_report_of_the_base_that_cannot_be_read_is_to_be_removed(folder, content):
+    (folder / "base" / "far.json").write_bytes(content.encode("latin-1"))
+    told = "far.json is not a saved report.*: remove it and start the sweep again"
+    with pytest.raises(ConfigError, match=told):
+        read_sweep(folder)
+
+
 def test_without_finished_cells_it_says_what_failed(folder):
     (folder / "results.jsonl").unlink()
     row = {key: value for key, value in result("mlp", "1", 0.5).items() if key != "metrics"}

@@ -328,6 +328,18 @@ def test_settings_that_cannot_be_read_are_refused(folder):
         small_sweep(folder)
 
 
+def test_a_report_of_the_base_that_cannot_be_read_is_refused_before_any_cell(folder):
+    remove_line(folder, NAMES[2])
+    path = next((folder / "base").glob("*.json"))
+    path.write_text("{")
+    with pytest.raises(ConfigError, match=f"{path.name} is not a saved report.*: remove it"):
+        small_sweep(folder)
+    assert NAMES[2] not in rows(folder)
+    path.unlink()
+    small_sweep(folder)
+    assert list(rows(folder))[-1] == NAMES[2]
+
+
 def test_a_loss_of_the_users_own_is_known_again(tmp_path):
     def squared(log_probs, target, power):
         return (log_probs.exp() - target).pow(power).sum(-1)
