@@ -54,8 +54,8 @@ def attached(
 ) -> Iterator[peft.PeftModel]:
     """Inside, the model has an adapter, as of `attach_lora`; afterwards it is as it was.
 
-    That takes in what trainers change of a model: modes, which weights learn, gradients, the
-    recomputing of activations, and the ids of special tokens.
+    That takes in what PEFT and trainers change of a model: modes, the order of weights, which of
+    them learn, gradients, the recomputing of activations, and the ids of special tokens.
 
     Args:
         model: Without an adapter.
@@ -69,6 +69,7 @@ def attached(
         TargetingError: As `attach_lora`.
     """
     modules = [(m, m.training, getattr(m, "gradient_checkpointing", None)) for m in model.modules()]
+    orders = [(module, list(module._parameters)) for module in model.modules()]
     weights = [(weight, weight.requires_grad, weight.grad) for weight in model.parameters()]
     configs = [model.config, model.config.get_text_config(), model.generation_config]
     settings = [(config, dict(vars(config))) for config in configs if config is not None]
@@ -84,6 +85,9 @@ def attached(
             module.training = is_training
             if getattr(module, "gradient_checkpointing", None) != is_checkpointing:
                 module.gradient_checkpointing = is_checkpointing  # type: ignore[assignment]
+        for module, names in orders:  # PEFT puts a router's weight back behind its bias
+            for name in names:
+                module._parameters[name] = module._parameters.pop(name)
         for weight, learns, gradient in weights:
             weight.requires_grad, weight.grad = learns, gradient
         for config, values in settings:
