@@ -11,6 +11,8 @@ PAIRS = [("red", "blue"), ("cat", "dog"), ("otter", "red fox")]
 GRID = Grid(sites=("attention", "mlp"), blocks=("1", "3"), rank=2)
 NAMES = [f"{cell}-rank2-seed0" for cell in ("all@0-3", "attention@1", "mlp@1")]
 NAMES += [f"{cell}-rank2-seed0" for cell in ("attention@3", "mlp@3")]
+ONE = Grid(sites=("mlp",), blocks=("3",), rank=2)
+ONE_NAMES = ["all@0-3-rank2-seed0", "mlp@3-rank2-seed0"]
 TAKES_TIME = {"train_seconds", "seconds", "peak_memory_gb"}
 
 
@@ -67,3 +69,17 @@ def adapters(folder):
 
 def claims(folder):
     return list((folder / "claims").glob("*.json"))
+
+
+def remove_line(folder, name):
+    lines = (folder / "results.jsonl").read_text().splitlines(keepends=True)
+    (folder / "results.jsonl").write_text("".join(x for x in lines if f'"{name}"' not in x))
+
+
+def times(folder):
+    """When what a sweep keeps was written."""
+    return {
+        path: path.stat().st_mtime_ns
+        for name in ("cells", "base")
+        for path in (folder / name).rglob("*")
+    } | {folder / "probe.json": (folder / "probe.json").stat().st_mtime_ns}

@@ -1,0 +1,106 @@
+"""A folder goes on with its own settings only."""
+
+import json
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from accelerate import PartialState
+
+from distmatch.errors import ConfigError
+from distmatch.sweeps.records import claimed
+from tests.sweeps.small import (
+    GRID,
+    NAMES,
+    ONE,
+    examples,
+    rows,
+    small_sweep,
+    times,
+)
+from tests.tiny import tiny_model
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+@pytest.mark.parametrize(
+    ("changed", "difference"),
+    [
+        ({"max_steps": 4}, "train.max_steps: 3 there, 4 now"),
+        ({"loss": "jensen_shannon"}, "train.loss: None there, 'jensen_shannon' now"),
+        ({"train": examples(5)}, "data.train: .* there, .* now"),
+        ({"tests": {"main": examples(4)}}, "data.test far: .* there, None now"),
+        (
+            {"tests": {"far": examples(3, say="Write"), "main": examples(4)}},
+            r"data.tests: \['main', 'far'\] there, \['far', 'main'\] now",
+        ),
+        ({"model": tiny_model("llama").bfloat16()}, "base.dtype: 'torch.float32' there"),
+        ({"model": tiny_model("llama", attn_implementation="eager")}, "base.attention: 'sdpa'"),
+        ({"model": tiny_model("llama", seed=1)}, "base.weights: .* there, .* now"),
+        ({"model": tiny_model("llama", rms_norm_eps=0.1)}, "base.config.rms_norm_eps: 1e-06 there"),
+        ({"learning_rate": 0.5}, r"mlp@3-rank2-seed0.learning_rate: 0.01 there, 0.5 now"),
+        (
+            {"grid": replace(GRID, learning_rates={"mlp": 0.5})},
+            r"other settings \(mlp@1-rank2-seed0.learning_rate: 0.01 there, 0.5 now",
+        ),
+    ],
+)
+def test_changed_settings_are_refused_with_the_difference(finished, changed, difference):
+    folder, _ = finished
+    before = times(folder)
+    with pytest.raises(ConfigError, match=difference):
+        small_sweep(folder, **changed)
+    assert times(folder) == before
+
+
+def test_settings_that_change_no_result_may_change(folder):
+    small_sweep(folder, logging_steps=2, per_device_eval_batch_size=3, seed=5)
+    assert list(rows(folder)) == NAMES
+
+
+def test_settings_that_cannot_be_read_are_refused(folder):
+    (folder / "sweep.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"sweep.json can't be read"):
+        small_sweep(folder)
+
+
+def test_a_loss_of_the_users_own_is_known_again(tmp_path):
+    def squared(log_probs, target, power):
+        return (log_probs.exp() - target).pow(power).sum(-1)
+
+    small_sweep(tmp_path, grid=ONE, loss=partial(squared, power=2))
+    told = json.loads((tmp_path / "sweep.json").read_text())["train"]["loss"]
+    assert told[0].endswith("known_again.<locals>.squared")
+    assert told[1:] == [[], {"power": 2}]
+    small_sweep(tmp_path, grid=ONE, loss=partial(squared, power=2))
+    with pytest.raises(ConfigError, match=r"train\.loss"):
+        small_sweep(tmp_path, grid=ONE, loss=partial(squared, power=4))
+
+
+def test_a_folder_of_another_run_is_refused(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ConfigError, match="holds another run"):
+        small_sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "lock"] == [
+        "adapter_config.json"
+    ]
+
+
+def test_settings_may_change_while_there_is_no_result(folder, finished):
+    (folder / "results.jsonl").unlink()
+    probed = (folder / "probe.json").read_text()
+    small_sweep(folder, train=examples(5), max_steps=2)
+    assert {row["steps"] for row in rows(folder).values()} == {2}
+    assert (folder / "probe.json").read_text() != probed
+
+
+def test_settings_stay_while_a_process_is_at_work(folder):
+    (folder / "results.jsonl").unlink()
+    with claimed(folder, NAMES[0]), pytest.raises(ConfigError, match=r"train\.max_steps"):
+        small_sweep(folder, max_steps=2)
+
+
+def test_the_device_stays_the_one_of_the_run(tmp_path):
+    PartialState._reset_state()
+    small_sweep(tmp_path, grid=ONE)
+    assert PartialState()._cpu
