@@ -4,6 +4,27 @@ import shutil
 
 import pytest
 
+from distmatch.cli import main
+from tests.cli.small import run_file
+from tests.tiny import tiny_model, tiny_tokenizer
+
+
+@pytest.fixture(scope="package")
+def model(tmp_path_factory):
+    """A tiny model's directory."""
+    folder = tmp_path_factory.mktemp("model")
+    tiny_model("llama", max_position_embeddings=1024).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="package")
+def trained(model, tmp_path_factory):
+    """The folder of a finished run."""
+    folder = tmp_path_factory.mktemp("trained")
+    assert main(["train", str(run_file(folder, model))]) == 0
+    return folder / "run"
+
 
 @pytest.fixture(scope="module")
 def weightless(model, tmp_path_factory):

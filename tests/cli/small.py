@@ -1,0 +1,45 @@
+"""A run of a tiny model, and what commands leave and say."""
+
+import json
+from pathlib import Path
+
+from distmatch.cli import main
+from distmatch.cli.tables import to_toml
+
+
+def run_file(folder: Path, model_folder: Path, /, **changes) -> Path:
+    """A run file with sections' keys changed; None takes a key or section out."""
+    tables = {
+        "model": {"name": str(model_folder)},
+        "data": {"task": "output_control", "n": 16, "n_test": 6, "words": 2},
+        "lora": {"target": "all", "rank": 4},
+        "train": {
+            "output_dir": str(folder / "run"),
+            "max_steps": 4,
+            "save_steps": 2,
+            "logging_steps": 1,
+            "per_device_train_batch_size": 4,
+            "learning_rate": 1e-2,
+            "disable_tqdm": True,
+            "use_cpu": True,
+        },
+    }
+    for section, keys in changes.items():
+        tables[section] = {} if keys is None else tables.get(section, {}) | keys
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run_file.toml").write_text(to_toml(tables), encoding="utf-8")
+    return folder / "run_file.toml"
+
+
+def refusal(capsys, *argv) -> str:
+    """What the command says when it refuses."""
+    assert main([str(item) for item in argv]) == 2
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    assert told.count("distmatch: error: ") == 1
+    return told[told.index("distmatch: error: ") :]  # progress bars may come before
+
+
+def metrics(folder: Path) -> dict:
+    """Of both reports of a run."""
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
