@@ -4,7 +4,7 @@ The one file that knows. Everything is read from the modules at hand, by their k
 names, never from the model's type; a weight it can't place is an error, not a guess.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from torch import nn
@@ -117,7 +117,9 @@ def adaptable_sites(model: PreTrainedModel) -> list[Site]:
 def _module_sites(path: str, module: nn.Module) -> Iterator[Site]:
     """The sites a module is or holds, with its path inside the block and block number 0."""
     leaf = path.rpartition(".")[2]
-    if isinstance(module, nn.Linear | Conv1D):
+    if leaf in _ROUTERS and type(module) is not nn.Linear and _own_parameters(module, num_axes=2):
+        yield from _router_sites(path, module)  # a linear layer's kin may return more than logits
+    elif isinstance(module, nn.Linear | Conv1D):
         kind, name = _linear_name(path)
         if name is not None:
             yield Site(
@@ -131,8 +133,6 @@ def _module_sites(path: str, module: nn.Module) -> Iterator[Site]:
             )
     elif leaf == "experts":
         yield from _expert_sites(path, module)
-    elif leaf in _ROUTERS:
-        yield from _router_sites(path, module)
 
 
 def _linear_name(path: str) -> tuple[str, str | None]:
@@ -179,7 +179,7 @@ def _router_sites(path: str, module: nn.Module) -> Iterator[Site]:
         )
 
 
-def _own_parameters(module: nn.Module, num_axes: int) -> Iterable[tuple[str, nn.Parameter]]:
+def _own_parameters(module: nn.Module, num_axes: int) -> list[tuple[str, nn.Parameter]]:
     return [
         (name, parameter)
         for name, parameter in module.named_parameters(recurse=False)

@@ -10,10 +10,12 @@ from transformers import (
     Gemma3ForConditionalGeneration,
     MixtralConfig,
     Phi3Config,
+    PhimoeConfig,
     Qwen3MoeConfig,
 )
 
 from distmatch.errors import TargetingError
+from distmatch.models.attaching import attach_lora
 from distmatch.models.blocks import adaptable_sites, decoder_blocks
 from distmatch.models.lora import lora, resolve
 from tests.tiny import tiny_model
@@ -133,6 +135,16 @@ def test_experts_stored_the_other_way_round_say_the_same_sizes(config):
     assert model.get_parameter(gate_up.path).shape == (4, 192, 48)
     assert described(gate_up)[3:] == (48, 192, 4)
     assert described(router)[0] == "router" and described(router)[3:] == (48, 4, None)
+
+
+def test_a_linear_router_that_returns_more_than_logits_is_adapted_by_its_weight():
+    model = AutoModelForCausalLM.from_config(PhimoeConfig(**MOE_CONFIG, num_local_experts=4))
+    (router, *_) = (site for site in adaptable_sites(model) if site.kind == "router")
+    assert described(router) == ("router", "router", "mlp.router.weight", 48, 4, None)
+    ids = torch.arange(9)[None]
+    plain = model.eval()(ids).logits
+    adapted = attach_lora(model, lora("block", rank=2))
+    torch.testing.assert_close(adapted(ids).logits, plain)
 
 
 def test_matrices_of_unknown_names_are_listed():
