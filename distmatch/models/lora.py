@@ -189,7 +189,9 @@ def _term_sites(term: _Term, sites: list[Site], model_name: str) -> set[Site]:
     blocks = _existing_blocks(term, sites[-1].block + 1, model_name)
     chosen: set[Site] = set()
     for word in term.words:
-        matched = {site for site in sites if site.block in blocks and _is_named(site, word)}
+        matched = {
+            site for site in sites if site.block in blocks and is_named(word, site.kind, site.name)
+        }
         without = blocks - {site.block for site in matched}
         if without and (term.blocks or not matched):
             raise TargetingError(_no_match(word, without, sites, model_name))
@@ -229,8 +231,15 @@ def _from_start(number: int, num_blocks: int) -> int:
     return number + num_blocks if number < 0 else number
 
 
-def _is_named(site: Site, word: str) -> bool:
-    return site.kind in _GROUPS[word] if word in _GROUPS else site.name == word
+def is_named(word: str, kind: str, name: str) -> bool:
+    """Whether a word of an expression means a site.
+
+    Args:
+        word: Such as `"all"`, `"mlp"` or `"q"`.
+        kind: The site's, one of `blocks.KINDS`.
+        name: The site's, one of `blocks.NAMES`; experts and routers are called after their kind.
+    """
+    return kind in _GROUPS[word] if word in _GROUPS else name == word
 
 
 def _no_match(word: str, blocks: set[int], sites: list[Site], model_name: str) -> str:

@@ -123,7 +123,7 @@ def layer_curves(
         if (known := {name: points for name in curves if (points := _known(curves[name]))})
     }
     if not drawn:
-        raise DataError("there is no curve to draw, which takes ranges of several lengths")
+        raise DataError("there is no curve to draw: give values of ranges of several lengths")
     names = list(dict.fromkeys(name for curves in drawn.values() for name in curves))
     looks = dict(zip(names, itertools.cycle(itertools.product(_STROKES, SERIES))))
     style = import_extra("matplotlib.style", "plots")

@@ -54,9 +54,7 @@ def read_sweep(folder: str | Path) -> Sweep:
         raise ConfigError(f"{folder} holds no sweep (no {SETTINGS_FILE}): give a sweep's folder")
     names = _content(folder / SETTINGS_FILE, _test_names)
     metrics = {name: read_base(folder, name) for name in names}
-    scores = []
-    if (folder / PROBE_FILE).is_file():
-        scores = _content(folder / PROBE_FILE, lambda rows: [Score(**row) for row in rows])
+    scores = read_scores(folder) if (folder / PROBE_FILE).is_file() else []
     importlib.import_module("scipy.stats")  # takes a second, for which nobody else has to wait
     # Read inside, so that of two processes the later one's report has all of the earlier one's.
     # The sweep's own lock may be held for as long as measuring the base takes.
@@ -71,6 +69,18 @@ def read_sweep(folder: str | Path) -> Sweep:
         else:
             told = "\n".join(filter(None, ["no cells yet", missing(failed, wrong)]))
     return Sweep(folder=folder, findings=found, failed=failed, report=told)
+
+
+def read_scores(folder: Path) -> list[Score]:
+    """The probe's, of a sweep's folder.
+
+    Args:
+        folder: The sweep's.
+
+    Raises:
+        ConfigError: The file holds something else.
+    """
+    return _content(folder / PROBE_FILE, lambda rows: [Score(**row) for row in rows])
 
 
 def _test_names(settings: Any) -> list[str]:

@@ -18,6 +18,7 @@ from distmatch.evals import Interval
 from distmatch.evals.model_lists import rank_correlation
 from distmatch.evals.outcome import draw, write_text
 from distmatch.evals.report import text_table
+from distmatch.models.lora import is_named
 from distmatch.sweeps.cells import MATCHES
 from distmatch.sweeps.findings import Finding, control, metric, pooled_spread, student_interval
 from distmatch.sweeps.probe import LOSSES, Score
@@ -155,18 +156,13 @@ def probed(finding: Finding, scores: Sequence[Score], loss: str, kind: str) -> f
         loss: One of `probe.LOSSES`.
         kind: Which score: `squared_norm` or `fisher`.
     """
-    names = [name.strip() for name in finding.site.split(",")]
+    words = [word.strip() for word in finding.site.split(",")]
     values = [
         getattr(score, kind)
         for score in scores
         if score.loss == loss
         and score.block in finding.numbers
-        and (
-            score.kind in names
-            or score.name in names
-            or "block" in names
-            or ("all" in names and score.kind != "router")
-        )
+        and any(is_named(word, score.kind, score.name) for word in words)
     ]
     return math.fsum(values) if values else math.nan
 
@@ -337,7 +333,8 @@ def _curves(ranges: Sequence[Finding]) -> dict[tuple[str, int], list[tuple[float
     """Numbers of blocks and control with its interval, by site and rank; of two ranges or more."""
     curves: dict[tuple[str, int], list[tuple[float, ...]]] = {}
     for f in ranges:
-        curves.setdefault((f.site, f.rank), []).append((float(len(f.numbers)), *f.control))
+        if not math.isnan(f.control.mean):
+            curves.setdefault((f.site, f.rank), []).append((float(len(f.numbers)), *f.control))
     return {place: points for place, points in curves.items() if len(points) > 1}
 
 

@@ -14,7 +14,7 @@ from distmatch.evals.outcome import write_text
 from distmatch.scoring import model_encoder, resolve_at_most
 from distmatch.sweeps.cells import Grid
 from distmatch.sweeps.probe import NUM_EXAMPLES, PROBE_FILE, probe
-from distmatch.sweeps.reading import Sweep, read_sweep
+from distmatch.sweeps.reading import Sweep, read_scores, read_sweep
 from distmatch.sweeps.records import locked
 from distmatch.sweeps.runner import measure_base, run_cells
 from distmatch.sweeps.setting import NAME, Setting, check_folder
@@ -49,7 +49,8 @@ def sweep(
 
     Raises:
         DataError: Records that can't be used, each with its number.
-        ConfigError: An empty grid, or a folder with a sweep of other settings.
+        ConfigError: An empty grid, or a folder with a sweep of other settings or with files that
+            can't be read.
         TargetingError: Sites or blocks the model doesn't have.
         LoadError: The folder can't be written to, such as on a full disk; what is finished stays.
     """
@@ -130,8 +131,10 @@ def _checked_tests(tests: Mapping[str, Rows]) -> dict[str, list[Example]]:
 def _probe(setting: Setting) -> None:
     """Leave the probe's scores, computed once."""
     path = setting.folder / PROBE_FILE
-    if not path.exists():
-        tries = setting.encoder.encode_all(setting.train[:NUM_EXAMPLES])
-        bar = not setting.args.disable_tqdm
-        scores = probe(setting.model, setting.encoder, tries, progress=bar)
-        write_text(path, json.dumps([score._asdict() for score in scores], indent=1) + "\n")
+    if path.exists():
+        read_scores(setting.folder)
+        return
+    tries = setting.encoder.encode_all(setting.train[:NUM_EXAMPLES])
+    bar = not setting.args.disable_tqdm
+    scores = probe(setting.model, setting.encoder, tries, progress=bar)
+    write_text(path, json.dumps([score._asdict() for score in scores], indent=1) + "\n")

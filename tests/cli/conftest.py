@@ -9,7 +9,7 @@ from tests.cli.small import run_file
 from tests.tiny import tiny_model, tiny_tokenizer
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def model(tmp_path_factory):
     """A tiny model's directory."""
     folder = tmp_path_factory.mktemp("model")
@@ -18,7 +18,7 @@ def model(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def trained(model, tmp_path_factory):
     """The folder of a finished run."""
     folder = tmp_path_factory.mktemp("trained")

@@ -1,4 +1,4 @@
-"""The other commands: `distmatch eval` of a run and `distmatch data`, and their usage."""
+"""`distmatch eval` of a run, `distmatch data`, and what all commands share."""
 
 import json
 import tomllib

@@ -15,6 +15,7 @@ from distmatch.cli.sources import TASKS
 from distmatch.cli.sweeping import planned_cells
 from distmatch.cli.tables import read_tables, to_toml
 from distmatch.models.quantizers import save_packed
+from tests.cli.small import refusal
 from tests.tiny import tiny_model, tiny_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -57,15 +58,6 @@ def run_file(folder: Path, model_folder: Path, /, **changes) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "sweep.toml").write_text(to_toml(tables), encoding="utf-8")
     return folder / "sweep.toml"
-
-
-def refusal(capsys, *argv) -> str:
-    """What the command says when it refuses."""
-    assert main(["sweep", *map(str, argv)]) == 2
-    told = capsys.readouterr().err
-    assert "Traceback" not in told
-    assert told.count("distmatch: error: ") == 1
-    return told[told.index("distmatch: error: ") :]  # progress bars may come before
 
 
 def results(folder: Path) -> list[dict]:
@@ -133,7 +125,7 @@ def test_started_again_a_sweep_only_adds_what_its_grid_has_gained(swept, tmp_pat
 
 def test_other_settings_are_refused_and_nothing_is_changed(swept, capsys):
     kept = (swept / "run.toml").read_text(encoding="utf-8")
-    told = refusal(capsys, swept / "run.toml", "train.max_steps=3", "data.n=12")
+    told = refusal(capsys, "sweep", swept / "run.toml", "train.max_steps=3", "data.n=12")
     assert f"{swept} holds a sweep of other settings (train.max_steps: 2 there, 3 now" in told
     assert "data.train" in told
     assert (swept / "run.toml").read_text(encoding="utf-8") == kept
@@ -158,9 +150,9 @@ def test_the_report_needs_no_model(swept, tmp_path, capsys):
 
 
 def test_a_report_of_no_sweep_is_refused(tmp_path, capsys):
-    assert "holds no sweep (no sweep.json)" in refusal(capsys, "--report", tmp_path)
-    assert "give either a run file, or --report DIR" in refusal(capsys)
-    assert "give either" in refusal(capsys, tmp_path / "sweep.toml", "--report", tmp_path)
+    assert "holds no sweep (no sweep.json)" in refusal(capsys, "sweep", "--report", tmp_path)
+    assert "give either a run file, or --report DIR" in refusal(capsys, "sweep")
+    assert "give either" in refusal(capsys, "sweep", tmp_path / "sweep.toml", "--report", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +186,7 @@ def test_a_report_of_no_sweep_is_refused(tmp_path, capsys):
 def test_what_cannot_be_used_is_refused_before_the_weights_are_read(
     override, expected, weightless, tmp_path, capsys
 ):
-    assert expected in refusal(capsys, run_file(tmp_path, weightless), override)
+    assert expected in refusal(capsys, "sweep", run_file(tmp_path, weightless), override)
     assert not (tmp_path / "run").exists()
 
 
@@ -205,11 +197,11 @@ def test_rows_that_cannot_be_encoded_are_refused_by_name(weightless, tmp_path, c
     files = tomllib.loads(file.read_text())
     files["data"] = {"train": str(bad), "test": str(bad)}
     file.write_text(to_toml(files))
-    assert "bad.jsonl:1: " in refusal(capsys, file)
+    assert "bad.jsonl:1: " in refusal(capsys, "sweep", file)
 
 
 def test_weights_that_cannot_be_read_are_refused_last(weightless, tmp_path, capsys):
-    told = refusal(capsys, run_file(tmp_path, weightless))
+    told = refusal(capsys, "sweep", run_file(tmp_path, weightless))
     assert "model.safetensors is corrupt or cut short" in told
     assert not (tmp_path / "run").exists()
 
@@ -217,11 +209,11 @@ def test_weights_that_cannot_be_read_are_refused_last(weightless, tmp_path, caps
 def test_a_folder_that_holds_another_run_is_refused(weightless, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.toml").write_text("[lora]\ntarget = 'all'\n")
-    told = refusal(capsys, run_file(tmp_path, weightless))
+    told = refusal(capsys, "sweep", run_file(tmp_path, weightless))
     assert "run holds another run: choose another train.output_dir" in told
     (tmp_path / "run" / "run.toml").unlink()
     (tmp_path / "run" / "adapter_config.json").write_text("{}")
-    told = refusal(capsys, run_file(tmp_path, weightless))
+    told = refusal(capsys, "sweep", run_file(tmp_path, weightless))
     assert "run holds checkpoints or an adapter of another run" in told
 
 

@@ -1,4 +1,4 @@
-"""A sweep that is done, to look at or to go on with."""
+"""Sweeps made quicker, and one that is done, to look at or to go on with."""
 
 import gc
 import importlib
@@ -13,12 +13,12 @@ SWEEP = importlib.import_module("distmatch.sweeps.sweep")  # there's a function 
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Few ordinary texts."""
+    """Few ordinary texts, and little garbage to collect."""
     monkeypatch.setattr(SWEEP, "_TEXTS", 3)
     gc.freeze()  # accelerate collects garbage a cell, which here is that of the whole test run
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A folder and what came of it."""
     gc.freeze()

@@ -150,10 +150,11 @@ def test_the_model_and_the_generator_are_left_as_they_were(family):
     model.train()
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     modules = [(name, type(module), module.training) for name, module in model.named_modules()]
-    learns, state = [p.requires_grad for p in model.parameters()], torch.get_rng_state()
+    learns = [(name, p.requires_grad) for name, p in model.named_parameters()]
+    state = torch.get_rng_state()
     first = probe(model, encoder, tries, progress=False)
     assert [(n, type(m), m.training) for n, m in model.named_modules()] == modules
-    assert [p.requires_grad for p in model.parameters()] == learns
+    assert [(name, p.requires_grad) for name, p in model.named_parameters()] == learns
     assert all(p.grad is None for p in model.parameters())
     assert torch.equal(torch.get_rng_state(), state)
     for name, value in model.state_dict().items():

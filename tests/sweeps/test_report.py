@@ -339,6 +339,7 @@ def test_ranks_are_named_where_a_site_has_curves_of_several(tmp_path, drawn):
     found = [finding("mlp", blocks, 0.1, rank=rank) for blocks in ranges for rank in (8, 16)]
     found += [finding("q", blocks, 0.1) for blocks in ranges]
     found += [finding("q", "2-3", 0.1, rank=4)]  # one range of this rank is no curve
+    found += [finding("q", "1-3", NAN, rank=4)]
     written(tmp_path, found)
     (panels, _), _ = drawn["ranges"]
     assert list(panels["from the top"]) == ["mlp, rank 8", "mlp, rank 16", "q"]

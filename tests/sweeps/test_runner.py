@@ -176,11 +176,12 @@ def test_a_corrupt_line_is_reported_and_its_cell_done_again(folder, finished, ca
     assert json.loads(last)["metrics"] == rows(finished[0])[NAMES[-1]]["metrics"]
 
 
-def test_a_report_of_the_base_that_cannot_be_read_is_refused_before_any_cell(folder):
+@pytest.mark.parametrize("name", ["base/far.json", "probe.json"])
+def test_what_was_measured_and_cannot_be_read_is_refused_before_any_cell(folder, name):
     remove_line(folder, NAMES[2])
-    path = next((folder / "base").glob("*.json"))
+    path = folder / name
     path.write_text("{")
-    with pytest.raises(ConfigError, match=f"{path.name} is not a saved report.*: remove it"):
+    with pytest.raises(ConfigError, match=f"{path.name} .*remove it and start the sweep again"):
         small_sweep(folder)
     assert NAMES[2] not in rows(folder)
     path.unlink()

@@ -1,4 +1,4 @@
-"""A folder goes on with its own settings only."""
+"""What all cells have alike: a folder goes on with its own settings only."""
 
 import json
 from dataclasses import replace
@@ -9,15 +9,7 @@ from accelerate import PartialState
 
 from distmatch.errors import ConfigError
 from distmatch.sweeps.records import claimed
-from tests.sweeps.small import (
-    GRID,
-    NAMES,
-    ONE,
-    examples,
-    rows,
-    small_sweep,
-    times,
-)
+from tests.sweeps.small import GRID, NAMES, ONE, examples, rows, small_sweep, times
 from tests.tiny import tiny_model
 
 pytestmark = pytest.mark.usefixtures("quick")
