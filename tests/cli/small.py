@@ -24,11 +24,16 @@ def run_file(folder: Path, model_folder: Path, /, **changes) -> Path:
             "use_cpu": True,
         },
     }
+    return write_changed(folder / "run_file.toml", tables, changes)
+
+
+def write_changed(path: Path, tables: dict, changes: dict) -> Path:
+    """A TOML file of these tables with sections' keys changed; None empties a section."""
     for section, keys in changes.items():
         tables[section] = {} if keys is None else tables.get(section, {}) | keys
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run_file.toml").write_text(to_toml(tables), encoding="utf-8")
-    return folder / "run_file.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(to_toml(tables), encoding="utf-8")
+    return path
 
 
 def refusal(capsys, *argv) -> str:

@@ -15,7 +15,7 @@ from distmatch.cli.sources import TASKS
 from distmatch.cli.sweeping import planned_cells
 from distmatch.cli.tables import read_tables, to_toml
 from distmatch.models.quantizers import save_packed
-from tests.cli.small import refusal
+from tests.cli.small import refusal, write_changed
 from tests.tiny import tiny_model, tiny_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -53,11 +53,7 @@ def run_file(folder: Path, model_folder: Path, /, **changes) -> Path:
             "use_cpu": True,
         },
     }
-    for section, keys in changes.items():
-        tables[section] = tables.get(section, {}) | keys if keys is not None else {}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sweep.toml").write_text(to_toml(tables), encoding="utf-8")
-    return folder / "sweep.toml"
+    return write_changed(folder / "sweep.toml", tables, changes)
 
 
 def results(folder: Path) -> list[dict]:
