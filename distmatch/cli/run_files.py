@@ -15,11 +15,12 @@ from distmatch.errors import ConfigError, unknown_name
 from distmatch.models.loading import QUANTIZATIONS, load_model, load_tokenizer, named_dtype
 from distmatch.models.lora import LoraTarget
 from distmatch.sweeps import Grid
+from distmatch.sweeps.findings import TUNING
 from distmatch.sweeps.setting import NAME
 from distmatch.trainer import DistributionConfig, divergence
 
 SECTIONS = ("model", "data", "lora", "train")
-SWEEP_SECTIONS = ("model", "data", "transfer.*", "sweep", "train")
+SWEEP_SECTIONS = ("model", "data", "tuning", "transfer.*", "sweep", "train")
 TEST = "test"
 """What a sweep calls the test rows of [data]."""
 
@@ -115,6 +116,8 @@ class SweepRun(RunFile):
 
     transfers: Mapping[str, Mapping[str, Any]]
     """By name, each as the section [data], resolved."""
+    tuning: Mapping[str, Any] | None
+    """As the section [data], resolved; its first test rows may be those of [data]."""
     grid: Grid
 
 
@@ -154,8 +157,8 @@ def read_sweep_run(path: str | Path, overrides: Iterable[str] = ()) -> SweepRun:
     """The sweep a file describes.
 
     Args:
-        path: A TOML file with the sections model, data, sweep and train, and any number of
-            transfer.NAME.
+        path: A TOML file with the sections model, data, sweep and train, maybe tuning, and any
+            number of transfer.NAME.
         overrides: Settings instead of the file's, each as `section.key=value`.
 
     Raises:
@@ -173,12 +176,19 @@ def read_sweep_run(path: str | Path, overrides: Iterable[str] = ()) -> SweepRun:
             name = section.removeprefix("transfer.")
             _check_transfer_name(name)
             transfers[name] = resolved_transfer(given, table, section)
+    tuning = None
+    if "tuning" in tables:
+        tuning = resolved_transfer(given, tables["tuning"], "tuning")
     grid = _grid(tables.get("sweep", {}))
     config = _sweep_config(tables.get("train", {}))
     resolved = {
         "model": asdict(model),
         "data": data,
-        **{section: table for section, table in tables.items() if section.startswith("transfer.")},
+        **{
+            section: table
+            for section, table in tables.items()
+            if section == "tuning" or section.startswith("transfer.")
+        },
         "sweep": {field.name: getattr(grid, field.name) for field in fields(grid)},
         "train": _own_defaults() | tables["train"],
     }
@@ -188,6 +198,7 @@ def read_sweep_run(path: str | Path, overrides: Iterable[str] = ()) -> SweepRun:
         config=config,
         tables=_set_ones(resolved),
         transfers=transfers,
+        tuning=tuning,
         grid=grid,
     )
 
@@ -234,10 +245,10 @@ def _grid(table: Mapping[str, Any]) -> Grid:
 
 def _check_transfer_name(name: str) -> None:
     """Refuse a name that can't be told from another, or that no file can have."""
-    if name == TEST or not NAME.fullmatch(name):
+    if name in (TEST, TUNING) or not NAME.fullmatch(name):
         raise ConfigError(
             f'the transfer "{name}" can\'t be called so: give it a name of letters, digits, '
-            f'spaces, "-" and "_" that is not "{TEST}"'
+            f'spaces, "-" and "_" that is not "{TEST}" or "{TUNING}"'
         )
 
 

@@ -1,9 +1,10 @@
 """`distmatch sweep`: everything that can be checked first, then a cell after the other."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,7 +20,7 @@ from distmatch.sweeps import Cell
 from distmatch.sweeps import sweep as run_sweep
 from distmatch.sweeps.reading import read_sweep
 from distmatch.sweeps.records import read_results
-from distmatch.sweeps.setting import SETTINGS_FILE
+from distmatch.sweeps.setting import SETTINGS_FILE, check_rates, measured_examples
 from distmatch.trainer import check_output_dir, check_targets
 
 
@@ -35,10 +36,13 @@ def sweep(path: str | Path, overrides: Sequence[str] = ()) -> None:
     """
     run = read_sweep_run(path, overrides)
     check_folder(run.folder)
-    train, tests = _all_examples(run)
+    train, tests, tuning = _all_examples(run)
     check_targets(run.config, train)
-    check_encodable(run.model, train, tests)
-    print(_told(run, planned_cells(run)))
+    check_encodable(run.model, train, measured_examples(tests, tuning))
+    cells = planned_cells(run)
+    if tuning is None:
+        check_rates(run.folder, cells)
+    print(_told(run, cells))
     model, tokenizer = run.model.load()
     is_new = not (run.folder / SETTINGS_FILE).exists()
     if is_new:  # later ones only once the folder is known to take them
@@ -48,6 +52,7 @@ def sweep(path: str | Path, overrides: Sequence[str] = ()) -> None:
         tokenizer,
         train_dataset=train,
         eval_datasets=tests,
+        tuning_dataset=tuning,
         args=run.config,
         grid=run.grid,
     )
@@ -101,12 +106,28 @@ def check_folder(folder: Path) -> None:
         ) from error
 
 
-def _all_examples(run: SweepRun) -> tuple[list[Example], dict[str, list[Example]]]:
-    """Those to train on, and all to measure on: first those of the section [data]."""
+def _all_examples(
+    run: SweepRun,
+) -> tuple[list[Example], dict[str, list[Example]], list[Example] | None]:
+    """Those to train on, to report on (first those of [data]) and to choose learning rates by."""
     sections = {TEST: run.data, **run.transfers}
     drawn = refused_together([partial(examples, section) for section in sections.values()])
     tests = {name: test for name, (_, test) in zip(sections, drawn, strict=True)}
-    return drawn[0][0], tests
+    if run.tuning is None:
+        return drawn[0][0], tests, None
+    tuning = _tuning_rows(run.tuning, run.data)
+    if "task" in run.tuning:  # of few prompts some are drawn twice
+        asked = [row.prompt for test in tests.values() for row in test]
+        tuning = [row for row in tuning if row.prompt not in asked]
+    return drawn[0][0], tests, tuning
+
+
+def _tuning_rows(section: Mapping[str, Any], data: Mapping[str, Any]) -> list[Example]:
+    """Test rows; of a task those after as many as [data] has, which may be the same."""
+    if "task" not in section:
+        return examples(section)[1]
+    before = data.get("n_test", 0)
+    return examples({**section, "n_test": before + section["n_test"]})[1][before:]
 
 
 def _told(run: SweepRun, cells: Sequence[Cell]) -> str:

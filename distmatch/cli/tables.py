@@ -16,13 +16,14 @@ Tables = dict[str, dict[str, Any]]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _EXPECTED = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a string",
-    list: "a list",
-    dict: "a table",
+    bool: ("true or false", "true or false"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("a string", "strings"),
+    list: ("a list", "lists"),
+    dict: ("a table", "tables"),
 }
+"""One, and several of them."""
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
@@ -163,15 +164,15 @@ def _fits_kind(value: Any, kind: type, items: tuple[Any, ...]) -> bool:
     return type(value) is kind or (kind is float and type(value) is int)
 
 
-def _expected(hint: Any) -> str:
+def _expected(hint: Any, *, several: bool = False) -> str:
     kinds = dict.fromkeys(kind for hint in _alternatives(hint) if (kind := _plain(hint)))
     of = {
-        _plain(one): f" with {_expected(item)} each"
+        _plain(one): f" of {_expected(item, several=True)}"
         for one in _alternatives(hint)
         for item in _items(one)
         if _plain(item)
     }
-    return " or ".join(_EXPECTED[kind] + of.get(kind, "") for kind in kinds)
+    return " or ".join(_EXPECTED[kind][several] + of.get(kind, "") for kind in kinds)
 
 
 def _items(hint: Any) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Which runs a sweep is made of: sites x blocks x seeds, each a cell.
+"""Which runs a sweep is made of: sites x blocks x learning rates x seeds, each a cell.
 
 | blocks | mean |
 |---|---|
@@ -15,6 +15,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from types import MappingProxyType
 
 from transformers import PreTrainedModel
@@ -49,7 +50,8 @@ class Cell:
     @property
     def name(self) -> str:
         """What it is called in tables, and its folder."""
-        return f"{self.site}@{self.blocks}-rank{self.rank}-seed{self.seed}"
+        settings = f"rank{self.rank}-lr{self.learning_rate}-seed{self.seed}"
+        return f"{self.site}@{self.blocks}-{settings}"
 
     @property
     def target(self) -> LoraTarget:
@@ -76,8 +78,10 @@ class Grid:
     """Of the first site, and of all where ranks are matched."""
     match: Sequence[str] = ("rank",)
     """One or both of `MATCHES`."""
-    learning_rates: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    """By site, where it is to be another than that of the other settings."""
+    learning_rates: Mapping[str, Sequence[float]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    """By site, where it isn't that of the other settings; of several each is tried everywhere."""
 
     def __post_init__(self) -> None:
         """Check what can be checked without a model."""
@@ -107,13 +111,16 @@ class Grid:
                 raise ConfigError(f"seeds holds {seed!r}, expected whole numbers, 0 or more")
 
     def _check_learning_rates(self) -> None:
-        for name, rate in self.learning_rates.items():
+        for name, rates in self.learning_rates.items():
             if name not in (*self.sites, "all"):
                 raise ConfigError(unknown_name("site in learning_rates", name, self.sites))
-            if not isinstance(rate, int | float) or not 0 < rate < math.inf:
-                raise ConfigError(
-                    f"the learning rate of {name} is {rate!r}, expected a number above 0"
-                )
+            if not isinstance(rates, Sequence) or not rates:
+                raise ConfigError(f"the learning rates of {name} are {rates!r}: give a list")
+            for rate in rates:
+                if type(rate) not in (int, float) or not 0 < rate < math.inf:
+                    raise ConfigError(
+                        f"a learning rate of {name} is {rate!r}, expected a number above 0"
+                    )
 
     def cells(self, model: PreTrainedModel, learning_rate: float) -> list[Cell]:
         """The grid's cells and, to hold them against, `all`; those with the lowest blocks first.
@@ -127,21 +134,18 @@ class Grid:
             TargetingError: Blocks or sites that the model doesn't have.
         """
         num_blocks = 1 + max(site.block for site in resolve(LoraTarget("block"), model))
-        found: dict[str, Cell] = {}
-        for seed in self.seeds:  # what all others are held against
-            learning = resolve(LoraTarget("all", self.rank), model)
-            rate = self.learning_rates.get("all", learning_rate)
-            whole = _cell(learning, "all", seed, self.rank, rate)
-            found[whole.name] = whole
+        places = [("all", ":", self.rank)]  # what all others are held against
         for match in self.match:
             for site in self.sites:
                 rank = self._rank(site, match, model)
-                rate = self.learning_rates.get(site, learning_rate)
-                for blocks in self._spans(site, model, num_blocks):
-                    learning = resolve(LoraTarget(f"{site}@{blocks}", rank), model)
-                    for seed in self.seeds:
-                        cell = _cell(learning, site, seed, rank, rate)
-                        found.setdefault(cell.name, cell)
+                places += [(site, span, rank) for span in self._spans(site, model, num_blocks)]
+        found: dict[str, Cell] = {}
+        for site, span, rank in places:
+            learning = resolve(LoraTarget(f"{site}@{span}", rank), model)
+            rates = self.learning_rates.get(site, [learning_rate])
+            for rate, seed in product(rates, self.seeds):
+                cell = _cell(learning, site, seed, rank, float(rate))
+                found[cell.name] = cell
         return sorted(found.values(), key=lambda cell: (cell.lowest, cell.name))
 
     def _rank(self, site: str, match: str, model: PreTrainedModel) -> int:

@@ -8,14 +8,25 @@ a model that reads the numbers can be too, such as one that always says the like
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from distmatch.evals import Interval
 
+TUNING = "tuning"
+"""The examples that learning rates are chosen by, as their metrics are called."""
+
 Row = Mapping[str, Any]
 """A line of results."""
+
+
+class Place(NamedTuple):
+    """What cells of other seeds and learning rates may share."""
+
+    site: str
+    blocks: str
+    rank: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +36,18 @@ class Finding:
     site: str
     blocks: str
     rank: int
+    learning_rate: float
+    chosen: bool
+    """Whether of the learning rates of its place this is the one with the most control on the
+    tuning examples; where seeds failed at some rates, of the others."""
     parameters: int
     num_seeds: int
     copying: Interval
     control: Interval
     transfer: Mapping[str, float]
     """Control on the other sets of examples, by name."""
+    tuning: float
+    """Control on the tuning examples; NaN without any."""
     slope: float
     """Of the given on the asked probabilities: 1 is perfect, 0 ignores the numbers."""
     tvd: float
@@ -43,6 +60,11 @@ class Finding:
     def name(self) -> str:
         """As an expression of `distmatch.models.lora`."""
         return f"{self.site}@{self.blocks}"
+
+    @property
+    def place(self) -> Place:
+        """Where it learned."""
+        return Place(self.site, self.blocks, self.rank)
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -68,12 +90,16 @@ def findings(rows: Iterable[Row], base: Mapping[str, Mapping[str, Any]]) -> list
 
     Args:
         rows: Lines of results.
-        base: The base's metrics, by name of the examples; the first is what is learned.
+        base: The base's metrics, by name of the examples; the first is what is learned, `TUNING`
+            what learning rates are chosen by, if it is there.
     """
-    groups: dict[tuple[str, str, int], list[Row]] = {}
+    groups: dict[tuple[Place, float], list[Row]] = {}
+    failed: set[tuple[Place, float]] = set()
     for row in rows:
         if "metrics" in row:
-            groups.setdefault((row["site"], row["blocks"], row["rank"]), []).append(row)
+            groups.setdefault((place_of(row), row["learning_rate"]), []).append(row)
+        else:
+            failed.add((place_of(row), row["learning_rate"]))
     first, *others = base
     values = {
         "copying": {
@@ -85,27 +111,57 @@ def findings(rows: Iterable[Row], base: Mapping[str, Mapping[str, Any]]) -> list
         },
     }
     spreads = {name: pooled_spread(of_cells.values()) for name, of_cells in values.items()}
+    tuning = {
+        key: _mean(control(row["metrics"][TUNING]) for row in some) if TUNING in base else math.nan
+        for key, some in groups.items()
+    }
+    chosen = _chosen(tuning, failed)
     found = [
         Finding(
-            site=site,
-            blocks=blocks,
-            rank=rank,
+            site=place.site,
+            blocks=place.blocks,
+            rank=place.rank,
+            learning_rate=rate,
+            chosen=chosen[place] == rate,
             parameters=some[0]["parameters"],
             num_seeds=len(some),
-            copying=student_interval(values["copying"][site, blocks, rank], *spreads["copying"]),
-            control=student_interval(values["control"][site, blocks, rank], *spreads["control"]),
+            copying=student_interval(values["copying"][place, rate], *spreads["copying"]),
+            control=student_interval(values["control"][place, rate], *spreads["control"]),
             transfer={
-                name: _mean(control(row["metrics"][name]) for row in some) for name in others
+                name: _mean(control(row["metrics"][name]) for row in some)
+                for name in others
+                if name != TUNING
             },
+            tuning=tuning[place, rate],
             slope=_mean(metric(row["metrics"][first], "slope") for row in some),
             tvd=_mean(metric(row["metrics"][first], "tvd") for row in some),
             kl=_mean(row["kl"] for row in some),
             train_seconds=_mean(row["train_seconds"] for row in some),
             flops=_mean(row["flops"] for row in some),
         )
-        for (site, blocks, rank), some in groups.items()
+        for (place, rate), some in groups.items()
     ]
     return sorted(found, key=lambda f: (math.isnan(f.control.mean), -f.control.mean))
+
+
+def place_of(row: Row) -> Place:
+    """Where a cell learned.
+
+    Args:
+        row: Its line, or what of it is the cell.
+    """
+    return Place(row["site"], row["blocks"], row["rank"])
+
+
+def _chosen(
+    tuning: Mapping[tuple[Place, float], float], failed: Collection[tuple[Place, float]]
+) -> dict[Place, float]:
+    """By place the learning rate with the most control, best one at which no seed failed."""
+    best: dict[Place, tuple[bool, float, float]] = {}
+    for (place, rate), value in tuning.items():
+        told = (place, rate) not in failed, -math.inf if math.isnan(value) else value, rate
+        best[place] = max(told, best.get(place, told))
+    return {place: rate for place, (_, _, rate) in best.items()}
 
 
 def metric(metrics: Mapping[str, Any], name: str) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from distmatch.errors import ConfigError
-from distmatch.sweeps.findings import Finding, findings
+from distmatch.sweeps.findings import TUNING, Finding, findings
 from distmatch.sweeps.probe import PROBE_FILE, Score
 from distmatch.sweeps.records import locked, read_base, read_results
 from distmatch.sweeps.report import missing, write_report
@@ -63,8 +63,9 @@ def read_sweep(folder: str | Path) -> Sweep:
         found = findings(rows.values(), metrics)
         failed = {name: row["failed"] for name, row in rows.items() if "failed" in row}
         if found:
+            reported = {name: of_base for name, of_base in metrics.items() if name != TUNING}
             told = write_report(
-                folder / _REPORT_FOLDER, found, metrics, scores, failed=failed, passed_over=wrong
+                folder / _REPORT_FOLDER, found, reported, scores, failed=failed, passed_over=wrong
             )
         else:
             told = "\n".join(filter(None, ["no cells yet", missing(failed, wrong)]))

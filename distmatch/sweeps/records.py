@@ -25,9 +25,8 @@ BASE_FOLDER = "base"
 RESULTS_FILE = "results.jsonl"
 CLAIMS_FOLDER = "claims"
 _LOCK_FILE = "lock"
-_MEASURED = {"site", "blocks", "rank", "seed", "learning_rate", "parameters"} | {
-    *("metrics", "kl", "train_seconds", "flops")
-}
+_OF_CELL = {"site", "blocks", "rank", "seed", "learning_rate", "parameters"}
+_MEASURED = {"metrics", "kl", "train_seconds", "flops"}
 _RENEWED_EVERY = 30.0  # seconds
 _STALE_AFTER = 600.0
 
@@ -54,7 +53,8 @@ def read_results(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
             continue
         try:
             row = json.loads(line)
-            if not (row.keys() >= _MEASURED and row["metrics"]) and "failed" not in row:
+            is_measured = row.keys() >= _MEASURED and row["metrics"]
+            if not (row.keys() >= _OF_CELL and (is_measured or "failed" in row)):
                 raise ValueError("nothing came of it")
             if "failed" in found.get(row["cell"], {"failed": ""}):
                 found[row["cell"]] = row

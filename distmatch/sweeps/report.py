@@ -9,41 +9,27 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from distmatch import plots
 from distmatch.evals import Interval
-from distmatch.evals.model_lists import rank_correlation
 from distmatch.evals.outcome import draw, write_text
 from distmatch.evals.report import text_table
-from distmatch.models.lora import is_named
 from distmatch.sweeps.cells import MATCHES
-from distmatch.sweeps.findings import Finding, control, metric, pooled_spread, student_interval
-from distmatch.sweeps.probe import LOSSES, Score
-
-ALL_SITES = "all sites"
-"""What a probe's correlation over all sites together is called."""
+from distmatch.sweeps.correlations import probe_correlations
+from distmatch.sweeps.findings import (
+    Finding,
+    Place,
+    control,
+    metric,
+    pooled_spread,
+    student_interval,
+)
+from distmatch.sweeps.probe import Score
 
 _MAPPED = ("copying", "control")
-_SCORES = {"squared_norm": "gradient norm", "fisher": "Fisher"}
-_LEAST_RANKED = 3  # two cells are always in order, or in the opposite one
-
-
-class Correlation(NamedTuple):
-    """Spearman's, of the probe with what single blocks gained."""
-
-    score: str
-    """What the kind of score is called."""
-    loss: str
-    """One of `LOSSES`; what was gained is called the same."""
-    site: str
-    rank: int
-    cells: int
-    """How many it is over."""
-    rank_correlation: float
-    """NaN where all are alike, or too few have both."""
 
 
 def write_report(
@@ -60,7 +46,8 @@ def write_report(
     Args:
         folder: Where they go.
         found: What the cells say; one or more.
-        base: The base's metrics, by name of the examples; the first is what is learned.
+        base: The base's metrics, by name of the examples; the first is what is learned, the others
+            are transfer.
         scores: Of the probe; empty: it isn't there.
         failed: Why cells have no finding, by their names.
         passed_over: What is wrong with lines of results that can't be read.
@@ -68,10 +55,12 @@ def write_report(
     Returns:
         The tables, what is missing in them, and which files there are.
     """
-    last = last_block(found, scores)
-    whole = next((f for f in found if _is_whole(f, last)), None)
-    told = [_table(found, base), _versus([f for f in found if not _is_whole(f, last)])]
-    correlations = probe_correlations(found, scores)
+    chosen = [f for f in found if f.chosen]
+    last = last_block(chosen, scores)
+    whole = next((f for f in chosen if _is_whole(f, last)), None)
+    told = [_table(chosen, base), _rates(found)]
+    told.append(_versus([f for f in chosen if not _is_whole(f, last)]))
+    correlations = probe_correlations(chosen, scores)
     if correlations:
         rows = [["probe, of single blocks", "loss", "site", "rank", "cells", "rank correlation"]]
         for row in correlations:
@@ -81,9 +70,9 @@ def write_report(
     told.append(missing(failed, passed_over))
     own, *others = (control(metrics) for metrics in base.values())
     figures = [
-        draw(folder / "layer_maps.png", lambda path: _maps(found, own, whole, path)),
-        draw(folder / "ranked.png", lambda path: _ranked(found, own, whole, path)),
-        draw(folder / "ranges.png", lambda path: _ranges(found, own, last, whole, path)),
+        draw(folder / "layer_maps.png", lambda path: _maps(chosen, own, whole, path)),
+        draw(folder / "ranked.png", lambda path: _ranked(chosen, own, whole, path)),
+        draw(folder / "ranges.png", lambda path: _ranges(chosen, own, last, whole, path)),
     ]
     write_text(folder / "cells.csv", _csv(found))
     content = {
@@ -112,61 +101,6 @@ def missing(failed: Mapping[str, str], passed_over: Sequence[str]) -> str:
     return "\n".join([*lines, *passed_over])
 
 
-def probe_correlations(found: Sequence[Finding], scores: Sequence[Score]) -> list[Correlation]:
-    """How the probe ranks single blocks, against what they gained.
-
-    Args:
-        found: What the cells say.
-        scores: Of the probe.
-
-    Returns:
-        For each kind of score and loss: a row for each site and rank with three blocks or more,
-        over these; and last, where sites share a rank, one over all their blocks together.
-    """
-    places: dict[tuple[str, int], list[Finding]] = {}
-    for f in sorted(found, key=lambda f: (f.site, f.rank)):
-        is_probed = not math.isnan(probed(f, scores, LOSSES[0], "squared_norm"))
-        if len(f.numbers) == 1 and is_probed:
-            places.setdefault((f.site, f.rank), []).append(f)
-    num_sites = Counter(rank for _, rank in places)
-    shared, most = max(num_sites.items(), key=lambda item: item[1], default=(0, 0))
-    if most > 1:
-        together = [f for (_, rank), some in places.items() if rank == shared for f in some]
-        places[ALL_SITES, shared] = together
-    rows = []
-    for kind, called in _SCORES.items():
-        for loss in LOSSES:
-            for (site, rank), some in places.items():
-                if len(some) < _LEAST_RANKED:
-                    continue
-                both = [(probed(f, scores, loss, kind), getattr(f, loss).mean) for f in some]
-                pairs = [pair for pair in both if not any(map(math.isnan, pair))]
-                is_enough = len(pairs) >= _LEAST_RANKED
-                rho = rank_correlation(*zip(*pairs, strict=True)) if is_enough else math.nan
-                rows.append(Correlation(called, loss, site, rank, len(pairs), rho))
-    return rows
-
-
-def probed(finding: Finding, scores: Sequence[Score], loss: str, kind: str) -> float:
-    """A cell's score: the sum over its matrices; NaN where none was probed.
-
-    Args:
-        finding: What the cell says.
-        scores: Of the probe.
-        loss: One of `probe.LOSSES`.
-        kind: Which score: `squared_norm` or `fisher`.
-    """
-    words = [word.strip() for word in finding.site.split(",")]
-    values = [
-        getattr(score, kind)
-        for score in scores
-        if score.loss == loss
-        and score.block in finding.numbers
-        and any(is_named(word, score.kind, score.name) for word in words)
-    ]
-    return math.fsum(values) if values else math.nan
-
-
 def last_block(found: Sequence[Finding], scores: Sequence[Score]) -> int:
     """The number of the model's last block; without a probe, of the last that has learned.
 
@@ -189,12 +123,12 @@ def _table(found: Sequence[Finding], base: Mapping[str, Mapping[str, Any]]) -> s
     slope = metric(next(iter(base.values())), "slope")
     rows = [
         [
-            "cell", "rank", "parameters", "seeds", "control", "slope", "copying",
+            "cell", "rank", "learning rate", "parameters", "seeds", "control", "slope", "copying",
             *(f"control, {name}" for name in transfers),
             "KL", "s", "gain / 1M parameters", "gain / min", "gain / PFLOP",
         ],
         [
-            "base", "", "0", "", _number(own), _number(slope, 2), "0.000",
+            "base", "", "", "0", "", _number(own), _number(slope, 2), "0.000",
             *map(_number, others), "0.0000", *[""] * 4,
         ],
     ]  # fmt: skip
@@ -204,6 +138,7 @@ def _table(found: Sequence[Finding], base: Mapping[str, Mapping[str, Any]]) -> s
             [
                 finding.name,
                 str(finding.rank),
+                f"{finding.learning_rate:g}",
                 f"{finding.parameters:,}",
                 str(finding.num_seeds),
                 str_of(finding.control),
@@ -218,6 +153,25 @@ def _table(found: Sequence[Finding], base: Mapping[str, Mapping[str, Any]]) -> s
             ]
         )
     return text_table(rows)
+
+
+def _rates(found: Sequence[Finding]) -> str:
+    """Control at each learning rate of places with several, the chosen one's marked."""
+    rates = sorted({f.learning_rate for f in found})
+    places: dict[Place, dict[float, Finding]] = {}
+    for f in found:
+        places.setdefault(f.place, {})[f.learning_rate] = f
+    rows = [["control at the learning rate", "rank", *(f"{rate:g}" for rate in rates)]]
+    for place, tried in places.items():
+        if len(tried) > 1:
+            told = {
+                rate: _number(f.control.mean) + (" *" if f.chosen else "")
+                for rate, f in tried.items()
+            }
+            rows.append(
+                [f"{place.site}@{place.blocks}", str(place.rank), *(told.get(r, "") for r in rates)]
+            )
+    return text_table(rows) + "\n* chosen by the tuning examples" if len(rows) > 1 else ""
 
 
 def str_of(interval: Interval) -> str:
@@ -307,7 +261,7 @@ def _maps(found: Sequence[Finding], base: float, whole: Finding | None, path: Pa
 
 
 def _ranked(found: Sequence[Finding], base: float, whole: Finding | None, path: Path) -> None:
-    values = {f"{f.name} (rank {f.rank})": tuple(f.control) for f in found}
+    values = {f"{f.name} (rank {f.rank}, {f.learning_rate:g})": tuple(f.control) for f in found}
     label = "control: TVD below the best policy without the numbers"
     plots.layer_ranking(values, label, levels=_levels(base, whole), path=path)
 
@@ -351,8 +305,8 @@ def _csv(found: Sequence[Finding]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     transfers = list(found[0].transfer)
-    names = ("site", "blocks", "rank", "parameters", "num_seeds")
-    prices = ("slope", "tvd", "kl", "train_seconds", "flops")
+    names = ("site", "blocks", "rank", "learning_rate", "chosen", "parameters", "num_seeds")
+    prices = ("tuning", "slope", "tvd", "kl", "train_seconds", "flops")
     ends = [f"{name}{end}" for name in _MAPPED for end in ("", "_low", "_high")]
     writer.writerow([*names, *ends, *(f"control, {name}" for name in transfers), *prices])
     for f in found:

@@ -100,14 +100,9 @@ def run_cells(setting: Setting, cells: Sequence[Cell]) -> list[str]:
 
 
 def _left(setting: Setting, cells: Sequence[Cell]) -> list[Cell]:
-    """Those that aren't finished; one that failed is tried again at another learning rate."""
+    """Those of which nothing has come yet, not even a failure."""
     done, _ = read_results(setting.folder)
-    return [
-        cell
-        for cell in cells
-        if (row := done.get(cell.name)) is None
-        or ("failed" in row and row.get("learning_rate") != cell.learning_rate)
-    ]
+    return [cell for cell in cells if cell.name not in done]
 
 
 def measure_base(setting: Setting) -> None:

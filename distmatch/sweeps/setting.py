@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distmatch.data.batching import make_batch, make_text_batch
-from distmatch.data.examples import Example, fingerprint
+from distmatch.data.examples import Example, fingerprint, to_examples
 from distmatch.data.trie import Encoder
 from distmatch.data.trie import Path as TokenIds
 from distmatch.errors import ConfigError
@@ -21,9 +21,11 @@ from distmatch.models.base_record import base_record
 from distmatch.models.trunk import Tree
 from distmatch.scoring import Questions, model_encoder
 from distmatch.sweeps.cells import Cell
+from distmatch.sweeps.findings import TUNING, Place, place_of
 from distmatch.sweeps.probe import PROBE_FILE
 from distmatch.sweeps.records import BASE_FOLDER, is_worked_on, read_results
 from distmatch.trainer import DistributionConfig, check_output_dir
+from distmatch.trainer.distribution_trainer import Rows
 
 SETTINGS_FILE = "sweep.json"
 NAME = re.compile(r"[\w-]+(?: [\w-]+)*")
@@ -36,7 +38,6 @@ _PASSING = frozenset(
     | {"logging_strategy", "save_steps", "eval_steps", "hub_token", "push_to_hub_token"}
     | {"use_cpu", "eval_on_start"}
 )
-_VARIED = {"rank", "learning_rate", "parameters"}  # of a cell, beside its name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,8 @@ class Setting:
     tokenizer: PreTrainedTokenizerBase
     train: Sequence[Example]
     tests: Mapping[str, Sequence[Example]]
-    """By name; the first is what maps are drawn of, the others are transfer."""
+    """By name; the first is what maps are drawn of, `TUNING` what learning rates are chosen by,
+    the others are transfer."""
     texts: Sequence[TokenIds]
     """Ordinary ones, on which the base is to be kept."""
     args: DistributionConfig
@@ -138,9 +140,9 @@ def check_folder(setting: Setting, cells: Sequence[Cell]) -> None:
         there = dict(now)
     for cell in cells:
         row = done.get(cell.name, {"failed": ""})
-        for name in () if "failed" in row else _VARIED:
-            key = f"{cell.name}.{name}"
-            there[key], now[key] = row[name], getattr(cell, name)
+        if "failed" not in row:
+            key = f"{cell.name}.parameters"
+            there[key], now[key] = row["parameters"], cell.parameters
     different = [
         f"{key}: {there.get(key)!r} there, {now.get(key)!r} now"
         for key in {**there, **now}
@@ -151,6 +153,88 @@ def check_folder(setting: Setting, cells: Sequence[Cell]) -> None:
             f"{setting.folder} holds a sweep of other settings ({'; '.join(different)}): "
             "choose another output_dir, or set them as they were"
         )
+
+
+def check_rates(folder: Path, cells: Sequence[Cell]) -> None:
+    """Refuse several learning rates of one place, in a sweep that can't choose between them.
+
+    Args:
+        folder: The sweep's; what is finished there counts.
+        cells: Those to be run.
+
+    Raises:
+        ConfigError: Such a place.
+    """
+    done, _ = read_results(folder)
+    finished = [row for row in done.values() if "metrics" in row]
+    rates: dict[Place, set[float]] = {}
+    for place, rate in [
+        *((place_of(row), row["learning_rate"]) for row in finished),
+        *((place_of(asdict(cell)), cell.learning_rate) for cell in cells),
+    ]:
+        rates.setdefault(place, set()).add(rate)
+    for (site, blocks, rank), several in rates.items():
+        if len(several) > 1:
+            raise ConfigError(
+                f"{site}@{blocks} of rank {rank} has the learning rates "
+                f"{' and '.join(f'{rate:g}' for rate in sorted(several))}, and nothing to choose "
+                "between them by: give tuning_dataset ([tuning] in a run file) from the start of "
+                "a sweep, or choose another output_dir"
+            )
+
+
+def measured_examples(tests: Mapping[str, Rows], tuning: Rows | None) -> dict[str, list[Example]]:
+    """All that cells are measured on, by name.
+
+    Args:
+        tests: Those to report on.
+        tuning: Those to choose learning rates by, which get the name `TUNING`.
+
+    Raises:
+        DataError: Records that can't be used.
+        ConfigError: A name that can't be one, a set that is empty or tells nothing of control where
+            it is needed, or tuning examples that are reported on too.
+    """
+    if not tests:
+        raise ConfigError("eval_datasets is empty: name one set of examples or more")
+    for name in tests:
+        if not isinstance(name, str) or not NAME.fullmatch(name) or name == TUNING:
+            raise ConfigError(
+                f"{name!r} in eval_datasets can't be called so: give it a name of letters, digits, "
+                f'spaces, "-" and "_" that is not "{TUNING}"'
+            )
+    checked = {name: to_examples(rows) for name, rows in tests.items()}
+    if empty := [name for name, rows in checked.items() if not rows]:
+        raise ConfigError(f'"{empty[0]}" in eval_datasets holds no examples: give one or more')
+    first, *_ = checked
+    if not _has_control(checked[first]):
+        raise ConfigError(
+            f'no example of "{first}" has two words, so there is no control to map: name first a '
+            "set that has"
+        )
+    return checked if tuning is None else checked | {TUNING: _tuning_examples(tuning, checked)}
+
+
+def _tuning_examples(given: Rows, tests: Mapping[str, Sequence[Example]]) -> list[Example]:
+    tuning = to_examples(given)
+    if not _has_control(tuning):
+        raise ConfigError(
+            "no example of tuning_dataset has two words, so there is no control to choose learning "
+            "rates by: give some that have"
+        )
+    for name, asked in tests.items():
+        prompts = [row.prompt for row in asked]
+        for number, row in enumerate(tuning, start=1):
+            if row.prompt in prompts:
+                raise ConfigError(
+                    f'example {number} of tuning_dataset is in "{name}" too, whose results the '
+                    "choice would make look better than they are: give others"
+                )
+    return tuning
+
+
+def _has_control(examples: Sequence[Example]) -> bool:
+    return any(len(example.target.words) > 1 for example in examples)
 
 
 def _flat(content: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

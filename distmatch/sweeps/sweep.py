@@ -1,7 +1,7 @@
 """`dm.sweep`: which layers learn it, from a model and examples to the report."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from safetensors import SafetensorError
@@ -17,7 +17,7 @@ from distmatch.sweeps.probe import NUM_EXAMPLES, PROBE_FILE, probe
 from distmatch.sweeps.reading import Sweep, read_scores, read_sweep
 from distmatch.sweeps.records import locked
 from distmatch.sweeps.runner import measure_base, run_cells
-from distmatch.sweeps.setting import NAME, Setting, check_folder
+from distmatch.sweeps.setting import Setting, check_folder, check_rates, measured_examples
 from distmatch.trainer import DistributionConfig, check_targets
 from distmatch.trainer.distribution_trainer import Rows
 
@@ -30,6 +30,7 @@ def sweep(
     *,
     train_dataset: Rows,
     eval_datasets: Mapping[str, Rows],
+    tuning_dataset: Rows | None = None,
     args: DistributionConfig,
     grid: Grid | None = None,
 ) -> Sweep:
@@ -44,19 +45,24 @@ def sweep(
         train_dataset: Examples or records, for all cells.
         eval_datasets: The same, by name: first what the maps are drawn of, then what is to show
             how far it carries, such as other wordings.
+        tuning_dataset: The same, none of which is in the others: of several learning rates each
+            place is shown with the one that has most control here. None: each has but one.
         args: Of every cell's training; `output_dir` is the sweep's folder.
         grid: What is varied. None: attention and mlp of each block alone, one seed.
 
     Raises:
         DataError: Records that can't be used, each with its number.
-        ConfigError: An empty grid, or a folder with a sweep of other settings or with files that
-            can't be read.
+        ConfigError: An empty grid, learning rates with nothing to choose between them by, or a
+            folder with a sweep of other settings or with files that can't be read.
         TargetingError: Sites or blocks the model doesn't have.
         LoadError: The folder can't be written to, such as on a full disk; what is finished stays.
     """
     grid = grid or Grid()
     cells = grid.cells(model, args.learning_rate)
-    setting = _setting(model, tokenizer, train_dataset, eval_datasets, args)
+    measured = measured_examples(eval_datasets, tuning_dataset)
+    setting = _setting(model, tokenizer, train_dataset, measured, args)
+    if tuning_dataset is None:
+        check_rates(setting.folder, cells)
     try:
         with locked(setting.folder):  # the first of several processes does it, the others wait
             check_folder(setting, cells)
@@ -75,7 +81,7 @@ def _setting(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     train: Rows,
-    tests: Mapping[str, Rows],
+    measured: Mapping[str, Sequence[Example]],
     args: DistributionConfig,
 ) -> Setting:
     _check_args(args)
@@ -84,13 +90,12 @@ def _setting(
     if not train:
         raise ConfigError("train_dataset is empty: give examples to train on")
     check_targets(args, train)
-    asked = _checked_tests(tests)
     texts = [text for kind in ordinary_texts().values() for text in kind]
     return Setting(
         model=model,
         tokenizer=tokenizer,
         train=train,
-        tests={name: resolve_at_most(model, encoder, rows) for name, rows in asked.items()},
+        tests={name: resolve_at_most(model, encoder, rows) for name, rows in measured.items()},
         texts=encoder.encode_texts([texts[k * len(texts) // _TEXTS] for k in range(_TEXTS)]),
         args=args,
     )
@@ -105,27 +110,6 @@ def _check_args(args: DistributionConfig) -> None:
     for name in ("retention_weight", "refresh_steps"):
         if getattr(args, name):
             raise ConfigError(f"{name} has no use in a sweep: leave it out")
-
-
-def _checked_tests(tests: Mapping[str, Rows]) -> dict[str, list[Example]]:
-    if not tests:
-        raise ConfigError("eval_datasets is empty: name one set of examples or more")
-    for name in tests:
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise ConfigError(
-                f"{name!r} in eval_datasets can't be a file's name: give one of letters, digits, "
-                'spaces, "-" and "_"'
-            )
-    checked = {name: to_examples(rows) for name, rows in tests.items()}
-    if empty := [name for name, rows in checked.items() if not rows]:
-        raise ConfigError(f'"{empty[0]}" in eval_datasets holds no examples: give one or more')
-    first, *_ = checked
-    if all(len(example.target.words) < 2 for example in checked[first]):
-        raise ConfigError(
-            f'no example of "{first}" has two words, so there is no control to map: name first a '
-            "set that has"
-        )
-    return checked
 
 
 def _probe(setting: Setting) -> None:

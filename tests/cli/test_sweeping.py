@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from distmatch.cli import main
+from distmatch.cli import main, sweeping
 from distmatch.cli.run_files import read_data_section, read_sweep_run
-from distmatch.cli.sources import TASKS
+from distmatch.cli.sources import TASKS, examples
 from distmatch.cli.sweeping import planned_cells
 from distmatch.cli.tables import read_tables, to_toml
 from distmatch.models.quantizers import save_packed
@@ -42,7 +42,7 @@ def run_file(folder: Path, model_folder: Path, /, **changes) -> Path:
         "data": {"task": "output_control", "n": 8, "n_test": 2, "words": 2, "hold_out": []}
         | {"pool": ["red", "blue", "cat", "dog"]},  # one token each
         "transfer.three words": {"words": [3]},
-        "sweep": {"blocks": ["every-3"], "rank": 2, "learning_rates": {"mlp": 5e-3}},
+        "sweep": {"blocks": ["every-3"], "rank": 2, "learning_rates": {"mlp": [5e-3]}},
         "train": {
             "output_dir": str(folder / "run"),
             "max_steps": 2,
@@ -54,6 +54,14 @@ def run_file(folder: Path, model_folder: Path, /, **changes) -> Path:
         },
     }
     return write_changed(folder / "sweep.toml", tables, changes)
+
+
+def of_other_data(file: Path, data: dict, **changes) -> Path:
+    """The run file with another section [data] and no transfer."""
+    tables = tomllib.loads(file.read_text(encoding="utf-8")) | {"data": data} | changes
+    del tables["transfer"]
+    file.write_text(to_toml(tables), encoding="utf-8")
+    return file
 
 
 def results(folder: Path) -> list[dict]:
@@ -97,7 +105,7 @@ def test_what_carries_over_is_asked_of_the_transfers_test_rows(swept):
 def test_the_kept_settings_are_a_run_file_of_the_same_sweep(swept):
     kept = read_sweep_run(swept / "run.toml")
     assert kept.grid.blocks == ("every-3",)
-    assert dict(kept.grid.learning_rates) == {"mlp": 5e-3}
+    assert dict(kept.grid.learning_rates) == {"mlp": [5e-3]}
     assert kept.transfers["three words"]["words"] == [3]
     assert kept.transfers["three words"]["pool"] == ["red", "blue", "cat", "dog"]
     assert kept.tables == read_sweep_run(swept / "run.toml").tables
@@ -117,6 +125,55 @@ def test_started_again_a_sweep_only_adds_what_its_grid_has_gained(swept, tmp_pat
     assert "5 of them are finished" in out
     kept = tomllib.loads((tmp_path / "run" / "run.toml").read_text(encoding="utf-8"))
     assert kept["sweep"]["blocks"] == ["every-3", "1"]
+
+
+def asked(folder: Path, name: str) -> list[str]:
+    """What the last message of each example of the base's report says."""
+    report = json.loads((folder / "base" / f"{name}.json").read_text(encoding="utf-8"))
+    return [example["prompt"][-1]["content"] for example in report["examples"]]
+
+
+def test_of_several_learning_rates_rows_after_the_test_rows_choose(model, tmp_path, capsys):
+    grid = {"sites": ["mlp"], "blocks": ["3"], "rank": 2, "learning_rates": {"mlp": [1e-3, 1e-2]}}
+    file = run_file(tmp_path, model, tuning={"n_test": 3}, sweep=grid)
+    assert main(["sweep", str(file)]) == 0
+    told = capsys.readouterr().out
+    assert "3 cells of" in told and "* chosen by the tuning examples" in told
+    assert "control, three words" in told and "control, tuning" not in told
+    run = tmp_path / "run"
+    assert {row["learning_rate"] for row in results(run) if row["site"] == "mlp"} == {1e-3, 1e-2}
+    assert list(results(run)[0]["metrics"]) == ["test", "three words", "tuning"]
+    _, drawn = examples(read_data_section(file) | {"n_test": 5})
+    every = [row.prompt[-1]["content"] for row in drawn]
+    assert asked(run, "test") == every[:2]
+    assert asked(run, "tuning") == every[2:]
+    assert read_sweep_run(run / "run.toml").tuning == read_sweep_run(file).tuning
+    tuning = run / "base" / "tuning.json"
+    before = tuning.stat().st_mtime_ns
+    assert main(["sweep", str(run / "run.toml"), "sweep.seeds=[0, 1]"]) == 0
+    assert tuning.stat().st_mtime_ns == before and len(results(run)) == 6
+
+
+def test_test_rows_that_are_drawn_twice_choose_no_learning_rate(model, tmp_path):
+    few = {"task": "numbers", "kinds": ["die"], "n": 8, "n_test": 3}
+    file = of_other_data(run_file(tmp_path, model), few, tuning={"n_test": 200})
+    _, tests, tuning = sweeping._all_examples(read_sweep_run(file))
+    prompts = [row.prompt for row in tests["test"]]
+    assert 0 < len(tuning) < 200
+    assert not [row for row in tuning if row.prompt in prompts]
+
+
+def test_files_to_choose_learning_rates_by_are_read_whole(weightless, tmp_path, capsys):
+    line = '{"prompt": "Say %s red 0.7 blue 0.3:", "words": ["red", "blue"], "probs": [0.7, 0.3]}\n'
+    for name in ("train", "test", "tuning"):
+        (tmp_path / name).write_text("".join(line % f"{name} {number}" for number in range(3)))
+    data = {name: str(tmp_path / name) for name in ("train", "test")}
+    file = run_file(tmp_path, weightless)
+    own = of_other_data(file, data, tuning={"test": str(tmp_path / "tuning")})
+    _, _, tuning = sweeping._all_examples(read_sweep_run(own))
+    assert [row.prompt.split()[1:3] for row in tuning] == [["tuning", n] for n in "012"]
+    same = of_other_data(run_file(tmp_path, weightless), data, tuning={})
+    assert 'example 1 of tuning_dataset is in "test" too' in refusal(capsys, "sweep", same)
 
 
 def test_other_settings_are_refused_and_nothing_is_changed(swept, capsys):
@@ -155,16 +212,26 @@ def test_a_report_of_no_sweep_is_refused(tmp_path, capsys):
     ("override", "expected"),
     [
         ("sweep.site=mlp", 'unknown key of [sweep] "site"; known: '),
-        ("sweep.sites=mlp", 'sweep.sites is "mlp", expected a list with a string each'),
+        ("sweep.sites=mlp", 'sweep.sites is "mlp", expected a list of strings'),
         ('sweep.sites=["mpl"]', 'Did you mean "mlp"?'),
         ("sweep.sites=[]", "the grid is empty: sites names nothing"),
         ('sweep.blocks=["7"]', "blocks [7] do not exist: this LlamaForCausalLM has 4"),
         ('sweep.blocks=["every-0"]', 'the blocks "every-0" have no step'),
         ('sweep.blocks=["7-3"]', 'the blocks "7-3" run backwards: write 3-7'),
         ('sweep.sites=["mlp", "router"]', '"router" matched nothing'),
-        ("sweep.seeds=[0.5]", "sweep.seeds is [0.5], expected a list with a whole number each"),
-        ("sweep.learning_rates={mlp='x'}", "expected a table with a number each"),
-        ("sweep.learning_rates={mpl=0.1}", 'Did you mean "mlp"?'),
+        ("sweep.seeds=[0.5]", "sweep.seeds is [0.5], expected a list of whole numbers"),
+        ("sweep.learning_rates={mlp='x'}", "expected a table of lists of numbers"),
+        ("sweep.learning_rates={mlp=0.1}", "expected a table of lists of numbers"),
+        ("sweep.learning_rates={mlp=[]}", "the learning rates of mlp are []: give a list"),
+        ("sweep.learning_rates={mlp=[-1]}", "a learning rate of mlp is -1"),
+        ("sweep.learning_rates={mpl=[0.1]}", 'Did you mean "mlp"?'),
+        (
+            "sweep.learning_rates={mlp=[0.1, 0.2]}",
+            "mlp@0 of rank 2 has the learning rates 0.1 and 0.2, and nothing to choose between",
+        ),
+        ("tuning.word=[3]", 'unknown key of [tuning] "word"'),
+        ("tuning.n_test=0", "no example of tuning_dataset has two words"),
+        ("transfer.tuning.words=[3]", 'the transfer "tuning" can\'t be called so'),
         ("lora.rank=4", 'unknown section "lora"'),
         ("train.seed=4", "train.seed is each cell's own: give sweep.seeds"),
         ("train.save_strategy=steps", "train.save_strategy has no use"),
@@ -189,10 +256,7 @@ def test_what_cannot_be_used_is_refused_before_the_weights_are_read(
 def test_rows_that_cannot_be_encoded_are_refused_by_name(weightless, tmp_path, capsys):
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"prompt": "Say red:", "words": ["red", ""], "probs": [0.5, 0.5]}\n')
-    file = run_file(tmp_path, weightless, **{"transfer.three words": None})
-    files = tomllib.loads(file.read_text())
-    files["data"] = {"train": str(bad), "test": str(bad)}
-    file.write_text(to_toml(files))
+    file = of_other_data(run_file(tmp_path, weightless), {"train": str(bad), "test": str(bad)})
     assert "bad.jsonl:1: " in refusal(capsys, "sweep", file)
 
 
@@ -230,10 +294,11 @@ def test_sections_inside_others_come_back_from_what_is_written(tmp_path):
 # examples/ ----------------------------------------------------------------------------------------
 
 
-def test_the_example_is_every_third_block_of_the_embedded_model_with_two_seeds():
+def test_the_example_is_every_third_block_of_the_embedded_model_at_two_rates_with_two_seeds():
     run = read_sweep_run(ROOT / "examples" / "layer_sweep.toml")
     cells = planned_cells(run)
-    assert len(cells) == 2 * (10 * 2 + 1)
+    assert len(cells) == 2 * 2 * (10 * 2 + 1)
+    assert run.tuning is not None and run.tuning["n_test"] == 50
     assert {cell.lowest for cell in cells} == set(range(0, 30, 3))
     assert list(run.transfers) == ["three words", "other wordings"]
     assert run.transfers["three words"]["words"] == [3]
@@ -252,7 +317,7 @@ def test_the_recipe_for_gpt_oss_sweeps_a_small_one_of_its_kind(tmp_path):
         f"model.name={tmp_path / 'model'}",
         'data.pool=["red", "blue", "cat", "dog"]',
         *("data.hold_out=[]", "data.n=8", "data.n_test=2", 'data.wordings=["ahead"]'),
-        *("transfer.three words.n_test=2", "transfer.other wordings.n_test=2"),
+        *("transfer.three words.n_test=2", "transfer.other wordings.n_test=2", "tuning.n_test=2"),
         *('sweep.blocks=["1"]', "sweep.seeds=[0]", "sweep.rank=2"),
         *("train.max_steps=2", "train.warmup_steps=0", f"train.output_dir={tmp_path / 'run'}"),
         *("train.disable_tqdm=true", "train.use_cpu=true"),

@@ -125,7 +125,7 @@ BAD_SETTINGS = {
     "data_type": ({"data": {"n": "many"}}, 'data.n is "many", expected a whole number'),
     "data_items": (
         {"data": {"phrasings": [1]}},
-        "data.phrasings is [1], expected a list with a string each",
+        "data.phrasings is [1], expected a list of strings",
     ),
     "data_value": ({"data": {"phrasings": ["percents"]}}, 'Did you mean "percent"?'),
     "data_class": ({"data": {"pool": "colors"}}, 'Did you mean "colours"?'),

@@ -1,19 +1,38 @@
-"""A sweep of a tiny model that takes a second, and what a sweep's folder holds."""
+"""A sweep of a tiny model that takes a second, what its folder holds, and what it may say."""
 
 import json
 
 from distmatch.data import Example, WordDistribution
+from distmatch.evals import Interval
 from distmatch.sweeps import Grid, sweep
+from distmatch.sweeps.findings import Finding
+from distmatch.sweeps.probe import LOSSES, Score
 from distmatch.trainer import DistributionConfig
 from tests.tiny import tiny_model, tiny_tokenizer
 
 PAIRS = [("red", "blue"), ("cat", "dog"), ("otter", "red fox")]
 GRID = Grid(sites=("attention", "mlp"), blocks=("1", "3"), rank=2)
-NAMES = [f"{cell}-rank2-seed0" for cell in ("all@0-3", "attention@1", "mlp@1")]
-NAMES += [f"{cell}-rank2-seed0" for cell in ("attention@3", "mlp@3")]
+NAMES = [f"{cell}-rank2-lr0.01-seed0" for cell in ("all@0-3", "attention@1", "mlp@1")]
+NAMES += [f"{cell}-rank2-lr0.01-seed0" for cell in ("attention@3", "mlp@3")]
 ONE = Grid(sites=("mlp",), blocks=("3",), rank=2)
-ONE_NAMES = ["all@0-3-rank2-seed0", "mlp@3-rank2-seed0"]
+ONE_NAMES = ["all@0-3-rank2-lr0.01-seed0", "mlp@3-rank2-lr0.01-seed0"]
+SCORES = [
+    Score(loss, block, kind, name, 10.0**block, 100.0 + block)
+    for loss in LOSSES
+    for block in range(4)
+    for kind, name in (("attention", "q"), ("attention", "o"), ("mlp", "up"))
+]
+NAN = float("nan")
 TAKES_TIME = {"train_seconds", "seconds", "peak_memory_gb"}
+
+
+def finding(site, blocks, control, rank=16, parameters=1000, **given):
+    """What cells may say, with one seed and transfer to "far"."""
+    about = {"site": site, "blocks": blocks, "rank": rank, "parameters": parameters}
+    about |= {"learning_rate": 1e-3, "chosen": True, "tuning": NAN}
+    gains = {"control": Interval(control, NAN, NAN), "copying": Interval(0.5, 0.25, 0.75)}
+    price = {"slope": 0.5, "tvd": 0.2, "kl": 0.01, "train_seconds": 30.0, "flops": 2e15}
+    return Finding(**(about | gains | price | {"num_seeds": 1, "transfer": {"far": 0.1}} | given))
 
 
 def examples(count=8, say="Say"):
@@ -35,13 +54,14 @@ def settings(folder, **given):
     return DistributionConfig(output_dir=str(folder), **(plain | given))
 
 
-def small_sweep(folder, model=None, grid=GRID, tests=None, train=None, **given):
+def small_sweep(folder, model=None, grid=GRID, tests=None, train=None, tuning=None, **given):
     """What `sweep` returns, on a few examples."""
     return sweep(
         tiny_model("llama") if model is None else model,
         tiny_tokenizer(),
         train_dataset=examples() if train is None else train,
         eval_datasets=tests or {"main": examples(4), "far": examples(3, say="Write")},
+        tuning_dataset=tuning,
         args=settings(folder, **given),
         grid=grid,
     )

@@ -70,8 +70,8 @@ def test_ranges_from_below_and_above_complete_each_other(num_blocks):
 def test_a_cell_is_made_once_however_often_it_is_asked_for():
     assert blocks_of(4, "every", "2", "-2", "2-2", "last-quarter") == ["0", "1", "2", "3"]
     names = [cell.name for cell in cells(sites=("mlp", "all"), blocks=("all", "1"), seeds=(0, 0))]
-    assert names == ["all@0-3-rank16-seed0", "mlp@0-3-rank16-seed0", *names[2:]]
-    assert sorted(names[2:]) == ["all@1-rank16-seed0", "mlp@1-rank16-seed0"]
+    assert names == ["all@0-3-rank16-lr0.001-seed0", "mlp@0-3-rank16-lr0.001-seed0", *names[2:]]
+    assert sorted(names[2:]) == ["all@1-rank16-lr0.001-seed0", "mlp@1-rank16-lr0.001-seed0"]
 
 
 def test_those_with_the_lowest_blocks_come_first():
@@ -139,17 +139,27 @@ def test_parameters_are_matched_by_blocks_that_have_the_site():
 
 
 def test_learning_rates_are_those_of_the_site():
-    made = cells(learning_rate=0.5, sites=("q", "mlp"), learning_rates={"mlp": 0.1, "all": 0.2})
-    assert {(cell.site, cell.learning_rate) for cell in made} == {
-        ("q", 0.5),
-        ("mlp", 0.1),
-        ("all", 0.2),
-    }
+    rates = {"mlp": [0.1, 0.3, 0.1], "all": [0.2]}
+    made = cells(learning_rate=0.5, sites=("q", "mlp"), blocks=("1", "2"), learning_rates=rates)
+    assert sorted((cell.site, cell.blocks, cell.learning_rate) for cell in made) == [
+        ("all", "0-3", 0.2),
+        *(("mlp", "1", rate) for rate in (0.1, 0.3)),
+        *(("mlp", "2", rate) for rate in (0.1, 0.3)),
+        *(("q", blocks, 0.5) for blocks in ("1", "2")),
+    ]
+
+
+def test_learning_rates_that_differ_have_names_that_do():
+    rates = (1e-3, 0.0010000001, 1, 1e-12)
+    made = cells(sites=("q",), blocks=("1",), learning_rates={"q": rates, "all": [1]})
+    names = {cell.name for cell in made}
+    assert len(names) == 5
+    assert "q@1-rank16-lr1.0-seed0" in names
 
 
 def test_a_name_says_what_the_cell_is_and_its_target_what_learns():
     cell = cells(sites=("q,v",), blocks=("1-2",), seeds=(7,), rank=3)[-1]
-    assert cell.name == "q,v@1-2-rank3-seed7"
+    assert cell.name == "q,v@1-2-rank3-lr0.001-seed7"
     assert cell.target.expression == "q,v@1-2"
     assert cell.target.rank == 3
 
@@ -169,9 +179,14 @@ def test_a_string_for_a_list_is_refused(name):
 @pytest.mark.parametrize("rate", [0.0, -1e-3, math.nan, math.inf])
 def test_a_bad_learning_rate_is_refused(rate):
     with pytest.raises(
-        ConfigError, match=r"the learning rate of mlp is .*, expected a number above 0"
+        ConfigError, match=r"a learning rate of mlp is .*, expected a number above 0"
     ):
-        Grid(learning_rates={"mlp": rate})
+        Grid(learning_rates={"mlp": [rate]})
+
+
+def test_a_site_without_any_learning_rate_is_refused():
+    with pytest.raises(ConfigError, match=r"the learning rates of mlp are \(\): give a list"):
+        Grid(learning_rates={"mlp": ()})
 
 
 @pytest.mark.parametrize(
@@ -181,7 +196,7 @@ def test_a_bad_learning_rate_is_refused(rate):
         ({"sites": ("mlp@2",)}, TargetingError, 'the site "mlp@2" names blocks'),
         ({"sites": ("q+v",)}, TargetingError, 'the site "q\\+v" names .* several terms'),
         ({"match": ("params",)}, ConfigError, 'unknown match "params"; known: rank, parameters'),
-        ({"learning_rates": {"mpl": 1.0}}, ConfigError, 'Did you mean "mlp"?'),
+        ({"learning_rates": {"mpl": [1.0]}}, ConfigError, 'Did you mean "mlp"?'),
         ({"rank": 0}, ConfigError, "rank must be at least 1"),
         ({"blocks": ("every-0",)}, ConfigError, 'the blocks "every-0" have no step'),
         ({"blocks": ("evry",)}, TargetingError, "evry"),

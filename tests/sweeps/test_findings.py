@@ -21,7 +21,8 @@ def metrics(other, control_tvd, policy_tvd=0.25, tvd=0.5, slope=0.75):
 
 def row(site, blocks, seed, other, control_tvd, **given):
     name = f"{site}@{blocks}-rank{given.get('rank', 4)}-seed{seed}"
-    about = {"site": site, "blocks": blocks, "seed": seed, "rank": 4, "parameters": 100}
+    about = {"site": site, "blocks": blocks, "seed": seed, "rank": 4, "learning_rate": 0.1}
+    about |= {"parameters": 100}
     price = {"kl": 0.5, "train_seconds": 10.0 * (seed + 1), "flops": 1e9}
     far = None if control_tvd is None else control_tvd + 0.1
     both = {"main": metrics(other, control_tvd), "far": metrics(other, far)}
@@ -33,7 +34,8 @@ ROWS = [
     row("mlp", "0", 0, other=0.5, control_tvd=0.125),
     row("mlp", "0", 1, other=0.25, control_tvd=0.0625),
     row("q", "1-2", 0, other=0.0, control_tvd=0.0),
-    {"cell": "q@0", "site": "q", "blocks": "0", "rank": 4, "failed": "diverged"},
+    {"cell": "q@0", "site": "q", "blocks": "0", "rank": 4}
+    | {"learning_rate": 0.1, "failed": "diverged"},
 ]
 
 
@@ -94,6 +96,45 @@ def test_failed_cells_say_nothing():
 def test_cells_of_another_rank_are_others():
     rows = [ROWS[0], row("mlp", "0", 0, 0.5, 0.125, rank=8)]
     assert [(found.rank, found.num_seeds) for found in findings(rows, BASE)] == [(4, 1), (8, 1)]
+
+
+def tried(rate, seed, control_tvd, tuning_tvd, blocks="0"):
+    """A cell of a sweep with tuning examples."""
+    told = {"main": metrics(0.5, control_tvd), "tuning": metrics(0.5, tuning_tvd)}
+    return row("mlp", blocks, seed, 0, 0, learning_rate=rate, metrics=told)
+
+
+TUNED = {"main": BASE["main"], "tuning": BASE["main"]}
+
+
+def chosen(rows):
+    return {(f.blocks, f.learning_rate) for f in findings(rows, TUNED) if f.chosen}
+
+
+def test_the_learning_rate_with_most_control_on_tuning_examples_is_chosen():
+    rows = [tried(0.1, 0, 0.25, 0.125), tried(0.1, 1, 0.25, 0.0625)]  # mean of tuning 0.15625
+    rows += [tried(0.2, 0, 0.0, 0.125), tried(0.3, 0, 0.0, 0.25)]  # better where it's reported
+    rows += [tried(0.3, 0, 0.0, 0.0, blocks="1"), tried(0.1, 0, 0.0, 0.125, blocks="1")]
+    assert chosen(rows) == {("0", 0.1), ("1", 0.3)}
+    first = next(f for f in findings(rows, TUNED) if f.chosen and f.blocks == "0")
+    assert (first.tuning, first.control.mean, first.num_seeds) == (0.15625, 0.0, 2)
+    assert first.transfer == {}
+
+
+def test_a_learning_rate_at_which_a_seed_failed_is_chosen_where_there_is_no_other():
+    gone = {key: value for key, value in tried(0.2, 1, 0, 0).items() if key != "metrics"}
+    rows = [tried(0.1, 0, 0.25, 0.25), tried(0.2, 0, 0.0, 0.0), gone | {"failed": "diverged"}]
+    assert chosen(rows) == {("0", 0.1)}
+    assert chosen(rows[1:]) == {("0", 0.2)}
+
+
+def test_where_tuning_examples_tell_nothing_another_learning_rate_is_chosen():
+    rows = [tried(0.1, 0, 0.25, 0.5), tried(0.2, 0, 0.25, None)]
+    assert chosen(rows) == chosen(rows[::-1]) == {("0", 0.1)}
+
+
+def test_without_tuning_examples_the_only_learning_rate_is_chosen():
+    assert all(f.chosen and math.isnan(f.tuning) for f in findings(ROWS, BASE))
 
 
 @pytest.mark.parametrize(

@@ -109,4 +109,6 @@ def test_without_finished_cells_it_says_what_failed(folder):
     (folder / "results.jsonl").unlink()
     row = {key: value for key, value in result("mlp", "1", 0.5).items() if key != "metrics"}
     append_result(folder, row | {"failed": "loss is nan"})
-    assert read_sweep(folder).report == "no cells yet\nmlp@1-rank16-seed0 failed: loss is nan"
+    assert (
+        read_sweep(folder).report == "no cells yet\nmlp@1-rank16-lr0.001-seed0 failed: loss is nan"
+    )

@@ -21,6 +21,8 @@ from distmatch.sweeps.records import (
 
 ROW = {"cell": "mlp@1", "site": "mlp", "blocks": "1", "seed": 0, "rank": 2, "parameters": 9}
 ROW |= {"learning_rate": 0.1, "metrics": {"tvd": 0.5}, "kl": 0.1, "train_seconds": 1, "flops": 1}
+OF_CELL = ("cell", "site", "blocks", "seed", "rank", "parameters", "learning_rate")
+FAILED = {name: ROW[name] for name in OF_CELL} | {"failed": "diverged"}
 
 
 def lines(folder):
@@ -44,7 +46,7 @@ def test_what_was_appended_is_read(tmp_path):
     rows = {f"mlp@{n}": ROW | {"cell": f"mlp@{n}", "kl": n / 3} for n in range(3)}
     for row in rows.values():
         append_result(tmp_path, row)
-    failed = {"cell": "all", "failed": "diverged"}
+    failed = FAILED | {"cell": "all"}
     append_result(tmp_path, failed)
     assert read_results(tmp_path) == (rows | {"all": failed}, [])
 
@@ -54,12 +56,11 @@ def test_an_empty_folder_has_no_results(tmp_path):
 
 
 def test_of_two_results_the_first_that_did_not_fail_counts_and_no_other_is_added(tmp_path):
-    failed = {"cell": "mlp@1", "failed": "diverged"}
-    append_result(tmp_path, failed)
-    assert read_results(tmp_path)[0] == {"mlp@1": failed}
+    append_result(tmp_path, FAILED)
+    assert read_results(tmp_path)[0] == {"mlp@1": FAILED}
     append_result(tmp_path, ROW)
     append_result(tmp_path, ROW | {"kl": 2.0})
-    append_result(tmp_path, failed)
+    append_result(tmp_path, FAILED)
     assert read_results(tmp_path)[0] == {"mlp@1": ROW}
     assert len(lines(tmp_path).splitlines()) == 2
 
@@ -73,6 +74,7 @@ def test_of_two_results_the_first_that_did_not_fail_counts_and_no_other_is_added
         b'"cell"',
         b"17",
         b'{"metrics": {}}',
+        b'{"cell": "mlp@0", "failed": "diverged"}',
         b'{"cell": ["mlp@0"], "metrics": {}}',
         b'{"cell": "mlp@0"}',
         b'{"cell": "mlp@0", "metrics": {"tvd": 0.5}}',

@@ -10,19 +10,10 @@ import pytest
 
 from distmatch import plots
 from distmatch.evals import Interval
-from distmatch.sweeps.findings import Finding
-from distmatch.sweeps.probe import LOSSES, Score
-from distmatch.sweeps.report import ALL_SITES, probe_correlations, probed, write_report
+from distmatch.sweeps.report import write_report
+from tests.sweeps.small import NAN, SCORES, finding
 
 PNG = b"\x89PNG\r\n\x1a\n"
-NAN = float("nan")
-
-
-def finding(site, blocks, control, rank=16, parameters=1000, **given):
-    about = {"site": site, "blocks": blocks, "rank": rank, "parameters": parameters}
-    gains = {"control": Interval(control, NAN, NAN), "copying": Interval(0.5, 0.25, 0.75)}
-    price = {"slope": 0.5, "tvd": 0.2, "kl": 0.01, "train_seconds": 30.0, "flops": 2e15}
-    return Finding(**(about | gains | price | {"num_seeds": 1, "transfer": {"far": 0.1}} | given))
 
 
 def base(other=0.9, policy_tvd=0.25, control_tvd=0.375, slope=0.125):
@@ -42,14 +33,6 @@ FOUND = [
     finding("attention", "2-3", 0.12),
     finding("attention", "0-3", 0.18),
 ]
-SCORES = [
-    Score(loss, block, kind, name, 10.0**block, 100.0 + block)
-    for loss in LOSSES
-    for block in range(4)
-    for kind, name in (("attention", "q"), ("attention", "o"), ("mlp", "up"))
-]
-
-
 NO_CONTROL = {"control": Interval(NAN, NAN, NAN), "transfer": {"far": NAN}, "slope": NAN}
 ONE_WORD = base(policy_tvd=None, control_tvd=None, slope=None)
 
@@ -205,76 +188,10 @@ def test_without_single_blocks_or_ranges_the_rest_is_there(tmp_path):
     assert (tmp_path / "cells.csv").exists()
 
 
-def test_a_cell_is_probed_by_the_sum_over_its_matrices():
-    assert probed(finding("attention", "2", 0), SCORES, "control", "squared_norm") == 200.0
-    assert probed(finding("q", "2", 0), SCORES, "control", "squared_norm") == 100.0
-    assert probed(finding("q, up", "1", 0), SCORES, "control", "fisher") == 202.0
-    assert probed(finding("all", "0-1", 0), SCORES, "copying", "squared_norm") == 33.0
-    assert math.isnan(probed(finding("router", "0", 0), SCORES, "control", "fisher"))
-    scores = [*SCORES, Score("control", 0, "router", "router", 1.0, 7.0)]
-    of_block_0 = {site: finding(site, "0", 0) for site in ("router", "all", "block")}
-    values = {s: probed(f, scores, "control", "fisher") for s, f in of_block_0.items()}
-    assert values == {"router": 7.0, "all": 300.0, "block": 307.0}
-
-
-def test_the_probe_is_ranked_against_what_single_blocks_gained():
-    # Controls 4, 3, 1, 2 of blocks 0 to 3: rank differences 3, 1, 2, 2, so 1 - 6 * 18 / 60 = -0.8
-    found = [finding("mlp", str(b), c) for b, c in enumerate([4.0, 3.0, 1.0, 2.0])]
-    found += [finding("mlp", "0-3", 9.0), finding("router", "0", 9.0)]
-    rows = [row for row in probe_correlations(found, SCORES) if row.loss == "control"]
-    assert rows[0] == ("gradient norm", "control", "mlp", 16, 4, pytest.approx(-0.8))
-    assert [row.score for row in rows] == ["gradient norm", "Fisher"]
-
-
-def test_sites_and_ranks_have_their_own_correlation_and_those_of_one_rank_share_one():
-    # Each rises with the block, as the probe does, but the mlp's is lower by more than all that
-    places = {("q", 16): 0.0, ("mlp", 16): -9.0, ("mlp", 8): 9.0}
-    found = [
-        finding(site, str(block), block / 10 + level, rank=rank)
-        for (site, rank), level in places.items()
-        for block in range(3)
-    ]
-    scores = [score._replace(fisher=score.block + (score.kind == "mlp")) for score in SCORES]
-    rows = [row for row in probe_correlations(found, scores) if row[:2] == ("Fisher", "control")]
-    assert [(row.site, row.rank, row.cells) for row in rows] == [
-        *(("mlp", 8, 3), ("mlp", 16, 3), ("q", 16, 3), (ALL_SITES, 16, 6)),
-    ]
-    assert [row.rank_correlation for row in rows[:3]] == pytest.approx([1, 1, 1])
-    # Scores 0, 1, 2 and 1, 2, 3; controls of ranks 4, 5, 6 and 1, 2, 3. With ties at their mean,
-    # ranks of scores are 1, 2.5, 4.5 and 2.5, 4.5, 6; cross sum -0.5, squares 16.5 and 17.5
-    assert rows[3].rank_correlation == pytest.approx(-0.5 / math.sqrt(16.5 * 17.5))
-
-
-def test_one_site_alone_is_not_all_sites():
-    found = [finding("mlp", str(block), block, rank=rank) for block in range(3) for rank in (8, 16)]
-    assert {row.site for row in probe_correlations(found, SCORES)} == {"mlp"}
-
-
-def test_gains_without_order_have_no_rank_correlation(tmp_path):
+def test_the_probe_is_told_of_where_there_is_one(tmp_path):
     found = [finding("mlp", str(block), 0.1) for block in range(4)]
-    rows = probe_correlations(found, SCORES)
-    assert all(math.isnan(row.rank_correlation) for row in rows)
     assert "Fisher" in written(tmp_path, found)
-
-
-def test_what_is_not_a_number_is_not_ranked():
-    found = [finding("mlp", str(b), c) for b, c in enumerate([0.3, 0.2, NAN, 0.1])]
-    rows = [row for row in probe_correlations(found, SCORES) if row.loss == "control"]
-    assert [(row.cells, row.rank_correlation) for row in rows] == [(3, pytest.approx(-1))] * 2
-    gone = [replace(f, **NO_CONTROL) for f in found]
-    rows = [row for row in probe_correlations(gone, SCORES) if row.loss == "control"]
-    assert [row.cells for row in rows] == [0, 0]
-    assert all(math.isnan(row.rank_correlation) for row in rows)
-
-
-def test_without_a_probe_there_is_none(tmp_path):
-    assert probe_correlations(FOUND, []) == []
-    assert "rank correlation" not in written(tmp_path, scores=[])
-
-
-def test_two_cells_are_too_few_for_a_rank_correlation():
-    found = [replace(f, blocks=str(n)) for n, f in enumerate(FOUND[1:3])]
-    assert probe_correlations(found, SCORES) == []
+    assert "rank correlation" not in written(tmp_path, found, scores=[])
 
 
 def test_without_control_there_are_dashes_and_nulls(tmp_path):
@@ -301,14 +218,55 @@ def test_without_control_there_are_dashes_and_nulls(tmp_path):
 
 
 def test_what_is_missing_is_in_all_of_the_report(tmp_path):
-    failed, passed_over = {"o@3-rank16-seed0": "loss is nan"}, ["results.jsonl:6 is not a result"]
+    failed, passed_over = (
+        {"o@3-rank16-lr0.001-seed0": "loss is nan"},
+        ["results.jsonl:6 is not a result"],
+    )
     text = written(tmp_path, failed=failed, passed_over=passed_over)
     for told in (text, (tmp_path / "report.md").read_text()):
-        assert "\n\no@3-rank16-seed0 failed: loss is nan\nresults.jsonl:6 is not a result\n" in told
+        assert (
+            "\n\no@3-rank16-lr0.001-seed0 failed: loss is nan\nresults.jsonl:6 is not a result\n"
+            in told
+        )
     content = content_of(tmp_path)
     assert (content["failed"], content["passed_over"]) == (failed, passed_over)
     written(tmp_path)
     assert (content_of(tmp_path)["failed"], content_of(tmp_path)["passed_over"]) == ({}, [])
+
+
+MLPS = ["mlp@1", "mlp@2"]
+TRIED = [
+    finding("mlp", "1", 0.3, learning_rate=1e-2, chosen=False, tuning=0.1),
+    finding("all", "0-3", 0.25),
+    finding("mlp", "1", 0.2, learning_rate=3e-4, tuning=0.2),
+    finding("mlp", "1", 0.1, chosen=False, tuning=0.15),
+    finding("mlp", "2", 0.05),
+]
+
+
+def test_of_several_learning_rates_the_chosen_one_is_shown_and_all_are_told(tmp_path, drawn):
+    text = written(tmp_path, TRIED)
+    (maps, *_), _ = drawn["maps"]
+    assert maps["control"].tolist() == [[0.2], [0.05]]
+    (ranked, _), _ = drawn["ranked"]
+    assert [value[0] for value in ranked.values()] == [0.25, 0.2, 0.05]
+    assert "mlp@1 (rank 16, 0.0003)" in ranked
+    first, second, *_ = text.split("\n\n")
+    assert [line.split()[0] for line in first.splitlines()[2:]] == ["base", "all@0-3", *MLPS]
+    assert table_row(first, "mlp@1")["learning rate"] == "0.0003"
+    lines = [" ".join(line.split()) for line in second.splitlines()]
+    assert lines[0] == "control at the learning rate rank 0.0003 0.001 0.01"
+    assert lines[2:] == ["mlp@1 16 0.200 * 0.100 0.300", "* chosen by the tuning examples"]
+    with (tmp_path / "cells.csv").open(newline="") as file:
+        rows = [(r["learning_rate"], r["chosen"], r["tuning"]) for r in csv.DictReader(file)]
+    assert rows[0] == ("0.01", "False", "0.1")
+    assert rows[1][:2] == ("0.001", "True")
+    assert [cell["chosen"] for cell in content_of(tmp_path)["cells"]] == [f.chosen for f in TRIED]
+
+
+def test_with_one_learning_rate_a_place_there_is_no_table_of_them(tmp_path):
+    found = [finding("mlp", "1", 0.1, learning_rate=0.1), finding("q", "1", 0.2)]
+    assert "control at the learning rate" not in written(tmp_path, found)
 
 
 @pytest.fixture

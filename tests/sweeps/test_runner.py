@@ -51,7 +51,7 @@ def plain_trainer(folder, family, target, seed=0, **given):
     )
 
 
-@pytest.mark.parametrize("name", ["all@0-3-rank2-seed0", "mlp@3-rank2-seed0"])
+@pytest.mark.parametrize("name", ["all@0-3-rank2-lr0.01-seed0", "mlp@3-rank2-lr0.01-seed0"])
 def test_the_adapter_is_that_of_a_plain_run_with_its_seed(finished, tmp_path, name):
     folder, _ = finished
     run = plain_trainer(tmp_path, "llama", name.partition("-rank")[0], max_steps=3)
@@ -215,10 +215,10 @@ def test_what_others_work_on_is_left_to_them(folder):
 
 @pytest.mark.parametrize("max_steps", [1, 3])
 def test_a_cell_that_diverges_has_failed_and_the_others_go_on(tmp_path, max_steps):
-    grid = Grid(sites=("o", "mlp"), blocks=("3",), rank=2, learning_rates={"o": 1e38})
+    grid = Grid(sites=("o", "mlp"), blocks=("3",), rank=2, learning_rates={"o": [1e38]})
     found = small_sweep(tmp_path, grid=grid, max_steps=max_steps)
     (name,) = found.failed
-    assert name == "o@3-rank2-seed0"
+    assert name == "o@3-rank2-lr1e+38-seed0"
     assert "finite" in found.failed[name] or "forward_kl is" in found.failed[name]
     assert "lower learning_rate" in rows(tmp_path)[name]["failed"]
     assert f"{name} failed: " in found.report
@@ -226,8 +226,10 @@ def test_a_cell_that_diverges_has_failed_and_the_others_go_on(tmp_path, max_step
     before = (tmp_path / "results.jsonl").read_bytes()
     small_sweep(tmp_path, grid=grid, max_steps=max_steps)
     assert (tmp_path / "results.jsonl").read_bytes() == before
-    lower = replace(grid, learning_rates={"o": 1e-3})  # as the reason says
-    assert small_sweep(tmp_path, grid=lower, max_steps=max_steps).failed == {}
+    lower = replace(grid, learning_rates={"o": [1e-3]})  # as the reason says
+    found = small_sweep(tmp_path, grid=lower, max_steps=max_steps)
+    assert "o@3" in {f.name for f in found.findings}
+    assert list(found.failed) == [name]
 
 
 def test_a_loss_that_is_not_a_number_fails_every_cell(tmp_path):
@@ -279,4 +281,4 @@ def test_a_sweep_shows_one_bar(tmp_path, capsys):
     assert "train_runtime" not in out + err
     assert "states kept up to block 3: logits differ by" in out
     assert "100%" in err
-    assert "mlp@3-rank2-seed0" in err
+    assert "mlp@3-rank2-lr0.01-seed0" in err

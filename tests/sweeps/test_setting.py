@@ -30,11 +30,12 @@ pytestmark = pytest.mark.usefixtures("quick")
         ({"model": tiny_model("llama", attn_implementation="eager")}, "base.attention: 'sdpa'"),
         ({"model": tiny_model("llama", seed=1)}, "base.weights: .* there, .* now"),
         ({"model": tiny_model("llama", rms_norm_eps=0.1)}, "base.config.rms_norm_eps: 1e-06 there"),
-        ({"learning_rate": 0.5}, r"mlp@3-rank2-seed0.learning_rate: 0.01 there, 0.5 now"),
+        ({"learning_rate": 0.5}, r"all@0-3 of rank 2 has the learning rates 0.01 and 0.5, and"),
         (
-            {"grid": replace(GRID, learning_rates={"mlp": 0.5})},
-            r"other settings \(mlp@1-rank2-seed0.learning_rate: 0.01 there, 0.5 now",
+            {"grid": replace(GRID, learning_rates={"mlp": [0.5]})},
+            r"mlp@1 of rank 2 has .* 0.01 and 0.5, and nothing to choose .*: give tuning_dataset",
         ),
+        ({"tuning": examples(2, say="Tell")}, "data.test tuning: None there, .* now"),
     ],
 )
 def test_changed_settings_are_refused_with_the_difference(finished, changed, difference):

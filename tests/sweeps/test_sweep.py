@@ -97,17 +97,37 @@ def test_collateral_is_the_divergence_on_ordinary_texts(finished):
 
 def test_a_grid_may_grow(folder, finished):
     found = small_sweep(folder, grid=replace(GRID, blocks=("1", "3", "2"), sites=("mlp",)))
-    assert list(rows(folder)) == [*NAMES, "mlp@2-rank2-seed0"]
+    assert list(rows(folder)) == [*NAMES, "mlp@2-rank2-lr0.01-seed0"]
     assert measured(folder).items() >= measured(finished[0]).items()
     assert len(found.findings) == 6
 
 
 def test_seeds_differ_and_share_a_finding(tmp_path):
     found = small_sweep(tmp_path, grid=replace(ONE, seeds=(0, 1)))
-    first, second = (rows(tmp_path)[f"mlp@3-rank2-seed{seed}"]["metrics"] for seed in (0, 1))
+    first, second = (rows(tmp_path)[f"mlp@3-rank2-lr0.01-seed{seed}"]["metrics"] for seed in (0, 1))
     assert first != second
     assert {(f.name, f.num_seeds) for f in found.findings} == {("all@0-3", 2), ("mlp@3", 2)}
     assert all(f.control.low < f.control.mean < f.control.high for f in found.findings)
+
+
+def test_of_several_learning_rates_the_tuning_examples_choose(tmp_path):
+    tuning, rates = examples(3, say="Tell"), {"mlp": [1e-3, 1e-1]}
+    first = small_sweep(tmp_path, grid=replace(ONE, learning_rates=rates), tuning=tuning)
+    found = small_sweep(tmp_path, grid=ONE, tuning=tuning, learning_rate=3e-2)  # of the same place
+    assert {(f.name, f.learning_rate) for f in found.findings} == {
+        *(("mlp@3", rate) for rate in (1e-3, 1e-1, 3e-2)),
+        *(("all@0-3", rate) for rate in (1e-2, 3e-2)),
+    }
+    assert len(first.findings) == 3
+    assert all(set(f.transfer) == {"far"} for f in found.findings)
+    for f in found.findings:
+        name = f"{f.name}-rank2-lr{f.learning_rate}-seed0"
+        model = load_adapter(tiny_model("llama"), tmp_path / "cells" / name)
+        told = evaluate(model, tiny_tokenizer(), tuning, progress=False).metrics
+        control = told["policy_tvd"].mean - told["control_tvd"].mean
+        assert f.tuning == pytest.approx(control, rel=1e-4, abs=1e-6)
+        others = [g.tuning for g in found.findings if g.name == f.name]
+        assert f.chosen == (f.tuning == max(others))
 
 
 def anatomy(model):
@@ -137,13 +157,13 @@ def test_the_model_is_left_as_it_was(tmp_path, family, is_training):
     model.generation_config.eos_token_id = [2, 17]  # the tokenizer's is another: trainers align it
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     before = anatomy(model)
-    grid = Grid(sites=("q", "o"), blocks=("3",), rank=2, learning_rates={"o": 1e38})
+    grid = Grid(sites=("q", "o"), blocks=("3",), rank=2, learning_rates={"o": [1e38]})
     tokenizer = tiny_tokenizer(chat=False)
     plain = [replace(row, prompt=row.prompt[0]["content"], rotations=()) for row in examples()]
     given = {"train_dataset": plain, "eval_datasets": {"main": plain}, "grid": grid}
     given["args"] = settings(tmp_path, activation_checkpointing=True)
     found = sweep_function(model, tokenizer, **given)
-    assert list(found.failed) == ["o@3-rank2-seed0"]
+    assert list(found.failed) == ["o@3-rank2-lr1e+38-seed0"]
     assert anatomy(model) == before
     for name, value in model.state_dict().items():
         assert torch.equal(value, weights[name]), name
@@ -168,7 +188,9 @@ def test_an_error_in_a_cell_leaves_the_model_as_it_was(tmp_path):
 def test_a_transfer_set_may_have_no_control(tmp_path):
     found = small_sweep(tmp_path, grid=ONE, tests={"main": examples(4), "one": ONE_WORD})
     assert found.failed == {}
-    assert rows(tmp_path)["mlp@3-rank2-seed0"]["metrics"]["one"]["control_tvd"]["mean"] is None
+    assert (
+        rows(tmp_path)["mlp@3-rank2-lr0.01-seed0"]["metrics"]["one"]["control_tvd"]["mean"] is None
+    )
 
 
 def test_what_has_no_use_in_a_sweep_is_refused(tmp_path, monkeypatch):
@@ -186,9 +208,9 @@ def test_experts_attention_and_router_of_a_mixture(tmp_path):
     grid = Grid(sites=("experts", "router"), blocks=("2",), rank=2)
     found = small_sweep(tmp_path, tiny_model("gpt_oss"), grid=grid)
     assert {f.name for f in found.findings} == {"all@0-3", "experts@2", "router@2"}
-    model = load_adapter(tiny_model("gpt_oss"), tmp_path / "cells" / "experts@2-rank2-seed0")
+    model = load_adapter(tiny_model("gpt_oss"), tmp_path / "cells" / "experts@2-rank2-lr0.01-seed0")
     report = evaluate(model, tiny_tokenizer(), examples(4), progress=False)
-    ours = rows(tmp_path)["experts@2-rank2-seed0"]["metrics"]["main"]["tvd"]["mean"]
+    ours = rows(tmp_path)["experts@2-rank2-lr0.01-seed0"]["metrics"]["main"]["tvd"]["mean"]
     assert ours == pytest.approx(report.metrics["tvd"].mean, rel=1e-4)
 
 
@@ -200,10 +222,27 @@ def test_experts_attention_and_router_of_a_mixture(tmp_path):
         ({"grid": Grid(blocks=("9",))}, TargetingError, r"blocks \[9\] do not exist"),
         ({"eval_datasets": {"main": []}}, ConfigError, '"main" in eval_datasets holds no examples'),
         ({"eval_datasets": {"one": ONE_WORD}}, ConfigError, 'no example of "one" has two words'),
+        (
+            {"eval_datasets": {"main": examples(2), "tuning": examples(2)}},
+            ConfigError,
+            "'tuning' in eval_datasets can't be called so",
+        ),
+        (
+            {"tuning_dataset": [*examples(2, say="Tell"), *examples(1)]},
+            ConfigError,
+            'example 3 of tuning_dataset is in "main" too',
+        ),
+        ({"tuning_dataset": ONE_WORD}, ConfigError, "no example of tuning_dataset has two words"),
+        ({"tuning_dataset": []}, ConfigError, "no example of tuning_dataset has two words"),
+        (
+            {"grid": replace(ONE, learning_rates={"mlp": [0.1, 0.2]})},
+            ConfigError,
+            "mlp@3 of rank 2 has the learning rates 0.1 and 0.2, and nothing to choose between",
+        ),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(tmp_path, changed, error, message):
-    given = {"train_dataset": examples(), "eval_datasets": {"main": examples(2)}}
+    given = {"train_dataset": examples(), "eval_datasets": {"main": examples(1)}}
     given |= {"args": settings(tmp_path / "new")}
     with pytest.raises(error, match=message):
         sweep_function(tiny_model("llama"), tiny_tokenizer(), **(given | changed))
