@@ -74,6 +74,8 @@ def write_report(
         draw(folder / "ranked.png", lambda path: _ranked(chosen, own, whole, path)),
         draw(folder / "ranges.png", lambda path: _ranges(chosen, own, last, whole, path)),
     ]
+    if any(len(f.numbers) == 1 and not f.chosen for f in found):
+        figures.append(draw(folder / "learning_rates.png", lambda path: _rate_maps(found, path)))
     write_text(folder / "cells.csv", _csv(found))
     content = {
         "cells": [asdict(finding) for finding in found],
@@ -244,20 +246,39 @@ def _called(places: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
 
 def _maps(found: Sequence[Finding], base: float, whole: Finding | None, path: Path) -> None:
     single = [f for f in found if len(f.numbers) == 1]
-    called = _called({(f.site, f.rank) for f in single})
-    sites = list(called.values())
-    blocks = sorted({f.numbers[0] for f in single})
-    maps, references = {}, {}
-    for name in _MAPPED:
-        values = np.full((len(blocks), len(sites)), np.nan)
-        for f in single:
-            place = blocks.index(f.numbers[0]), sites.index(called[f.site, f.rank])
-            values[place] = getattr(f, name).mean
-        maps[name] = values
-        references[name] = {"base": base if name == "control" else 0.0}
-        if whole is not None:
-            references[name]["all"] = getattr(whole, name).mean
-    plots.layer_maps(maps, blocks, sites, references=references, path=path)
+    references = {name: {"base": base if name == "control" else 0.0} for name in _MAPPED}
+    if whole is not None:
+        for name, values in references.items():
+            values["all"] = getattr(whole, name).mean
+    maps = {name: {f.place: getattr(f, name).mean for f in single} for name in _MAPPED}
+    _draw_maps(maps, references, path)
+
+
+def _rate_maps(found: Sequence[Finding], path: Path) -> None:
+    """Control of single blocks at each learning rate."""
+    maps: dict[str, dict[Place, float]] = {}
+    for f in sorted(found, key=lambda f: f.learning_rate):
+        if len(f.numbers) == 1:
+            maps.setdefault(f"control at {f.learning_rate:g}", {})[f.place] = f.control.mean
+    _draw_maps(maps, {}, path)
+
+
+def _draw_maps(
+    maps: Mapping[str, Mapping[Place, float]],
+    references: Mapping[str, Mapping[str, float]],
+    path: Path,
+) -> None:
+    """Values of single blocks, by what is mapped; one layout for all maps."""
+    places = {place for values in maps.values() for place in values}
+    called = _called({(place.site, place.rank) for place in places})
+    blocks, columns = sorted({int(place.blocks) for place in places}), list(called)
+    drawn = {}
+    for name, values in maps.items():
+        drawn[name] = np.full((len(blocks), len(columns)), np.nan)
+        for place, value in values.items():
+            column = columns.index((place.site, place.rank))
+            drawn[name][blocks.index(int(place.blocks)), column] = value
+    plots.layer_maps(drawn, blocks, list(called.values()), references=references, path=path)
 
 
 def _ranked(found: Sequence[Finding], base: float, whole: Finding | None, path: Path) -> None:

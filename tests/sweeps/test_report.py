@@ -246,8 +246,19 @@ TRIED = [
 
 def test_of_several_learning_rates_the_chosen_one_is_shown_and_all_are_told(tmp_path, drawn):
     text = written(tmp_path, TRIED)
-    (maps, *_), _ = drawn["maps"]
+    (maps, *labels), _ = drawn["layer_maps"]
     assert maps["control"].tolist() == [[0.2], [0.05]]
+    assert labels == [[1, 2], ["mlp"]]
+    (maps, *labels), _ = drawn["learning_rates"]
+    assert {name: values[0].tolist() for name, values in maps.items()} == {
+        "control at 0.0003": [0.2],
+        "control at 0.001": [0.1],
+        "control at 0.01": [0.3],
+    }
+    assert [values[1, 0].tolist() for values in maps.values()] == pytest.approx(
+        [NAN, 0.05, NAN], nan_ok=True
+    )
+    assert labels == [[1, 2], ["mlp"]]
     (ranked, _), _ = drawn["ranked"]
     assert [value[0] for value in ranked.values()] == [0.25, 0.2, 0.05]
     assert "mlp@1 (rank 16, 0.0003)" in ranked
@@ -264,22 +275,29 @@ def test_of_several_learning_rates_the_chosen_one_is_shown_and_all_are_told(tmp_
     assert [cell["chosen"] for cell in content_of(tmp_path)["cells"]] == [f.chosen for f in TRIED]
 
 
-def test_with_one_learning_rate_a_place_there_is_no_table_of_them(tmp_path):
+def test_with_one_learning_rate_a_place_there_is_no_table_or_figure_of_them(tmp_path):
     found = [finding("mlp", "1", 0.1, learning_rate=0.1), finding("q", "1", 0.2)]
     assert "control at the learning rate" not in written(tmp_path, found)
+    assert not (tmp_path / "learning_rates.png").exists()
+
+
+def test_maps_of_learning_rates_are_drawn_of_single_blocks(tmp_path):
+    assert f"wrote {tmp_path / 'learning_rates.png'}" in written(tmp_path, TRIED)
+    assert (tmp_path / "learning_rates.png").read_bytes().startswith(PNG)
+    tried = [replace(f, blocks="0-1") for f in TRIED]
+    assert "learning_rates.png" not in written(tmp_path / "ranges", tried)
 
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """What figures are drawn of, by the name of what draws them."""
+    """What figures are drawn of, by their files."""
     given = {}
 
-    def kept(name):
-        return lambda *args, **kwargs: given.update({name: (args, kwargs)})
+    def kept(*args, path, **kwargs):
+        given[path.stem] = args, kwargs
 
-    monkeypatch.setattr(plots, "layer_curves", kept("ranges"))
-    monkeypatch.setattr(plots, "layer_maps", kept("maps"))
-    monkeypatch.setattr(plots, "layer_ranking", kept("ranked"))
+    for name in ("layer_curves", "layer_maps", "layer_ranking"):
+        monkeypatch.setattr(plots, name, kept)
     return given
 
 
