@@ -167,6 +167,14 @@ def test_layer_maps_go_up_and_are_white_at_zero():
     assert image.norm.vmin == -image.norm.vmax == pytest.approx(-0.4)
 
 
+@pytest.mark.parametrize(("one_scale", "tops"), [(True, [4.0, 4.0]), (False, [1.0, 4.0])])
+def test_layer_maps_of_one_quantity_share_their_colours(one_scale, tops):
+    maps = {"at 0.1": np.array([[1.0, -0.5]]), "at 0.2": np.array([[-4.0, np.nan]])}
+    figure = layer_maps(maps, [3], ["attention", "mlp"], one_scale=one_scale)
+    norms = [axis.images[0].norm for axis in figure.axes[:2]]
+    assert [(norm.vmin, norm.vmax) for norm in norms] == [(-top, top) for top in tops]
+
+
 def test_layer_maps_name_what_to_hold_them_against():
     figure = layer_maps(MAPS, [0, 3, 6], ["a", "b"], references={"control": {"base": -0.125}})
     assert "base -0.125" in texts(figure.axes[1])

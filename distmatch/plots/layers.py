@@ -30,6 +30,7 @@ def layer_maps(
     sites: Sequence[str],
     *,
     references: Mapping[str, Mapping[str, float]] | None = None,
+    one_scale: bool = False,
     path: str | Path | None = None,
 ) -> "matplotlib.figure.Figure":
     """One map a quantity, side by side: blocks upwards, sites across, the value in each field.
@@ -40,6 +41,8 @@ def layer_maps(
         blocks: The numbers of the blocks, from the bottom.
         sites: What each column is called.
         references: By map, values to hold its fields against, such as of all blocks together.
+        one_scale: Whether a colour means the same value in all maps, as for one quantity under
+            several settings.
         path: Where to save the figure too, in the format of its ending.
 
     Raises:
@@ -53,8 +56,9 @@ def layer_maps(
     with style.context(["default", STYLE, {"axes.grid": False}]):
         figure = new_figure(0.6 + 2.4 * len(maps) + 0.5 * len(sites), 1.6 + 0.26 * len(blocks))
         axes = figure.subplots(1, len(maps), sharey=True, squeeze=False)[0]
+        tops = {name: max(float(np.nanmax(np.abs(v))), 1e-9) for name, v in maps.items()}
         for axis, (name, values) in zip(axes, maps.items(), strict=True):
-            top = max(float(np.nanmax(np.abs(values))), 1e-9)
+            top = max(tops.values()) if one_scale else tops[name]
             image = axis.imshow(
                 values, cmap="PuOr_r", vmin=-top, vmax=top, origin="lower", aspect="auto"
             )

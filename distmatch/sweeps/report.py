@@ -251,7 +251,7 @@ def _maps(found: Sequence[Finding], base: float, whole: Finding | None, path: Pa
         for name, values in references.items():
             values["all"] = getattr(whole, name).mean
     maps = {name: {f.place: getattr(f, name).mean for f in single} for name in _MAPPED}
-    _draw_maps(maps, references, path)
+    plots.layer_maps(*_laid_out(maps), references=references, path=path)
 
 
 def _rate_maps(found: Sequence[Finding], path: Path) -> None:
@@ -260,15 +260,13 @@ def _rate_maps(found: Sequence[Finding], path: Path) -> None:
     for f in sorted(found, key=lambda f: f.learning_rate):
         if len(f.numbers) == 1:
             maps.setdefault(f"control at {f.learning_rate:g}", {})[f.place] = f.control.mean
-    _draw_maps(maps, {}, path)
+    plots.layer_maps(*_laid_out(maps), one_scale=True, path=path)
 
 
-def _draw_maps(
+def _laid_out(
     maps: Mapping[str, Mapping[Place, float]],
-    references: Mapping[str, Mapping[str, float]],
-    path: Path,
-) -> None:
-    """Values of single blocks, by what is mapped; one layout for all maps."""
+) -> tuple[dict[str, np.ndarray], list[int], list[str]]:
+    """Values of single blocks as maps of one layout, with what rows and columns are called."""
     places = {place for values in maps.values() for place in values}
     called = _called({(place.site, place.rank) for place in places})
     blocks, columns = sorted({int(place.blocks) for place in places}), list(called)
@@ -278,7 +276,7 @@ def _draw_maps(
         for place, value in values.items():
             column = columns.index((place.site, place.rank))
             drawn[name][blocks.index(int(place.blocks)), column] = value
-    plots.layer_maps(drawn, blocks, list(called.values()), references=references, path=path)
+    return drawn, blocks, list(called.values())
 
 
 def _ranked(found: Sequence[Finding], base: float, whole: Finding | None, path: Path) -> None:
