@@ -1,7 +1,7 @@
 """`distmatch sweep`: everything that can be checked first, then a cell after the other."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from distmatch.cli.run_files import TEST, SweepRun, read_sweep_run
 from distmatch.cli.sources import examples, refused_together
 from distmatch.cli.training import RUN_FILE
 from distmatch.data import Example
-from distmatch.errors import ConfigError
+from distmatch.data.examples import fingerprint
+from distmatch.errors import ConfigError, DataError
 from distmatch.models.footprint import empty_model
 from distmatch.models.loading import load_config, named_dtype
 from distmatch.sweeps import Cell
@@ -22,6 +23,8 @@ from distmatch.sweeps.reading import read_sweep
 from distmatch.sweeps.records import read_results
 from distmatch.sweeps.setting import SETTINGS_FILE, check_rates, measured_examples
 from distmatch.trainer import check_output_dir, check_targets
+
+_DRAWN_FOR_ONE = 8  # where prompts are few, most of those drawn are known
 
 
 def sweep(path: str | Path, overrides: Sequence[str] = ()) -> None:
@@ -38,7 +41,7 @@ def sweep(path: str | Path, overrides: Sequence[str] = ()) -> None:
     check_folder(run.folder)
     train, tests, tuning = _all_examples(run)
     check_targets(run.config, train)
-    check_encodable(run.model, train, measured_examples(tests, tuning))
+    check_encodable(run.model, train, measured_examples(tests, tuning, train))
     cells = planned_cells(run)
     if tuning is None:
         check_rates(run.folder, cells)
@@ -111,23 +114,36 @@ def _all_examples(
 ) -> tuple[list[Example], dict[str, list[Example]], list[Example] | None]:
     """Those to train on, to report on (first those of [data]) and to choose learning rates by."""
     sections = {TEST: run.data, **run.transfers}
-    drawn = refused_together([partial(examples, section) for section in sections.values()])
-    tests = {name: test for name, (_, test) in zip(sections, drawn, strict=True)}
+    steps: list[Callable[[], Any]] = [partial(examples, section) for section in sections.values()]
+    if run.tuning is not None:
+        steps.append(partial(_tuning_rows, run.tuning, run.data))
+    drawn = refused_together(steps)
+    train = drawn[0][0]
+    tests = {name: test for name, (_, test) in zip(sections, drawn, strict=False)}
     if run.tuning is None:
-        return drawn[0][0], tests, None
-    tuning = _tuning_rows(run.tuning, run.data)
-    if "task" in run.tuning:  # of few prompts some are drawn twice
-        asked = [row.prompt for test in tests.values() for row in test]
-        tuning = [row for row in tuning if row.prompt not in asked]
-    return drawn[0][0], tests, tuning
+        return train, tests, None
+    if "task" not in run.tuning:
+        return train, tests, drawn[-1]
+    known = {fingerprint(row.prompt) for rows in (train, *tests.values()) for row in rows}
+    wanted = run.tuning["n_test"]
+    tuning = [row for row in drawn[-1] if fingerprint(row.prompt) not in known][:wanted]
+    if len(tuning) < wanted:
+        raise ConfigError(
+            f"tuning.n_test is {wanted}, but of {len(drawn[-1])} rows drawn for it only "
+            f"{len(tuning)} have prompts that aren't in [data] or a transfer: ask for fewer"
+        )
+    return train, tests, tuning
 
 
 def _tuning_rows(section: Mapping[str, Any], data: Mapping[str, Any]) -> list[Example]:
-    """Test rows; of a task those after as many as [data] has, which may be the same."""
+    """Test rows; of a task more than are wanted, after the first, which are those of [data]."""
     if "task" not in section:
         return examples(section)[1]
+    if section["n_test"] < 1:
+        raise DataError(f"tuning.n_test is {section['n_test']}, expected at least 1")
     before = data.get("n_test", 0)
-    return examples({**section, "n_test": before + section["n_test"]})[1][before:]
+    more = {**section, "n_test": before + _DRAWN_FOR_ONE * section["n_test"]}
+    return examples(more)[1][before:]
 
 
 def _told(run: SweepRun, cells: Sequence[Cell]) -> str:

@@ -81,7 +81,7 @@ class Grid:
     learning_rates: Mapping[str, Sequence[float]] = field(
         default_factory=lambda: MappingProxyType({})
     )
-    """By site, where it isn't that of the other settings; of several each is tried everywhere."""
+    """By site, where they aren't that of the other settings; each is tried wherever the site is."""
 
     def __post_init__(self) -> None:
         """Check what can be checked without a model."""
@@ -111,13 +111,20 @@ class Grid:
                 raise ConfigError(f"seeds holds {seed!r}, expected whole numbers, 0 or more")
 
     def _check_learning_rates(self) -> None:
+        if not isinstance(self.learning_rates, Mapping):
+            raise ConfigError(
+                f"learning_rates is {self.learning_rates!r}: give lists by site, as in "
+                '{"mlp": [1e-3, 3e-3]}'
+            )
+        known = list(dict.fromkeys((*self.sites, "all")))
         for name, rates in self.learning_rates.items():
-            if name not in (*self.sites, "all"):
-                raise ConfigError(unknown_name("site in learning_rates", name, self.sites))
-            if not isinstance(rates, Sequence) or not rates:
+            if name not in known:
+                raise ConfigError(unknown_name("site in learning_rates", name, known))
+            if not isinstance(rates, Iterable) or isinstance(rates, str) or not [*rates]:
                 raise ConfigError(f"the learning rates of {name} are {rates!r}: give a list")
             for rate in rates:
-                if type(rate) not in (int, float) or not 0 < rate < math.inf:
+                is_number = isinstance(rate, int | float) and not isinstance(rate, bool)
+                if not is_number or not 0 < rate < math.inf:
                     raise ConfigError(
                         f"a learning rate of {name} is {rate!r}, expected a number above 0"
                     )

@@ -8,7 +8,7 @@ a model that reads the numbers can be too, such as one that always says the like
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -39,7 +39,7 @@ class Finding:
     learning_rate: float
     chosen: bool
     """Whether of the learning rates of its place this is the one with the most control on the
-    tuning examples; where seeds failed at some rates, of the others."""
+    tuning examples, of those with the most seeds."""
     parameters: int
     num_seeds: int
     copying: Interval
@@ -84,9 +84,10 @@ def block_numbers(blocks: str) -> tuple[int, ...]:
 def findings(rows: Iterable[Row], base: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     """What finished cells say, the ones with most control first; those that failed are left out.
 
-    Intervals are Student's, of 95 %, with the spread between seeds of all cells pooled, since
-    few seeds alone would say little about it; NaN where no cell has two. What examples can't tell,
-    such as control where each has one word, is NaN; cells without control come last.
+    Intervals are Student's, of 95 %, with the spread between seeds of all cells at chosen learning
+    rates pooled, since few seeds alone would say little about it; NaN where no cell has two. What
+    examples can't tell, such as control where each has one word, is NaN; cells without control
+    come last.
 
     Args:
         rows: Lines of results.
@@ -94,12 +95,9 @@ def findings(rows: Iterable[Row], base: Mapping[str, Mapping[str, Any]]) -> list
             what learning rates are chosen by, if it is there.
     """
     groups: dict[tuple[Place, float], list[Row]] = {}
-    failed: set[tuple[Place, float]] = set()
     for row in rows:
         if "metrics" in row:
             groups.setdefault((place_of(row), row["learning_rate"]), []).append(row)
-        else:
-            failed.add((place_of(row), row["learning_rate"]))
     first, *others = base
     values = {
         "copying": {
@@ -109,13 +107,16 @@ def findings(rows: Iterable[Row], base: Mapping[str, Mapping[str, Any]]) -> list
         "control": {
             key: [control(row["metrics"][first]) for row in some] for key, some in groups.items()
         },
+        "tuning": {
+            key: [control(row["metrics"][TUNING]) if TUNING in base else math.nan for row in some]
+            for key, some in groups.items()
+        },
     }
-    spreads = {name: pooled_spread(of_cells.values()) for name, of_cells in values.items()}
-    tuning = {
-        key: _mean(control(row["metrics"][TUNING]) for row in some) if TUNING in base else math.nan
-        for key, some in groups.items()
+    chosen = _chosen(values["tuning"])
+    spreads = {
+        name: pooled_spread(values[name][place, rate] for place, rate in chosen.items())
+        for name in ("copying", "control")
     }
-    chosen = _chosen(tuning, failed)
     found = [
         Finding(
             site=place.site,
@@ -132,7 +133,7 @@ def findings(rows: Iterable[Row], base: Mapping[str, Mapping[str, Any]]) -> list
                 for name in others
                 if name != TUNING
             },
-            tuning=tuning[place, rate],
+            tuning=_mean(values["tuning"][place, rate]),
             slope=_mean(metric(row["metrics"][first], "slope") for row in some),
             tvd=_mean(metric(row["metrics"][first], "tvd") for row in some),
             kl=_mean(row["kl"] for row in some),
@@ -153,15 +154,14 @@ def place_of(row: Row) -> Place:
     return Place(row["site"], row["blocks"], row["rank"])
 
 
-def _chosen(
-    tuning: Mapping[tuple[Place, float], float], failed: Collection[tuple[Place, float]]
-) -> dict[Place, float]:
-    """By place the learning rate with the most control, best one at which no seed failed."""
-    best: dict[Place, tuple[bool, float, float]] = {}
-    for (place, rate), value in tuning.items():
-        told = (place, rate) not in failed, -math.inf if math.isnan(value) else value, rate
-        best[place] = max(told, best.get(place, told))
-    return {place: rate for place, (_, _, rate) in best.items()}
+def _chosen(tuning: Mapping[tuple[Place, float], Sequence[float]]) -> dict[Place, float]:
+    """By place the learning rate with most control, of those with the most seeds."""
+    best: dict[Place, tuple[int, float, float]] = {}
+    for (place, rate), values in tuning.items():
+        mean = _mean(values)
+        merit = len(values), -math.inf if math.isnan(mean) else mean, -rate
+        best[place] = max(merit, best.get(place, merit))
+    return {place: -rate for place, (_, _, rate) in best.items()}
 
 
 def metric(metrics: Mapping[str, Any], name: str) -> float:

@@ -12,7 +12,7 @@ from distmatch.sweeps.findings import TUNING, Finding, findings
 from distmatch.sweeps.probe import PROBE_FILE, Score
 from distmatch.sweeps.records import locked, read_base, read_results
 from distmatch.sweeps.report import missing, write_report
-from distmatch.sweeps.setting import SETTINGS_FILE
+from distmatch.sweeps.setting import SETTINGS_FILE, check_rates
 
 _REPORT_FOLDER = "report"
 _Part = TypeVar("_Part")
@@ -46,13 +46,15 @@ def read_sweep(folder: str | Path) -> Sweep:
         folder: The sweep's, also of one that is running.
 
     Raises:
-        ConfigError: It holds no sweep, one that was stopped before its base was measured, or
-            files that can't be read.
+        ConfigError: It holds no sweep, one that was stopped before its base was measured, several
+            learning rates with nothing to choose between them by, or files that can't be read.
     """
     folder = Path(folder)
     if not (folder / SETTINGS_FILE).is_file():
         raise ConfigError(f"{folder} holds no sweep (no {SETTINGS_FILE}): give a sweep's folder")
     names = _content(folder / SETTINGS_FILE, _test_names)
+    if TUNING not in names:  # of two processes that began at once with different ones
+        check_rates(folder, [])
     metrics = {name: read_base(folder, name) for name in names}
     scores = read_scores(folder) if (folder / PROBE_FILE).is_file() else []
     importlib.import_module("scipy.stats")  # takes a second, for which nobody else has to wait

@@ -14,18 +14,20 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from distmatch.errors import ConfigError, DataError
 from distmatch.evals import Report
 from distmatch.evals.outcome import write_text
+from distmatch.sweeps.cells import Cell
 
 BASE_FOLDER = "base"
 RESULTS_FILE = "results.jsonl"
 CLAIMS_FOLDER = "claims"
 _LOCK_FILE = "lock"
-_OF_CELL = {"site", "blocks", "rank", "seed", "learning_rate", "parameters"}
+_OF_CELL = tuple(field.name for field in fields(Cell))
 _MEASURED = {"metrics", "kl", "train_seconds", "flops"}
 _RENEWED_EVERY = 30.0  # seconds
 _STALE_AFTER = 600.0
@@ -54,8 +56,9 @@ def read_results(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
         try:
             row = json.loads(line)
             is_measured = row.keys() >= _MEASURED and row["metrics"]
-            if not (row.keys() >= _OF_CELL and (is_measured or "failed" in row)):
-                raise ValueError("nothing came of it")
+            is_its_own = row["cell"] == Cell(**{name: row[name] for name in _OF_CELL}).name
+            if not (is_its_own and (is_measured or "failed" in row)):
+                raise ValueError("nothing came of it, or it isn't called as its cell is")
             if "failed" in found.get(row["cell"], {"failed": ""}):
                 found[row["cell"]] = row
         except (ValueError, KeyError, TypeError, AttributeError):

@@ -158,22 +158,27 @@ def _table(found: Sequence[Finding], base: Mapping[str, Mapping[str, Any]]) -> s
 
 
 def _rates(found: Sequence[Finding]) -> str:
-    """Control at each learning rate of places with several, the chosen one's marked."""
+    """Control at each learning rate of places with several, and what of it decided."""
     rates = sorted({f.learning_rate for f in found})
     places: dict[Place, dict[float, Finding]] = {}
     for f in found:
         places.setdefault(f.place, {})[f.learning_rate] = f
-    rows = [["control at the learning rate", "rank", *(f"{rate:g}" for rate in rates)]]
+    rows = [["control (by tuning examples) at", "rank", *(f"{rate:g}" for rate in rates)]]
     for place, tried in places.items():
         if len(tried) > 1:
-            told = {
-                rate: _number(f.control.mean) + (" *" if f.chosen else "")
-                for rate, f in tried.items()
-            }
-            rows.append(
-                [f"{place.site}@{place.blocks}", str(place.rank), *(told.get(r, "") for r in rates)]
-            )
-    return text_table(rows) + "\n* chosen by the tuning examples" if len(rows) > 1 else ""
+            most = max(f.num_seeds for f in tried.values())
+            shown = {rate: _tried(f, most) for rate, f in tried.items()}
+            name = f"{place.site}@{place.blocks}"
+            rows.append([name, str(place.rank), *(shown.get(rate, "") for rate in rates)])
+    if len(rows) == 1:
+        return ""
+    return text_table(rows) + "\n* chosen: most control by tuning examples; + fewer seeds, left out"
+
+
+def _tried(finding: Finding, most_seeds: int) -> str:
+    """Control at one of several learning rates."""
+    mark = " *" if finding.chosen else " +" if finding.num_seeds < most_seeds else ""
+    return f"{_number(finding.control.mean)} ({_number(finding.tuning)}){mark}"
 
 
 def str_of(interval: Interval) -> str:

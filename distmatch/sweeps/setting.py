@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -159,41 +159,42 @@ def check_rates(folder: Path, cells: Sequence[Cell]) -> None:
     """Refuse several learning rates of one place, in a sweep that can't choose between them.
 
     Args:
-        folder: The sweep's; what is finished there counts.
+        folder: The sweep's; what is finished there counts, but for rates at which a seed failed.
         cells: Those to be run.
 
     Raises:
         ConfigError: Such a place.
     """
     done, _ = read_results(folder)
-    finished = [row for row in done.values() if "metrics" in row]
+    failed = {(place_of(row), row["learning_rate"]) for row in done.values() if "failed" in row}
+    told = [*done.values(), *map(asdict, cells)]
     rates: dict[Place, set[float]] = {}
-    for place, rate in [
-        *((place_of(row), row["learning_rate"]) for row in finished),
-        *((place_of(asdict(cell)), cell.learning_rate) for cell in cells),
-    ]:
+    for place, rate in {(place_of(row), row["learning_rate"]) for row in told} - failed:
         rates.setdefault(place, set()).add(rate)
-    for (site, blocks, rank), several in rates.items():
+    for place, several in sorted(rates.items()):
         if len(several) > 1:
             raise ConfigError(
-                f"{site}@{blocks} of rank {rank} has the learning rates "
-                f"{' and '.join(f'{rate:g}' for rate in sorted(several))}, and nothing to choose "
-                "between them by: give tuning_dataset ([tuning] in a run file) from the start of "
-                "a sweep, or choose another output_dir"
+                f"{place.site}@{place.blocks} of rank {place.rank} would have the learning rates "
+                f"{' and '.join(map(str, sorted(several)))} in {folder}, with nothing to choose "
+                "between them by: leave it one of them, give tuning_dataset ([tuning] in a run "
+                "file) from the start of a sweep, or choose another output_dir"
             )
 
 
-def measured_examples(tests: Mapping[str, Rows], tuning: Rows | None) -> dict[str, list[Example]]:
+def measured_examples(
+    tests: Mapping[str, Rows], tuning: Rows | None, train: Sequence[Example]
+) -> dict[str, list[Example]]:
     """All that cells are measured on, by name.
 
     Args:
         tests: Those to report on.
         tuning: Those to choose learning rates by, which get the name `TUNING`.
+        train: Those to train on, none of which may choose.
 
     Raises:
         DataError: Records that can't be used.
         ConfigError: A name that can't be one, a set that is empty or tells nothing of control where
-            it is needed, or tuning examples that are reported on too.
+            it is needed, or tuning examples that are trained or reported on too.
     """
     if not tests:
         raise ConfigError("eval_datasets is empty: name one set of examples or more")
@@ -212,23 +213,29 @@ def measured_examples(tests: Mapping[str, Rows], tuning: Rows | None) -> dict[st
             f'no example of "{first}" has two words, so there is no control to map: name first a '
             "set that has"
         )
-    return checked if tuning is None else checked | {TUNING: _tuning_examples(tuning, checked)}
+    if tuning is not None:
+        checked[TUNING] = _tuning_examples(tuning, {**checked, "train_dataset": train})
+    return checked
 
 
-def _tuning_examples(given: Rows, tests: Mapping[str, Sequence[Example]]) -> list[Example]:
-    tuning = to_examples(given)
+def _tuning_examples(given: Rows, others: Mapping[str, Sequence[Example]]) -> list[Example]:
+    """Without rotations, since control needs none."""
+    called = "tuning_dataset ([tuning] in a run file)"
+    tuning = [replace(example, rotations=()) for example in to_examples(given)]
+    if not tuning:
+        raise ConfigError(f"{called} is empty: give examples, or leave it out")
     if not _has_control(tuning):
         raise ConfigError(
-            "no example of tuning_dataset has two words, so there is no control to choose learning "
+            f"no example of {called} has two words, so there is no control to choose learning "
             "rates by: give some that have"
         )
-    for name, asked in tests.items():
-        prompts = [row.prompt for row in asked]
+    for name, rows in others.items():
+        prompts = {fingerprint(row.prompt) for row in rows}
         for number, row in enumerate(tuning, start=1):
-            if row.prompt in prompts:
+            if fingerprint(row.prompt) in prompts:
                 raise ConfigError(
-                    f'example {number} of tuning_dataset is in "{name}" too, whose results the '
-                    "choice would make look better than they are: give others"
+                    f'example {number} of {called} is in "{name}" too, so it would choose by what '
+                    "is learned or reported: give others"
                 )
     return tuning
 

@@ -59,8 +59,9 @@ def sweep(
     """
     grid = grid or Grid()
     cells = grid.cells(model, args.learning_rate)
-    measured = measured_examples(eval_datasets, tuning_dataset)
-    setting = _setting(model, tokenizer, train_dataset, measured, args)
+    train = to_examples(train_dataset)
+    measured = measured_examples(eval_datasets, tuning_dataset, train)
+    setting = _setting(model, tokenizer, train, measured, args)
     if tuning_dataset is None:
         check_rates(setting.folder, cells)
     try:
@@ -80,13 +81,13 @@ def sweep(
 def _setting(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    train: Rows,
+    train: Sequence[Example],
     measured: Mapping[str, Sequence[Example]],
     args: DistributionConfig,
 ) -> Setting:
     _check_args(args)
     encoder = model_encoder(model, tokenizer)
-    train = resolve_at_most(model, encoder, to_examples(train))
+    train = resolve_at_most(model, encoder, train)
     if not train:
         raise ConfigError("train_dataset is empty: give examples to train on")
     check_targets(args, train)

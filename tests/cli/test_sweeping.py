@@ -138,7 +138,7 @@ def test_of_several_learning_rates_rows_after_the_test_rows_choose(model, tmp_pa
     file = run_file(tmp_path, model, tuning={"n_test": 3}, sweep=grid)
     assert main(["sweep", str(file)]) == 0
     told = capsys.readouterr().out
-    assert "3 cells of" in told and "* chosen by the tuning examples" in told
+    assert "3 cells of" in told and "* chosen: most control by tuning examples" in told
     assert "control, three words" in told and "control, tuning" not in told
     run = tmp_path / "run"
     assert {row["learning_rate"] for row in results(run) if row["site"] == "mlp"} == {1e-3, 1e-2}
@@ -154,13 +154,29 @@ def test_of_several_learning_rates_rows_after_the_test_rows_choose(model, tmp_pa
     assert tuning.stat().st_mtime_ns == before and len(results(run)) == 6
 
 
-def test_test_rows_that_are_drawn_twice_choose_no_learning_rate(model, tmp_path):
+def test_rows_that_are_drawn_twice_choose_no_learning_rate(model, tmp_path):
     few = {"task": "numbers", "kinds": ["die"], "n": 8, "n_test": 3}
-    file = of_other_data(run_file(tmp_path, model), few, tuning={"n_test": 200})
-    _, tests, tuning = sweeping._all_examples(read_sweep_run(file))
-    prompts = [row.prompt for row in tests["test"]]
-    assert 0 < len(tuning) < 200
-    assert not [row for row in tuning if row.prompt in prompts]
+    file = of_other_data(run_file(tmp_path, model), few, tuning={"n_test": 20})
+    train, tests, tuning = sweeping._all_examples(read_sweep_run(file))
+    known = [row.prompt for row in (*train, *tests["test"])]
+    assert len(tuning) == 20
+    assert not [row for row in tuning if row.prompt in known]
+
+
+def test_more_rows_to_choose_by_than_there_are_prompts_are_refused(weightless, tmp_path, capsys):
+    few = {"task": "numbers", "kinds": ["die"], "n": 100, "n_test": 100}
+    file = of_other_data(run_file(tmp_path, weightless), few, tuning={"n_test": 20})
+    told = refusal(capsys, "sweep", file)
+    assert "tuning.n_test is 20, but of 160 rows drawn for it only " in told
+    assert "have prompts that aren't in [data] or a transfer: ask for fewer" in told
+
+
+def test_a_site_without_a_learning_rate_is_refused(weightless, tmp_path, capsys):
+    tables = tomllib.loads(run_file(tmp_path, weightless).read_text(encoding="utf-8"))
+    del tables["train"]["learning_rate"]
+    file = of_other_data(run_file(tmp_path, weightless), tables["data"], train=tables["train"])
+    told = refusal(capsys, "sweep", file)
+    assert "attention has no learning rate: name it in sweep.learning_rates too, or give" in told
 
 
 def test_files_to_choose_learning_rates_by_are_read_whole(weightless, tmp_path, capsys):
@@ -173,7 +189,9 @@ def test_files_to_choose_learning_rates_by_are_read_whole(weightless, tmp_path, 
     _, _, tuning = sweeping._all_examples(read_sweep_run(own))
     assert [row.prompt.split()[1:3] for row in tuning] == [["tuning", n] for n in "012"]
     same = of_other_data(run_file(tmp_path, weightless), data, tuning={})
-    assert 'example 1 of tuning_dataset is in "test" too' in refusal(capsys, "sweep", same)
+    assert 'example 1 of tuning_dataset ([tuning] in a run file) is in "test" too' in refusal(
+        capsys, "sweep", same
+    )
 
 
 def test_other_settings_are_refused_and_nothing_is_changed(swept, capsys):
@@ -227,10 +245,14 @@ def test_a_report_of_no_sweep_is_refused(tmp_path, capsys):
         ("sweep.learning_rates={mpl=[0.1]}", 'Did you mean "mlp"?'),
         (
             "sweep.learning_rates={mlp=[0.1, 0.2]}",
-            "mlp@0 of rank 2 has the learning rates 0.1 and 0.2, and nothing to choose between",
+            "mlp@0 of rank 2 would have the learning rates 0.1 and 0.2 in ",
         ),
         ("tuning.word=[3]", 'unknown key of [tuning] "word"'),
-        ("tuning.n_test=0", "no example of tuning_dataset has two words"),
+        ("tuning.n_test=0", "tuning.n_test is 0, expected at least 1"),
+        (
+            "sweep.learning_rates={attention=[0.1], mlp=[0.1], all=[0.1]}",
+            "train.learning_rate has no use, since sweep.learning_rates names every site and all",
+        ),
         ("transfer.tuning.words=[3]", 'the transfer "tuning" can\'t be called so'),
         ("lora.rank=4", 'unknown section "lora"'),
         ("train.seed=4", "train.seed is each cell's own: give sweep.seeds"),

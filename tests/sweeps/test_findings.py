@@ -113,7 +113,7 @@ def chosen(rows):
 
 def test_the_learning_rate_with_most_control_on_tuning_examples_is_chosen():
     rows = [tried(0.1, 0, 0.25, 0.125), tried(0.1, 1, 0.25, 0.0625)]  # mean of tuning 0.15625
-    rows += [tried(0.2, 0, 0.0, 0.125), tried(0.3, 0, 0.0, 0.25)]  # better where it's reported
+    rows += [tried(0.2, seed, 0.0, 0.125) for seed in (0, 1)]  # better where it's reported
     rows += [tried(0.3, 0, 0.0, 0.0, blocks="1"), tried(0.1, 0, 0.0, 0.125, blocks="1")]
     assert chosen(rows) == {("0", 0.1), ("1", 0.3)}
     first = next(f for f in findings(rows, TUNED) if f.chosen and f.blocks == "0")
@@ -121,11 +121,25 @@ def test_the_learning_rate_with_most_control_on_tuning_examples_is_chosen():
     assert first.transfer == {}
 
 
-def test_a_learning_rate_at_which_a_seed_failed_is_chosen_where_there_is_no_other():
+def test_a_learning_rate_with_fewer_seeds_is_not_chosen():
+    rows = [tried(0.1, seed, 0.25, 0.25) for seed in (0, 1)] + [tried(0.2, 0, 0.0, 0.0)]
     gone = {key: value for key, value in tried(0.2, 1, 0, 0).items() if key != "metrics"}
-    rows = [tried(0.1, 0, 0.25, 0.25), tried(0.2, 0, 0.0, 0.0), gone | {"failed": "diverged"}]
-    assert chosen(rows) == {("0", 0.1)}
+    assert chosen(rows) == chosen([*rows, gone | {"failed": "diverged"}]) == {("0", 0.1)}
     assert chosen(rows[1:]) == {("0", 0.2)}
+
+
+def test_of_equal_learning_rates_the_lower_is_chosen():
+    rows = [tried(rate, 0, 0.25, 0.125) for rate in (0.2, 0.1, 0.3)]
+    assert chosen(rows) == {("0", 0.1)}
+
+
+def test_the_spread_is_that_of_chosen_learning_rates():
+    rows = [tried(0.1, seed, control_tvd, 0.0) for seed, control_tvd in enumerate((0.0, 0.25))]
+    ruined = [tried(1.0, seed, 8.0 * seed, 1.0) for seed in (0, 1)]
+    (alone,) = findings(rows, TUNED)
+    first, second = findings([*rows, *ruined], TUNED)
+    assert (first.chosen, second.chosen) == (True, False)
+    assert first.control == alone.control and first.copying == alone.copying
 
 
 def test_where_tuning_examples_tell_nothing_another_learning_rate_is_chosen():

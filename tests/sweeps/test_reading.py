@@ -38,9 +38,9 @@ def answers(share):
     )
 
 
-def result(site, blocks, share, seed=0):
+def result(site, blocks, share, seed=0, rate=1e-3):
     """A line of results, as a sweep leaves it."""
-    cell = Cell(site, blocks, seed, 16, 1e-3, int(blocks.partition("-")[0]), 1000)
+    cell = Cell(site, blocks, seed, 16, rate, int(blocks.partition("-")[0]), 1000)
     measured = {name: Report.of(answers(share)).to_json()["metrics"] for name in ("main", "far")}
     made = {"config_hash": "0", "versions": {}, "device": "CPU", "steps": 3}
     took = {"train_seconds": 30.0, "seconds": 40.0, "flops": 2e15, "peak_memory_gb": 1.0}
@@ -102,6 +102,14 @@ def test_a_report_of_the_base_that_cannot_be_read_is_to_be_removed(folder, conte
     (folder / "base" / "far.json").write_bytes(content.encode("latin-1"))
     told = "far.json is not a saved report.*: remove it and start the sweep again"
     with pytest.raises(ConfigError, match=told):
+        read_sweep(folder)
+
+
+def test_two_learning_rates_with_nothing_to_choose_between_them_by_are_refused(folder):
+    append_result(folder, result("mlp", "1", 0.5, rate=0.5))
+    with pytest.raises(
+        ConfigError, match=r"mlp@1 .* learning rates 0.001 and 0.5 in .*sweep, with"
+    ):
         read_sweep(folder)
 
 

@@ -6,10 +6,12 @@ import os
 import resource
 import signal
 import time
+from dataclasses import asdict
 
 import pytest
 
 from distmatch.sweeps import records
+from distmatch.sweeps.cells import Cell
 from distmatch.sweeps.records import (
     append_result,
     claimed,
@@ -19,10 +21,18 @@ from distmatch.sweeps.records import (
     read_results,
 )
 
-ROW = {"cell": "mlp@1", "site": "mlp", "blocks": "1", "seed": 0, "rank": 2, "parameters": 9}
-ROW |= {"learning_rate": 0.1, "metrics": {"tvd": 0.5}, "kl": 0.1, "train_seconds": 1, "flops": 1}
-OF_CELL = ("cell", "site", "blocks", "seed", "rank", "parameters", "learning_rate")
-FAILED = {name: ROW[name] for name in OF_CELL} | {"failed": "diverged"}
+MEASURED = {"metrics": {"tvd": 0.5}, "kl": 0.1, "train_seconds": 1, "flops": 1}
+
+
+def line(block, **given):
+    """What came of a cell of one block."""
+    cell = Cell("mlp", str(block), 0, 2, 0.1, block, 9)
+    return {"cell": cell.name} | asdict(cell) | given
+
+
+ROW = line(1, **MEASURED)
+FAILED = line(1, failed="diverged")
+OTHER = line(0, **MEASURED)
 
 
 def lines(folder):
@@ -43,12 +53,10 @@ def claim(folder, cell="a"):
 
 
 def test_what_was_appended_is_read(tmp_path):
-    rows = {f"mlp@{n}": ROW | {"cell": f"mlp@{n}", "kl": n / 3} for n in range(3)}
-    for row in rows.values():
+    rows = [line(n, **MEASURED | {"kl": n / 3}) for n in range(3)] + [line(3, failed="diverged")]
+    for row in rows:
         append_result(tmp_path, row)
-    failed = FAILED | {"cell": "all"}
-    append_result(tmp_path, failed)
-    assert read_results(tmp_path) == (rows | {"all": failed}, [])
+    assert read_results(tmp_path) == ({row["cell"]: row for row in rows}, [])
 
 
 def test_an_empty_folder_has_no_results(tmp_path):
@@ -57,16 +65,16 @@ def test_an_empty_folder_has_no_results(tmp_path):
 
 def test_of_two_results_the_first_that_did_not_fail_counts_and_no_other_is_added(tmp_path):
     append_result(tmp_path, FAILED)
-    assert read_results(tmp_path)[0] == {"mlp@1": FAILED}
+    assert read_results(tmp_path)[0] == {FAILED["cell"]: FAILED}
     append_result(tmp_path, ROW)
     append_result(tmp_path, ROW | {"kl": 2.0})
     append_result(tmp_path, FAILED)
-    assert read_results(tmp_path)[0] == {"mlp@1": ROW}
+    assert read_results(tmp_path)[0] == {ROW["cell"]: ROW}
     assert len(lines(tmp_path).splitlines()) == 2
 
 
 @pytest.mark.parametrize(
-    "line",
+    "bad",
     [
         b'{"cell": "mlp@0", "metr',
         b"\xff\xfe",
@@ -74,20 +82,22 @@ def test_of_two_results_the_first_that_did_not_fail_counts_and_no_other_is_added
         b'"cell"',
         b"17",
         b'{"metrics": {}}',
-        b'{"cell": "mlp@0", "failed": "diverged"}',
-        b'{"cell": ["mlp@0"], "metrics": {}}',
         b'{"cell": "mlp@0"}',
-        b'{"cell": "mlp@0", "metrics": {"tvd": 0.5}}',
-        json.dumps(ROW | {"cell": "mlp@0", "metrics": {}}).encode(),
+        b'{"cell": "mlp@0", "failed": "diverged"}',
+        json.dumps(line(2)).encode(),
+        json.dumps(line(2, metrics={"tvd": 0.5})).encode(),
+        json.dumps(line(2, **MEASURED | {"metrics": {}})).encode(),
+        json.dumps(line(2, **MEASURED) | {"cell": ["mlp@2"]}).encode(),
+        json.dumps(line(2, **MEASURED) | {"cell": ROW["cell"]}).encode(),  # another cell's name
     ],
 )
-def test_a_bad_line_is_passed_over_with_its_number_and_stays(tmp_path, line):
-    append_result(tmp_path, ROW | {"cell": "first"})
-    before = lines(tmp_path) + line
+def test_a_bad_line_is_passed_over_with_its_number_and_stays(tmp_path, bad):
+    append_result(tmp_path, OTHER)
+    before = lines(tmp_path) + bad
     (tmp_path / "results.jsonl").write_bytes(before)  # cut off before its end
     append_result(tmp_path, ROW)
     found, wrong = read_results(tmp_path)
-    assert list(found) == ["first", "mlp@1"]
+    assert list(found) == [OTHER["cell"], ROW["cell"]]
     assert [sentence.split(" ")[0] for sentence in wrong] == [f"{tmp_path / 'results.jsonl'}:2"]
     assert lines(tmp_path) == before + b"\n" + json.dumps(ROW).encode() + b"\n"
 
@@ -108,14 +118,14 @@ def test_a_disk_that_fills_up_leaves_the_file_as_it_was(tmp_path):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write over the limit is then an error
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10,) * 2)
         try:
-            append_result(tmp_path, ROW | {"cell": "another"})
+            append_result(tmp_path, OTHER)
         except OSError as error:
             return error.errno == errno.EFBIG
 
     assert in_child(append_to_a_full_disk)
     assert lines(tmp_path) == before
-    append_result(tmp_path, ROW | {"cell": "another"})
-    assert list(read_results(tmp_path)[0]) == ["mlp@1", "another"]
+    append_result(tmp_path, OTHER)
+    assert list(read_results(tmp_path)[0]) == [ROW["cell"], OTHER["cell"]]
 
 
 def test_lines_of_several_processes_stay_whole(tmp_path):
@@ -124,7 +134,7 @@ def test_lines_of_several_processes_stay_whole(tmp_path):
         children.append(os.fork())
         if not children[-1]:
             for count in range(25):
-                append_result(tmp_path, ROW | {"cell": f"{number}-{count}", "x": "y" * 999})
+                append_result(tmp_path, line(100 * number + count, **MEASURED, x="y" * 999))
             os._exit(0)
     for child in children:
         assert os.waitpid(child, 0)[1] == 0

@@ -266,8 +266,9 @@ def test_of_several_learning_rates_the_chosen_one_is_shown_and_all_are_told(tmp_
     assert [line.split()[0] for line in first.splitlines()[2:]] == ["base", "all@0-3", *MLPS]
     assert table_row(first, "mlp@1")["learning rate"] == "0.0003"
     lines = [" ".join(line.split()) for line in second.splitlines()]
-    assert lines[0] == "control at the learning rate rank 0.0003 0.001 0.01"
-    assert lines[2:] == ["mlp@1 16 0.200 * 0.100 0.300", "* chosen by the tuning examples"]
+    assert lines[0] == "control (by tuning examples) at rank 0.0003 0.001 0.01"
+    assert lines[2] == "mlp@1 16 0.200 (0.200) * 0.100 (0.150) 0.300 (0.100)"
+    assert lines[3:] == ["* chosen: most control by tuning examples; + fewer seeds, left out"]
     with (tmp_path / "cells.csv").open(newline="") as file:
         rows = [(r["learning_rate"], r["chosen"], r["tuning"]) for r in csv.DictReader(file)]
     assert rows[0] == ("0.01", "False", "0.1")
@@ -275,9 +276,15 @@ def test_of_several_learning_rates_the_chosen_one_is_shown_and_all_are_told(tmp_
     assert [cell["chosen"] for cell in content_of(tmp_path)["cells"]] == [f.chosen for f in TRIED]
 
 
+def test_learning_rates_with_fewer_seeds_are_marked(tmp_path):
+    found = [replace(f, num_seeds=2 if f.chosen else 1) for f in TRIED]
+    text = written(tmp_path, found)
+    assert "0.200 (0.200) *  0.100 (0.150) +  0.300 (0.100) +" in text
+
+
 def test_with_one_learning_rate_a_place_there_is_no_table_or_figure_of_them(tmp_path):
     found = [finding("mlp", "1", 0.1, learning_rate=0.1), finding("q", "1", 0.2)]
-    assert "control at the learning rate" not in written(tmp_path, found)
+    assert "chosen" not in written(tmp_path, found)
     assert not (tmp_path / "learning_rates.png").exists()
 
 

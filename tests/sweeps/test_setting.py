@@ -30,10 +30,13 @@ pytestmark = pytest.mark.usefixtures("quick")
         ({"model": tiny_model("llama", attn_implementation="eager")}, "base.attention: 'sdpa'"),
         ({"model": tiny_model("llama", seed=1)}, "base.weights: .* there, .* now"),
         ({"model": tiny_model("llama", rms_norm_eps=0.1)}, "base.config.rms_norm_eps: 1e-06 there"),
-        ({"learning_rate": 0.5}, r"all@0-3 of rank 2 has the learning rates 0.01 and 0.5, and"),
+        (
+            {"learning_rate": 0.5},
+            r"all@0-3 of rank 2 would have the learning rates 0.01 and 0.5 in ",
+        ),
         (
             {"grid": replace(GRID, learning_rates={"mlp": [0.5]})},
-            r"mlp@1 of rank 2 has .* 0.01 and 0.5, and nothing to choose .*: give tuning_dataset",
+            r"mlp@1 of rank 2 would have .* 0.01 and 0.5 .*: leave it one of them, give",
         ),
         ({"tuning": examples(2, say="Tell")}, "data.test tuning: None there, .* now"),
     ],
@@ -49,6 +52,15 @@ def test_changed_settings_are_refused_with_the_difference(finished, changed, dif
 def test_settings_that_change_no_result_may_change(folder):
     small_sweep(folder, logging_steps=2, per_device_eval_batch_size=3, seed=5)
     assert list(rows(folder)) == NAMES
+
+
+def test_a_place_may_go_on_at_another_rate_than_the_one_it_failed_at(folder):
+    lines = (folder / "results.jsonl").read_text().splitlines()
+    failed = json.loads(lines.pop()) | {"failed": "loss is nan"}
+    del failed["metrics"]
+    (folder / "results.jsonl").write_text("\n".join([*lines, json.dumps(failed)]) + "\n")
+    found = small_sweep(folder, grid=replace(ONE, learning_rates={"mlp": [1e-3]}))
+    assert {f.learning_rate for f in found.findings if f.name == "mlp@3"} == {1e-3}
 
 
 def test_settings_that_cannot_be_read_are_refused(folder):
