@@ -171,6 +171,7 @@ def test_layer_maps_go_up_and_are_white_at_zero():
 def test_layer_maps_of_one_quantity_share_their_colours(one_scale, tops):
     maps = {"at 0.1": np.array([[1.0, -0.5]]), "at 0.2": np.array([[-4.0, np.nan]])}
     figure = layer_maps(maps, [3], ["attention", "mlp"], one_scale=one_scale)
+    assert len(figure.axes) == (3 if one_scale else 4)  # with those of the colours
     norms = [axis.images[0].norm for axis in figure.axes[:2]]
     assert [(norm.vmin, norm.vmax) for norm in norms] == [(-top, top) for top in tops]
 

@@ -95,7 +95,10 @@ def layer_maps(
                 fontsize=8,
                 color=GREY,
             )
-            figure.colorbar(image, ax=axis, shrink=0.6)
+            if not one_scale:
+                figure.colorbar(image, ax=axis, shrink=0.6)
+        if one_scale:
+            figure.colorbar(image, ax=axes, shrink=0.6)
         axes[0].set_ylabel("block")
         save_figure(figure, path)
     return figure
