@@ -181,7 +181,6 @@ def read_sweep_run(path: str | Path, overrides: Iterable[str] = ()) -> SweepRun:
         tuning = resolved_transfer(given, tables["tuning"], "tuning")
     grid = _grid(tables.get("sweep", {}))
     config = _sweep_config(tables.get("train", {}))
-    _check_learning_rates(grid, tables["train"])
     resolved = {
         "model": asdict(model),
         "data": data,
@@ -258,21 +257,6 @@ def _sweep_config(table: Mapping[str, Any]) -> DistributionConfig:
         if key in _OF_CELLS:
             raise ConfigError(f"train.{key} {_OF_CELLS[key]}")
     return _config(table)
-
-
-def _check_learning_rates(grid: Grid, train: Mapping[str, Any]) -> None:
-    """Refuse a learning rate that no cell would have, or cells with one that nobody has given."""
-    unnamed = [site for site in (*grid.sites, "all") if site not in grid.learning_rates]
-    if "learning_rate" in train and not unnamed:
-        raise ConfigError(
-            "train.learning_rate has no use, since sweep.learning_rates names every site and all: "
-            "leave one of them out"
-        )
-    if grid.learning_rates and unnamed and "learning_rate" not in train:
-        raise ConfigError(
-            f"{unnamed[0]} has no learning rate: name it in sweep.learning_rates too, or give "
-            "train.learning_rate"
-        )
 
 
 def _config(table: Mapping[str, Any]) -> DistributionConfig:

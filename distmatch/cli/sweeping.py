@@ -150,7 +150,10 @@ def _told(run: SweepRun, cells: Sequence[Cell]) -> str:
     done, _ = read_results(run.folder)
     finished = sum(cell.name in done for cell in cells)
     sizes = [cell.parameters for cell in cells]
+    rates = sorted({cell.learning_rate for cell in cells})
     return (
-        f"{len(cells)} cells of {min(sizes):,} to {max(sizes):,} LoRA parameters in {run.folder}; "
+        f"{len(cells)} cells of {min(sizes):,} to {max(sizes):,} LoRA parameters, at "
+        f"{'the learning rates' if len(rates) > 1 else 'learning rate'} "
+        f"{', '.join(map(str, rates))}, in {run.folder}; "
         f"{finished} of them are finished"
     )

@@ -119,8 +119,8 @@ class Grid:
         known = list(dict.fromkeys((*self.sites, "all")))
         for name, rates in self.learning_rates.items():
             if name not in known:
-                raise ConfigError(unknown_name("site in learning_rates", name, known))
-            if not isinstance(rates, Iterable) or isinstance(rates, str) or not [*rates]:
+                raise ConfigError(unknown_name("site in learning_rates", str(name), known))
+            if not isinstance(rates, Sequence) or isinstance(rates, str | bytes) or not rates:
                 raise ConfigError(f"the learning rates of {name} are {rates!r}: give a list")
             for rate in rates:
                 is_number = isinstance(rate, int | float) and not isinstance(rate, bool)

@@ -58,11 +58,14 @@ def read_results(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
             is_measured = row.keys() >= _MEASURED and row["metrics"]
             is_its_own = row["cell"] == Cell(**{name: row[name] for name in _OF_CELL}).name
             if not (is_its_own and (is_measured or "failed" in row)):
-                raise ValueError("nothing came of it, or it isn't called as its cell is")
+                raise ValueError
             if "failed" in found.get(row["cell"], {"failed": ""}):
                 found[row["cell"]] = row
         except (ValueError, KeyError, TypeError, AttributeError):
-            wrong.append(f"{path}:{number} is not a result and is passed over; its cell runs again")
+            wrong.append(
+                f"{path}:{number} is not a result called as its cell, and is passed over; "
+                "its cell runs again"
+            )
     return found, wrong
 
 

@@ -167,9 +167,9 @@ def check_rates(folder: Path, cells: Sequence[Cell]) -> None:
     """
     done, _ = read_results(folder)
     failed = {(place_of(row), row["learning_rate"]) for row in done.values() if "failed" in row}
-    told = [*done.values(), *map(asdict, cells)]
+    finished = {(place_of(row), row["learning_rate"]) for row in done.values()} - failed
     rates: dict[Place, set[float]] = {}
-    for place, rate in {(place_of(row), row["learning_rate"]) for row in told} - failed:
+    for place, rate in finished | {(place_of(asdict(c)), c.learning_rate) for c in cells}:
         rates.setdefault(place, set()).add(rate)
     for place, several in sorted(rates.items()):
         if len(several) > 1:
@@ -177,7 +177,8 @@ def check_rates(folder: Path, cells: Sequence[Cell]) -> None:
                 f"{place.site}@{place.blocks} of rank {place.rank} would have the learning rates "
                 f"{' and '.join(map(str, sorted(several)))} in {folder}, with nothing to choose "
                 "between them by: leave it one of them, give tuning_dataset ([tuning] in a run "
-                "file) from the start of a sweep, or choose another output_dir"
+                "file) from the start of a sweep, or choose another output_dir; of finished ones "
+                "take one's lines out of results.jsonl"
             )
 
 

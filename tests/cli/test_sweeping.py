@@ -171,12 +171,23 @@ def test_more_rows_to_choose_by_than_there_are_prompts_are_refused(weightless, t
     assert "have prompts that aren't in [data] or a transfer: ask for fewer" in told
 
 
-def test_a_site_without_a_learning_rate_is_refused(weightless, tmp_path, capsys):
-    tables = tomllib.loads(run_file(tmp_path, weightless).read_text(encoding="utf-8"))
-    del tables["train"]["learning_rate"]
-    file = of_other_data(run_file(tmp_path, weightless), tables["data"], train=tables["train"])
-    told = refusal(capsys, "sweep", file)
-    assert "attention has no learning rate: name it in sweep.learning_rates too, or give" in told
+def test_rows_of_a_transfer_choose_no_learning_rate(model, tmp_path):
+    same = {"transfer.three words": {"words": [2], "n_test": 9}}
+    _, tests, tuning = sweeping._all_examples(
+        read_sweep_run(run_file(tmp_path, model, tuning={"n_test": 3}, **same))
+    )
+    assert len(tests["three words"]) == 9 and len(tuning) == 3
+    assert not [row for row in tuning if row.prompt in [one.prompt for one in tests["three words"]]]
+
+
+@pytest.mark.parametrize("name", ["layer_sweep.toml", "layer_sweep_gptoss.toml"])
+def test_the_kept_settings_of_an_example_are_a_run_file_of_the_same_grid(name, tmp_path):
+    run = read_sweep_run(ROOT / "examples" / name)
+    run.save(tmp_path / "run.toml")
+    assert read_sweep_run(tmp_path / "run.toml").tables == run.tables
+    rates = {site: list(some) for site, some in run.grid.learning_rates.items()}
+    kept = read_sweep_run(tmp_path / "run.toml").grid.learning_rates
+    assert {site: list(some) for site, some in kept.items()} == rates
 
 
 def test_files_to_choose_learning_rates_by_are_read_whole(weightless, tmp_path, capsys):
@@ -217,7 +228,7 @@ def test_the_report_needs_no_model(swept, tmp_path, capsys):
     assert "results.jsonl:6 is not a result" in line
     assert first.pop("passed_over") == [] and first == second
     assert "control, three words" in told
-    assert "results.jsonl:6 is not a result and is passed over" in told
+    assert "results.jsonl:6 is not a result called as its cell, and is passed over" in told
 
 
 def test_a_report_of_no_sweep_is_refused(tmp_path, capsys):
@@ -249,10 +260,6 @@ def test_a_report_of_no_sweep_is_refused(tmp_path, capsys):
         ),
         ("tuning.word=[3]", 'unknown key of [tuning] "word"'),
         ("tuning.n_test=0", "tuning.n_test is 0, expected at least 1"),
-        (
-            "sweep.learning_rates={attention=[0.1], mlp=[0.1], all=[0.1]}",
-            "train.learning_rate has no use, since sweep.learning_rates names every site and all",
-        ),
         ("transfer.tuning.words=[3]", 'the transfer "tuning" can\'t be called so'),
         ("lora.rank=4", 'unknown section "lora"'),
         ("train.seed=4", "train.seed is each cell's own: give sweep.seeds"),

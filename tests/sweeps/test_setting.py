@@ -61,6 +61,9 @@ def test_a_place_may_go_on_at_another_rate_than_the_one_it_failed_at(folder):
     (folder / "results.jsonl").write_text("\n".join([*lines, json.dumps(failed)]) + "\n")
     found = small_sweep(folder, grid=replace(ONE, learning_rates={"mlp": [1e-3]}))
     assert {f.learning_rate for f in found.findings if f.name == "mlp@3"} == {1e-3}
+    both = replace(ONE, learning_rates={"mlp": [1e-3, 1e-2]})
+    with pytest.raises(ConfigError, match=r"mlp@3 .* would have the learning rates 0.001 and 0.01"):
+        small_sweep(folder, grid=both)
 
 
 def test_settings_that_cannot_be_read_are_refused(folder):
