@@ -136,14 +136,13 @@ def _all_examples(
 
 
 def _tuning_rows(section: Mapping[str, Any], data: Mapping[str, Any]) -> list[Example]:
-    """Test rows; of a task more than are wanted, after the first, which are those of [data]."""
+    """Test rows; of a task many more than are wanted, since the first may be those of [data]."""
     if "task" not in section:
         return examples(section)[1]
     if section["n_test"] < 1:
         raise DataError(f"tuning.n_test is {section['n_test']}, expected at least 1")
-    before = data.get("n_test", 0)
-    more = {**section, "n_test": before + _DRAWN_FOR_ONE * section["n_test"]}
-    return examples(more)[1][before:]
+    num_drawn = data.get("n_test", 0) + _DRAWN_FOR_ONE * section["n_test"]
+    return examples({**section, "n_test": num_drawn})[1]
 
 
 def _told(run: SweepRun, cells: Sequence[Cell]) -> str:

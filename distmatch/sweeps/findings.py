@@ -28,6 +28,11 @@ class Place(NamedTuple):
     blocks: str
     rank: int
 
+    @property
+    def name(self) -> str:
+        """Site and blocks, as an expression of `distmatch.models.lora`."""
+        return f"{self.site}@{self.blocks}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -59,7 +64,7 @@ class Finding:
     @property
     def name(self) -> str:
         """As an expression of `distmatch.models.lora`."""
-        return f"{self.site}@{self.blocks}"
+        return self.place.name
 
     @property
     def place(self) -> Place:

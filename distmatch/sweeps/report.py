@@ -168,8 +168,7 @@ def _rates(found: Sequence[Finding]) -> str:
         if len(tried) > 1:
             most = max(f.num_seeds for f in tried.values())
             shown = {rate: _tried(f, most) for rate, f in tried.items()}
-            name = f"{place.site}@{place.blocks}"
-            rows.append([name, str(place.rank), *(shown.get(rate, "") for rate in rates)])
+            rows.append([place.name, str(place.rank), *(shown.get(rate, "") for rate in rates)])
     if len(rows) == 1 or all(math.isnan(f.tuning) for f in found):
         return ""
     return text_table(rows) + "\n* chosen: most control by tuning examples; + fewer seeds, left out"

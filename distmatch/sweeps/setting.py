@@ -174,7 +174,7 @@ def check_rates(folder: Path, cells: Sequence[Cell]) -> None:
     for place, several in sorted(rates.items()):
         if len(several) > 1:
             raise ConfigError(
-                f"{place.site}@{place.blocks} of rank {place.rank} would have the learning rates "
+                f"{place.name} of rank {place.rank} would have the learning rates "
                 f"{' and '.join(map(str, sorted(several)))} in {folder}, with nothing to choose "
                 "between them by: leave it one of them, give tuning_dataset ([tuning] in a run "
                 "file) from the start of a sweep, or choose another output_dir; of finished ones "

@@ -163,11 +163,23 @@ def test_rows_that_are_drawn_twice_choose_no_learning_rate(model, tmp_path):
     assert not [row for row in tuning if row.prompt in known]
 
 
+def test_training_rows_choose_no_learning_rate(model, tmp_path):
+    few = {"n": 150, "n_test": 3, "wordings": ["bare"], "pool": ["red", "blue"]}
+    changes = {"data": few, "tuning": {"n_test": 9}, "transfer.three words": {"words": [2]}}
+    run = read_sweep_run(run_file(tmp_path, model, **changes))
+    train, _, tuning = sweeping._all_examples(run)
+    known = [row.prompt for row in train]
+    _, drawn = examples(run.data | {"n_test": 12})
+    assert [row for row in drawn if row.prompt in known]  # so some had to be left out
+    assert len(tuning) == 9
+    assert not [row for row in tuning if row.prompt in known]
+
+
 def test_more_rows_to_choose_by_than_there_are_prompts_are_refused(weightless, tmp_path, capsys):
     few = {"task": "numbers", "kinds": ["die"], "n": 100, "n_test": 100}
     file = of_other_data(run_file(tmp_path, weightless), few, tuning={"n_test": 20})
     told = refusal(capsys, "sweep", file)
-    assert "tuning.n_test is 20, but of 160 rows drawn for it only " in told
+    assert "tuning.n_test is 20, but of 260 rows drawn for it only " in told
     assert "have prompts that aren't in [data] or a transfer: ask for fewer" in told
 
 

@@ -282,6 +282,10 @@ def test_learning_rates_with_fewer_seeds_are_marked(tmp_path):
     assert "0.200 (0.200) *  0.100 (0.150) +  0.300 (0.100) +" in text
 
 
+def test_where_no_tuning_examples_chose_there_is_no_table_of_learning_rates(tmp_path):
+    assert "* chosen" not in written(tmp_path, [replace(f, tuning=NAN) for f in TRIED])
+
+
 def test_with_one_learning_rate_a_place_there_is_no_table_or_figure_of_them(tmp_path):
     found = [finding("mlp", "1", 0.1, learning_rate=0.1), finding("q", "1", 0.2)]
     assert "chosen" not in written(tmp_path, found)
