@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +17,6 @@ from distmatch.data.distribution import OtherRule, WordDistribution
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.trie import Encoder, Path, TokenTrie
 from distmatch.errors import ConfigError, DataError
-from distmatch.losses.metrics import Outcomes, Ratio, metric_ratios
 from distmatch.losses.words import WordLogProbs, word_log_probs
 from distmatch.models.attention import takes_tree_mask, tree_inputs
 from distmatch.models.head import is_checkpointing, predicting_rows, unwrapped
@@ -167,48 +166,6 @@ def in_eval_mode(model: nn.Module) -> Iterator[None]:
     finally:
         for module, is_training in modes.items():
             module.training = is_training
-
-
-@dataclass(frozen=True)
-class Questions:
-    """Examples made ready for measuring: each as it is, and with its numbers rotated."""
-
-    tries: list[TokenTrie]
-    rotations: list[TokenTrie]
-    rotation_of: list[int]
-
-    @classmethod
-    def encode(cls, encoder: Encoder, examples: Sequence[Example]) -> "Questions":
-        """The questions of some examples.
-
-        Raises:
-            DataError: Examples that can't be encoded, each with its number.
-        """
-        rotated = [(i, r) for i, example in enumerate(examples) for r in example.rotated()]
-        return cls(
-            encoder.encode_all(examples),
-            encoder.encode_all([example for _, example in rotated], "rotation"),
-            [i for i, _ in rotated],
-        )
-
-    def score(
-        self,
-        model: nn.Module,
-        encoder: Encoder,
-        *,
-        batch_size: int = 32,
-        progress: str | None = None,
-    ) -> tuple[Outcomes, dict[str, Ratio]]:
-        """The model's scores of the examples themselves, and every metric an example each."""
-        everything = score_tries(
-            model, encoder, [*self.tries, *self.rotations], batch_size=batch_size, progress=progress
-        )
-        asked = make_batch(self.tries, encoder)
-        own = WordLogProbs(*(part[: len(self.tries)] for part in everything))
-        rotated = WordLogProbs(*(part[len(self.tries) :] for part in everything))
-        outcomes = Outcomes(own, asked.target, asked.is_word, asked.is_free)
-        rotation_of = torch.tensor(self.rotation_of, dtype=torch.long)
-        return outcomes, metric_ratios(outcomes, rotated, rotation_of)
 
 
 def resolve_at_most(

@@ -4,11 +4,11 @@ from distmatch.evals.backends import Endpoint, Limits
 from distmatch.evals.comparing import compare, difference_table
 from distmatch.evals.evaluate import evaluate
 from distmatch.evals.goodness import Goodness, goodness_of_fit
-from distmatch.evals.intervals import Interval
 from distmatch.evals.merging import Merged, merge_and_measure
 from distmatch.evals.outcome import save_comparison
 from distmatch.evals.report import Report, comparison_table
 from distmatch.evals.suites import SUITES
+from distmatch.measuring.intervals import Interval
 
 __all__ = [
     "SUITES",

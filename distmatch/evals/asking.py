@@ -12,9 +12,10 @@ from transformers import PreTrainedTokenizerBase
 from distmatch.data.examples import Example, plain_prompt, to_examples
 from distmatch.errors import DataError
 from distmatch.evals.items import Answers
-from distmatch.losses.metrics import Outcomes, Ratio, renormalised
 from distmatch.losses.words import support_log_probs
-from distmatch.scoring import Questions, model_encoder
+from distmatch.measuring.asked_examples import AskedExamples
+from distmatch.measuring.metrics import Outcomes, Ratio, renormalised
+from distmatch.scoring import model_encoder
 
 
 def answers_of(
@@ -42,8 +43,8 @@ def answers_of(
         raise DataError("there are no examples to evaluate: give at least one")
     check_resolved(examples)
     encoder = model_encoder(model, tokenizer)
-    questions = Questions.encode(encoder, examples)
-    outcomes, ratios = questions.score(model, encoder, batch_size=batch_size, progress=progress)
+    asked = AskedExamples.encode(encoder, examples)
+    outcomes, ratios = asked.score(model, encoder, batch_size=batch_size, progress=progress)
     return answers_from(examples, outcomes, ratios)
 
 

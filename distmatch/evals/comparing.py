@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from distmatch.errors import DataError
-from distmatch.evals.intervals import Interval, paired_differences
 from distmatch.evals.items import Answers, Items
 from distmatch.evals.report import Report, text_table
+from distmatch.measuring.intervals import Interval, paired_differences
 
 
 def compare(first: Report, second: Report) -> dict[str, Interval]:

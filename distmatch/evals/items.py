@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 
 from distmatch.data.examples import Prompt
-from distmatch.evals.intervals import Ratios
-from distmatch.losses.metrics import policy_ratio
+from distmatch.measuring.intervals import Ratios
+from distmatch.measuring.metrics import policy_ratio
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 
 from distmatch.evals.items import Answers
-from distmatch.losses.metrics import Outcomes, metric_ratios, renormalised
 from distmatch.losses.words import WordLogProbs
+from distmatch.measuring.metrics import Outcomes, metric_ratios, renormalised
 
 
 def mixed(answers: Answers, questions: Sequence[Hashable]) -> Answers:

@@ -10,9 +10,9 @@ import numpy as np
 
 from distmatch.errors import DataError
 from distmatch.evals.comparing import compare, on_shared_items
-from distmatch.evals.intervals import Interval
 from distmatch.evals.items import Answers
 from distmatch.evals.report import Report, text_table
+from distmatch.measuring.intervals import Interval
 
 KINDS = ("base", "instruct")
 _FEWEST_FOR_A_TREND = 3

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from distmatch.errors import DataError, unknown_name
-from distmatch.evals.intervals import CONFIDENCE, Interval, intervals
 from distmatch.evals.items import Answers, Items, items_of, plain
+from distmatch.measuring.intervals import CONFIDENCE, Interval, intervals
 
 READING = {
     "tvd": "lower is better; words and other",
@@ -74,7 +74,7 @@ class Report:
     """
 
     metrics: dict[str, Interval]
-    """By name; of answers in the order of `distmatch.losses.metrics.METRICS`."""
+    """By name; of answers in the order of `distmatch.measuring.metrics.METRICS`."""
     examples: Items
     num_resamples: int
     seed: int

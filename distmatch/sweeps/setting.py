@@ -17,9 +17,10 @@ from distmatch.data.trie import Encoder
 from distmatch.data.trie import Path as TokenIds
 from distmatch.errors import ConfigError
 from distmatch.evals.outcome import write_text
+from distmatch.measuring.asked_examples import AskedExamples
 from distmatch.models.base_record import base_record
 from distmatch.models.trunk import Tree
-from distmatch.scoring import Questions, model_encoder
+from distmatch.scoring import model_encoder
 from distmatch.sweeps.cells import Cell
 from distmatch.sweeps.findings import TUNING, Place, place_of
 from distmatch.sweeps.probe import PROBE_FILE
@@ -71,8 +72,8 @@ class Setting:
         encoder = self.encoder
         tries = encoder.encode_all(self.train)
         for asked in self.tests.values():
-            questions = Questions.encode(encoder, asked)
-            tries += [*questions.tries, *questions.rotations]
+            known = AskedExamples.encode(encoder, asked)
+            tries += [*known.tries, *known.rotations]
         examples = (make_batch([trie], encoder) for trie in tries)
         texts = (make_text_batch([text]) for text in self.texts)
         return [Tree(b.ids, b.depths, b.ends) for b in (*examples, *texts)]

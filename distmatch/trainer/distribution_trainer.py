@@ -22,14 +22,15 @@ from distmatch.data.batching import Batch, make_batch, make_text_batch
 from distmatch.data.examples import Example, Prompt, read_jsonl, to_examples, write_jsonl
 from distmatch.errors import ConfigError, DivergedError, unknown_name
 from distmatch.losses.divergences import Divergence, forward_kl
-from distmatch.losses.metrics import Outcomes, Ratio
 from distmatch.losses.retention import retention_kl
 from distmatch.losses.words import other_shape_kl, support_log_probs, word_log_probs
+from distmatch.measuring.asked_examples import AskedExamples
+from distmatch.measuring.metrics import Outcomes, Ratio
 from distmatch.models.attaching import attach_lora
 from distmatch.models.base_record import check_base_record, write_base_record
 from distmatch.models.head import is_checkpointing
 from distmatch.models.lora import LoraTarget
-from distmatch.scoring import Questions, model_encoder, resolve_at_most, row_logits
+from distmatch.scoring import model_encoder, resolve_at_most, row_logits
 from distmatch.trainer.callbacks import ProgressBar, Refresh, RefreshExamples
 from distmatch.trainer.output_dir import check_output_dir, last_checkpoint
 from distmatch.trainer.running_means import EXCESS, SHOWN, TERMS, RunningMeans, progress
@@ -261,10 +262,10 @@ class DistributionTrainer(Trainer):
         with self._base() as base:
             return resolve_at_most(base, self.encoder, examples)
 
-    def _encoded(self, datasets: Rows | dict[str, Rows]) -> dict[str, Questions]:
+    def _encoded(self, datasets: Rows | dict[str, Rows]) -> dict[str, AskedExamples]:
         named = datasets if isinstance(datasets, dict) else {"": datasets}
         return {
-            name: Questions.encode(self.encoder, self._resolved(to_examples(rows)))
+            name: AskedExamples.encode(self.encoder, self._resolved(to_examples(rows)))
             for name, rows in named.items()
         }
 
@@ -306,9 +307,9 @@ class DistributionTrainer(Trainer):
         )
         return metrics
 
-    def _measure(self, questions: Questions) -> dict[str, float]:
+    def _measure(self, asked: AskedExamples) -> dict[str, float]:
         bar = None if self.args.disable_tqdm else "evaluating"
-        outcomes, ratios = questions.score(
+        outcomes, ratios = asked.score(
             self.adapted,
             self.encoder,
             batch_size=self.args.per_device_eval_batch_size,

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from distmatch.losses.divergences import total_variation
-from distmatch.losses.metrics import Outcomes, Ratio, slope_ratio
 from distmatch.losses.words import support_log_probs
+from distmatch.measuring.metrics import Outcomes, Ratio, slope_ratio
 
 SHOWN = ("tvd", "slope", "other")
 """Metrics of the training examples in every log line and beside the progress bar."""

@@ -9,7 +9,7 @@ import pytest
 
 from distmatch.cli import main
 from distmatch.data import output_control
-from distmatch.losses.metrics import METRICS
+from distmatch.measuring.metrics import METRICS
 from tests.cli.small import metrics, refusal, run_file
 
 LEFT_BEHIND = {

@@ -11,7 +11,7 @@ from distmatch.errors import ConfigError, DataError
 from distmatch.evals import Interval, comparison_table, evaluate
 from distmatch.evals.items import Answers, Items
 from distmatch.evals.report import Report
-from distmatch.losses.metrics import METRICS
+from distmatch.measuring.metrics import METRICS
 from distmatch.scoring import score
 from tests.tiny import tiny_model, tiny_tokenizer
 

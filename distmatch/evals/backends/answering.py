@@ -11,8 +11,8 @@ from distmatch.data.examples import Example
 from distmatch.evals.asking import answers_from
 from distmatch.evals.backends.bounds import Bounds, over_words, tvd_bounds
 from distmatch.evals.items import Answers
-from distmatch.losses.metrics import Outcomes, metric_ratios
 from distmatch.losses.words import WordLogProbs
+from distmatch.measuring.metrics import Outcomes, metric_ratios
 
 
 def bounded_answers(

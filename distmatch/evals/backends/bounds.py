@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from distmatch.evals.intervals import CONFIDENCE
+from distmatch.measuring.intervals import CONFIDENCE
 
 
 class Bounds(NamedTuple):

@@ -12,7 +12,7 @@ from distmatch.data import Example, WordDistribution
 from distmatch.errors import BudgetError, ConfigError, DataError, EndpointError
 from distmatch.evals import Endpoint, Limits, Report, evaluate, suites
 from distmatch.evals.suites import choices, sad
-from distmatch.losses.metrics import METRICS
+from distmatch.measuring.metrics import METRICS
 from distmatch.scoring import model_encoder, score
 from tests.evals.backends.serving import serving
 from tests.evals.backends.teaching import CHATS, ONE, TEXTS, measured

@@ -15,7 +15,7 @@ from distmatch.evals import evaluate
 from distmatch.evals.subject import LocalModel
 from distmatch.evals.suites import given, numbers
 from distmatch.losses.divergences import wasserstein1
-from distmatch.losses.metrics import METRICS
+from distmatch.measuring.metrics import METRICS
 from tests.tiny import tiny_model, tiny_tokenizer
 
 

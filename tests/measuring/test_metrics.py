@@ -5,8 +5,8 @@ import random
 import pytest
 import torch
 
-from distmatch.losses.metrics import METRICS, Outcomes, metric_ratios, slope_ratio
 from distmatch.losses.words import WordLogProbs
+from distmatch.measuring.metrics import METRICS, Outcomes, metric_ratios, slope_ratio
 
 
 def outcomes(given, target, is_free=None):
