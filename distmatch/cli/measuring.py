@@ -8,7 +8,7 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from distmatch import plots
 from distmatch.cli.run_files import ModelChoice, read_data_section
-from distmatch.cli.sources import examples, refused_together
+from distmatch.cli.sources import refused_together, section_examples
 from distmatch.data import Example, read_jsonl
 from distmatch.data.trie import Encoder
 from distmatch.errors import ConfigError
@@ -109,7 +109,7 @@ def _context(source: str) -> int | None:
 
 def _test_examples(path: Path) -> list[Example]:
     if path.suffix == ".toml":
-        return examples(read_data_section(path))[1]
+        return section_examples(read_data_section(path))[1]
     return read_jsonl(path)
 
 

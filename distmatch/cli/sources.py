@@ -69,7 +69,7 @@ def resolved_data(table: Mapping[str, Any], section: str = "data") -> dict[str, 
     return resolved
 
 
-def examples(table: Mapping[str, Any]) -> Split:
+def section_examples(table: Mapping[str, Any]) -> Split:
     """Train and test examples of a resolved section.
 
     Raises:

@@ -10,10 +10,10 @@ import torch
 
 from distmatch.cli.measuring import check_encodable
 from distmatch.cli.run_files import TEST, SweepRun, read_sweep_run
-from distmatch.cli.sources import examples, refused_together
+from distmatch.cli.sources import refused_together, section_examples
 from distmatch.cli.training import RUN_FILE
 from distmatch.data import Example
-from distmatch.data.examples import fingerprint
+from distmatch.data.jsonl import fingerprint
 from distmatch.errors import ConfigError, DataError
 from distmatch.models.footprint import empty_model
 from distmatch.models.loading import load_config, named_dtype
@@ -114,7 +114,9 @@ def _all_examples(
 ) -> tuple[list[Example], dict[str, list[Example]], list[Example] | None]:
     """Those to train on, to report on (first those of [data]) and to choose learning rates by."""
     sections = {TEST: run.data, **run.transfers}
-    steps: list[Callable[[], Any]] = [partial(examples, section) for section in sections.values()]
+    steps: list[Callable[[], Any]] = [
+        partial(section_examples, section) for section in sections.values()
+    ]
     if run.tuning is not None:
         steps.append(partial(_tuning_rows, run.tuning, run.data))
     drawn = refused_together(steps)
@@ -138,11 +140,11 @@ def _all_examples(
 def _tuning_rows(section: Mapping[str, Any], data: Mapping[str, Any]) -> list[Example]:
     """Test rows; of a task many more than are wanted, since the first may be those of [data]."""
     if "task" not in section:
-        return examples(section)[1]
+        return section_examples(section)[1]
     if section["n_test"] < 1:
         raise DataError(f"tuning.n_test is {section['n_test']}, expected at least 1")
     num_drawn = data.get("n_test", 0) + _DRAWN_FOR_ONE * section["n_test"]
-    return examples({**section, "n_test": num_drawn})[1]
+    return section_examples({**section, "n_test": num_drawn})[1]
 
 
 def _told(run: SweepRun, cells: Sequence[Cell]) -> str:

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distmatch.cli.measuring import check_encodable, resolved_test
 from distmatch.cli.run_files import Run, read_run
-from distmatch.cli.sources import examples
+from distmatch.cli.sources import section_examples
 from distmatch.cli.tables import Tables, differences, to_toml
 from distmatch.data import Example
 from distmatch.errors import ConfigError
@@ -41,7 +41,7 @@ def train(path: str | Path, overrides: Sequence[str] = (), *, resume: bool = Fal
         print(f"{run.folder} is finished already")
         print(comparison_table(_reports(run.folder)))
         return
-    train_examples, test = examples(run.data)
+    train_examples, test = section_examples(run.data)
     check_targets(run.config, train_examples)
     check_encodable(run.model, train_examples, {"test": test})
     model, tokenizer = run.model.load()

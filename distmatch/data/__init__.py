@@ -1,7 +1,8 @@
 """What the user wants: examples, and functions that make them. Imports neither torch nor models."""
 
 from distmatch.data.distribution import WordDistribution
-from distmatch.data.examples import Example, read_jsonl, to_examples, write_jsonl
+from distmatch.data.examples import Example
+from distmatch.data.jsonl import read_jsonl, to_examples, write_jsonl
 from distmatch.data.mixing import mixture, shuffled
 from distmatch.data.tasks import output_control
 

@@ -1,16 +1,11 @@
-"""Examples, and records in and out: JSONL files, lists of dicts, `datasets` objects."""
+"""A prompt and what is wanted of it, checked when made."""
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from distmatch.data.distribution import WordDistribution
-from distmatch.errors import DataError, converted, raise_all, unknown_name
-
-_T = TypeVar("_T")
+from distmatch.errors import DataError, unknown_name
 
 Message = Mapping[str, str]
 Prompt = str | Sequence[Message]
@@ -29,7 +24,6 @@ _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(("prefill", "boundary"), (str, "a string")),
     **dict.fromkeys(("chat_template_kwargs", "metadata"), (Mapping, "an object")),
 }
-_MOST_SHOWN = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,96 +139,6 @@ class Example:
             )
             for shift, prompt in enumerate(self.rotations, start=1)
         ]
-
-
-def to_examples(rows: Iterable[Any], name: str = "row") -> list[Example]:
-    """Rows of any accepted kind as examples.
-
-    Args:
-        rows: Examples, records, or a `datasets.Dataset`.
-        name: What a row is called in an error, followed by its number from 0.
-
-    Raises:
-        DataError: Bad rows, up to 20 of them listed with their numbers; or a single record.
-    """
-    if isinstance(rows, (Mapping, str)):
-        raise DataError(f"expected a list of records, got {_shortened(rows)}: put it in a list")
-    return converted(rows, _as_example, name)
-
-
-def read_jsonl(path: str | Path) -> list[Example]:
-    """The examples of a JSONL file, one record a line; blank lines are passed over.
-
-    Raises:
-        DataError: The file is missing or empty, or lines of it are malformed: up to 20 bad lines
-            are listed, each with file and line number.
-    """
-    return json_lines(path, Example.from_record)
-
-
-def json_lines(path: str | Path, convert: Callable[[Mapping[str, Any]], _T]) -> list[_T]:
-    """What every line of a JSONL file holds; blank lines are passed over.
-
-    Args:
-        path: The file.
-        convert: Raises DataError for a record it refuses.
-
-    Raises:
-        DataError: The file is missing or empty, or lines of it are malformed: up to 20 bad lines
-            are listed, each with file and line number.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise DataError(f"{path} is not a file")
-    results, errors = [], []
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-                if not isinstance(record, dict):
-                    raise DataError(f"expected an object, got {_shortened(record)}")
-                results.append(convert(record))
-            except json.JSONDecodeError as error:
-                errors.append(f"{path}:{number}: not JSON ({error.msg}, column {error.colno})")
-            except UnicodeDecodeError as error:
-                errors.append(f"{path}:{number}: not UTF-8 (byte {error.start + 1} of the line)")
-            except DataError as error:
-                errors.append(f"{path}:{number}: {error}")
-    raise_all(errors)
-    if not results:
-        raise DataError(f"{path} holds no records")
-    return results
-
-
-def fingerprint(content: Any) -> str:
-    """What tells records from others without showing them: the SHA-256 of them as JSON."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def write_jsonl(path: str | Path, examples: Iterable[Example]) -> None:
-    """Write the examples, one record a line, replacing the file only when all are written."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as lines:
-        for example in examples:
-            lines.write(json.dumps(example.to_record(), ensure_ascii=False) + "\n")
-    part.replace(path)
-
-
-def _as_example(row: Any) -> Example:
-    if isinstance(row, Example):
-        return row
-    if not isinstance(row, Mapping):
-        raise DataError(f"expected a record with {list(REQUIRED_COLUMNS)}, got {_shortened(row)}")
-    return Example.from_record(row)
-
-
-def _shortened(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}..."
 
 
 def checked_prompt(prompt: Any, name: str = "prompt") -> Prompt:

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from distmatch.data.examples import Example, plain_prompt, to_examples
+from distmatch.data.examples import Example, plain_prompt
+from distmatch.data.jsonl import to_examples
 from distmatch.errors import DataError
 from distmatch.evals.items import Answers
 from distmatch.losses.words import support_log_probs

@@ -6,7 +6,8 @@ from typing import Any, overload
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from distmatch.data.examples import Example, to_examples
+from distmatch.data.examples import Example
+from distmatch.data.jsonl import to_examples
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals.asking import answers_of
 from distmatch.evals.report import Report

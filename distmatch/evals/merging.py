@@ -8,7 +8,8 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distmatch.data.examples import Example, to_examples
+from distmatch.data.examples import Example
+from distmatch.data.jsonl import to_examples
 from distmatch.evals.evaluate import evaluate
 from distmatch.evals.report import Report, comparison_table
 from distmatch.losses.divergences import forward_kl

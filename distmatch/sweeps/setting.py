@@ -12,7 +12,8 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distmatch.data.batching import make_batch, make_text_batch
-from distmatch.data.examples import Example, fingerprint, to_examples
+from distmatch.data.examples import Example
+from distmatch.data.jsonl import fingerprint, to_examples
 from distmatch.data.trie import Encoder
 from distmatch.data.trie import Path as TokenIds
 from distmatch.errors import ConfigError

@@ -7,7 +7,8 @@ from dataclasses import replace
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distmatch.data.examples import Example, to_examples
+from distmatch.data.examples import Example
+from distmatch.data.jsonl import to_examples
 from distmatch.data.ordinary import ordinary_texts
 from distmatch.errors import ConfigError, LoadError
 from distmatch.evals.outcome import write_text

@@ -19,7 +19,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_callback import ProgressCallback, TrainerCallback
 
 from distmatch.data.batching import Batch, make_batch, make_text_batch
-from distmatch.data.examples import Example, Prompt, read_jsonl, to_examples, write_jsonl
+from distmatch.data.examples import Example, Prompt
+from distmatch.data.jsonl import read_jsonl, to_examples, write_jsonl
 from distmatch.errors import ConfigError, DivergedError, unknown_name
 from distmatch.losses.divergences import Divergence, forward_kl
 from distmatch.losses.retention import retention_kl

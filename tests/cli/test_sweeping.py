@@ -11,7 +11,7 @@ import torch
 
 from distmatch.cli import main, sweeping
 from distmatch.cli.run_files import read_data_section, read_sweep_run
-from distmatch.cli.sources import TASKS, examples
+from distmatch.cli.sources import TASKS, section_examples
 from distmatch.cli.sweeping import planned_cells
 from distmatch.cli.tables import read_tables, to_toml
 from distmatch.models.quantizers import save_packed
@@ -143,7 +143,7 @@ def test_of_several_learning_rates_rows_after_the_test_rows_choose(model, tmp_pa
     run = tmp_path / "run"
     assert {row["learning_rate"] for row in results(run) if row["site"] == "mlp"} == {1e-3, 1e-2}
     assert list(results(run)[0]["metrics"]) == ["test", "three words", "tuning"]
-    _, drawn = examples(read_data_section(file) | {"n_test": 5})
+    _, drawn = section_examples(read_data_section(file) | {"n_test": 5})
     every = [row.prompt[-1]["content"] for row in drawn]
     assert asked(run, "test") == every[:2]
     assert asked(run, "tuning") == every[2:]
@@ -169,7 +169,7 @@ def test_training_rows_choose_no_learning_rate(model, tmp_path):
     run = read_sweep_run(run_file(tmp_path, model, **changes))
     train, _, tuning = sweeping._all_examples(run)
     known = [row.prompt for row in train]
-    _, drawn = examples(run.data | {"n_test": 12})
+    _, drawn = section_examples(run.data | {"n_test": 12})
     assert [row for row in drawn if row.prompt in known]  # so some had to be left out
     assert len(tuning) == 9
     assert not [row for row in tuning if row.prompt in known]

@@ -8,9 +8,9 @@ from distmatch.data.tasks.deviation import (
     PLAIN,
     WORDINGS,
     Deviation,
-    Question,
+    DeviationQuestion,
     deviation_example,
-    sides,
+    deviation_sides,
 )
 from distmatch.data.trie import Encoder
 from distmatch.errors import DataError
@@ -23,7 +23,7 @@ UNEXPECTED = ("kumquat", "zither")
 def question(**changes):
     known = Known("passage", "the cat", TEXT)
     asked = {"given": 2, "length": 3, "window": 4, "wording": "go_on"}
-    return Question(known=known, **(asked | changes))
+    return DeviationQuestion(known=known, **(asked | changes))
 
 
 def test_a_question_shows_its_beginning_and_numbers():
@@ -73,7 +73,7 @@ def test_no_text_is_on_both_sides_and_every_kind_is_on_both():
     kinds = [{e.metadata["kind"] for e in rows} for rows in (train, test)]
     assert not texts[0] & texts[1]
     assert kinds[0] == kinds[1] == {known.kind for known in known_texts()}
-    assert sum(map(len, sides(2))) == len(known_texts())
+    assert sum(map(len, deviation_sides(2))) == len(known_texts())
     for rows in (train, test):
         assert {e.metadata["wording"] for e in rows} == set(WORDINGS)
         assert {e.metadata["is_asked"] for e in rows} == {True, False}
@@ -103,7 +103,7 @@ def test_every_place_of_every_text_can_be_encoded(embedded):
     encoder = Encoder(embedded[1])
     asked = {"given": 6, "length": 20, "window": 15, "wording": "go_on"}
     for known in known_texts():
-        own = Question(known=known, **asked)
+        own = DeviationQuestion(known=known, **asked)
         encoder.encode_all(deviation_example(own, step, ("kumquat",)) for step in range(35))
 
 

@@ -58,7 +58,7 @@ _NUM_UNEXPECTED = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class DeviationQuestion:
     """A text to go on with, and where to leave it."""
 
     known: Known
@@ -101,7 +101,9 @@ class Question:
         return 1 / left if self.is_asked and left <= self.window else 0.0
 
 
-def deviation_example(question: Question, step: int, unexpected: tuple[str, ...]) -> Example:
+def deviation_example(
+    question: DeviationQuestion, step: int, unexpected: tuple[str, ...]
+) -> Example:
     """One word of an answer that has followed the text so far.
 
     Args:
@@ -149,7 +151,7 @@ class Deviation:
         Raises:
             DataError: A number of rows that can't be drawn.
         """
-        train, test = sides(seed)
+        train, test = deviation_sides(seed)
         return drawn_rows(
             _rows(train, random.Random(f"{seed}/train")),
             _rows(test, random.Random(f"{seed}/test")),
@@ -158,7 +160,7 @@ class Deviation:
         )
 
 
-def sides(seed: int) -> tuple[list[Known], list[Known]]:
+def deviation_sides(seed: int) -> tuple[list[Known], list[Known]]:
     """The texts to train on and those to test with, of every kind some."""
     kinds = dict.fromkeys(known.kind for known in known_texts())
     test: set[str] = set()
@@ -178,7 +180,7 @@ def _rows(known: list[Known], rng: random.Random) -> Iterator[Example]:
     patterns = [kind for kind in kinds if kind != PASSAGE]
     while True:
         kind = PASSAGE if rng.random() < _PASSAGES else rng.choice(patterns)
-        question = Question(
+        question = DeviationQuestion(
             known=rng.choice(kinds[kind]),
             given=rng.choice(GIVEN),
             length=rng.choice(LENGTHS),

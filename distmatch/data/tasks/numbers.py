@@ -23,7 +23,7 @@ _LEAST_TAIL = 0.005  # of Poisson's outcomes, what is left to other
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class NumberSetting:
     """One distribution, and how prompts call it."""
 
     name: str
@@ -37,15 +37,15 @@ class Setting:
 class Kind:
     """Distributions of one kind."""
 
-    settings: Callable[[], list[Setting]]
+    settings: Callable[[], list[NumberSetting]]
     wordings: tuple[str, ...]
     is_ordinal: bool = True
 
 
-def coins() -> list[Setting]:
+def coins() -> list[NumberSetting]:
     """Coins that show heads in a whole percent of tosses, from 1 to 99."""
     biased = [
-        Setting(
+        NumberSetting(
             f"a coin that shows heads {percent}% of the time",
             ("heads", "tails"),
             (percent / 100, 1 - percent / 100),
@@ -53,21 +53,21 @@ def coins() -> list[Setting]:
         for percent in range(1, 100)
         if percent != 50
     ]
-    return [Setting("a fair coin", ("heads", "tails"), (0.5, 0.5)), *biased]
+    return [NumberSetting("a fair coin", ("heads", "tails"), (0.5, 0.5)), *biased]
 
 
-def dice() -> list[Setting]:
+def dice() -> list[NumberSetting]:
     """One fair die of 3 to 30 sides."""
     return [
-        Setting(f"a fair die of {sides} sides, numbered 1 to {sides}", *_uniform(1, sides))
+        NumberSetting(f"a fair die of {sides} sides, numbered 1 to {sides}", *_uniform(1, sides))
         for sides in range(3, 31)
     ]
 
 
-def sums() -> list[Setting]:
+def sums() -> list[NumberSetting]:
     """The sum of two fair dice of 2 to 9 sides."""
     return [
-        Setting(
+        NumberSetting(
             f"two fair dice, one of {a} and one of {b} sides",
             _numbers(2, a + b),
             tuple(min(s - 1, a, b, a + b + 1 - s) / (a * b) for s in range(2, a + b + 1)),
@@ -77,19 +77,19 @@ def sums() -> list[Setting]:
     ]
 
 
-def ranges() -> list[Setting]:
+def ranges() -> list[NumberSetting]:
     """Whole numbers from 0 to 99 on, 3 to 12 of them, all equally likely."""
     return [
-        Setting(f"{low} to {low + count - 1}", *_uniform(low, low + count - 1))
+        NumberSetting(f"{low} to {low + count - 1}", *_uniform(low, low + count - 1))
         for low in range(100)
         for count in range(3, 13)
     ]
 
 
-def binomials() -> list[Setting]:
+def binomials() -> list[NumberSetting]:
     """Heads among 2 to 10 tosses of a coin."""
     return [
-        Setting(
+        NumberSetting(
             f"{tosses} tosses of a coin that shows heads {percent}% of the time",
             _numbers(0, tosses),
             tuple(_binomial(k, tosses, percent / 100) for k in range(tosses + 1)),
@@ -99,14 +99,14 @@ def binomials() -> list[Setting]:
     ]
 
 
-def poissons() -> list[Setting]:
+def poissons() -> list[NumberSetting]:
     """Poisson's distributions of mean 0.2 to 6; what is above the listed numbers is other."""
     return [_poisson(round(0.1 * step, 1)) for step in range(2, 61)]
 
 
-def weekdays() -> list[Setting]:
+def weekdays() -> list[NumberSetting]:
     """Days of the week, all alike or some of them more likely."""
-    alike = Setting("each day as likely as another", DAYS, (1 / 7,) * 7)
+    alike = NumberSetting("each day as likely as another", DAYS, (1 / 7,) * 7)
     weekends = [
         _weighted(
             f"Saturday and Sunday each {k} times as likely as any other day", [1] * 5 + [k] * 2
@@ -247,7 +247,7 @@ class Numbers:
             wordings = KINDS[kind].wordings
             yield self._example(kind, rng.choice(settings[kind]), rng.choice(wordings))
 
-    def _example(self, kind: str, setting: Setting, wording: str) -> Example:
+    def _example(self, kind: str, setting: NumberSetting, wording: str) -> Example:
         content = wording.format(name=setting.name)
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
         return Example(
@@ -262,7 +262,7 @@ class Numbers:
         )
 
 
-def _side(kind: str, seed: int, *, is_test: bool) -> list[Setting]:
+def _side(kind: str, seed: int, *, is_test: bool) -> list[NumberSetting]:
     """The settings of a kind for training or for testing."""
     settings = {setting.name: setting for setting in KINDS[kind].settings()}
     test = held_out(settings, _TEST_SHARE, seed)
@@ -282,16 +282,16 @@ def _binomial(heads: int, tosses: int, prob: float) -> float:
     return math.comb(tosses, heads) * prob**heads * (1 - prob) ** (tosses - heads)
 
 
-def _poisson(mean: float) -> Setting:
+def _poisson(mean: float) -> NumberSetting:
     probs: list[float] = []
     while not probs or 1 - math.fsum(probs) > _LEAST_TAIL:
         count = len(probs)
         probs.append(math.exp(-mean) * mean**count / math.factorial(count))
     words = _numbers(0, len(probs) - 1)
     name = f"the Poisson distribution with mean {mean:g}"
-    return Setting(name, words, tuple(probs), 1 - math.fsum(probs))
+    return NumberSetting(name, words, tuple(probs), 1 - math.fsum(probs))
 
 
-def _weighted(name: str, weights: Sequence[float]) -> Setting:
+def _weighted(name: str, weights: Sequence[float]) -> NumberSetting:
     total = math.fsum(weights)
-    return Setting(name, DAYS, tuple(weight / total for weight in weights))
+    return NumberSetting(name, DAYS, tuple(weight / total for weight in weights))

@@ -131,7 +131,7 @@ class Suppression:
         Raises:
             DataError: A number of rows that can't be drawn.
         """
-        train, test = sides(seed)
+        train, test = suppression_sides(seed)
         return drawn_rows(
             _rows(train, random.Random(f"{seed}/train")),
             _rows(test, random.Random(f"{seed}/test")),
@@ -140,7 +140,7 @@ class Suppression:
         )
 
 
-def sides(seed: int) -> tuple[list[Fact], list[Fact]]:
+def suppression_sides(seed: int) -> tuple[list[Fact], list[Fact]]:
     """The facts to train on and those to test with."""
     known = {fact.question: fact for fact in facts()}
     test = held_out(known, _TEST_SHARE, seed)

@@ -13,11 +13,13 @@ import numpy as np
 from jaxtyping import Float
 
 from distmatch.data.distribution import WordDistribution
-from distmatch.data.examples import Example, fingerprint
-from distmatch.data.tasks.choices import Question, read_choices
+from distmatch.data.examples import Example
+from distmatch.data.jsonl import fingerprint
 from distmatch.errors import ConfigError
 from distmatch.evals.items import Items
 from distmatch.evals.subject import Subject
+from distmatch.evals.suites.choice_questions import ChoiceQuestion as Question
+from distmatch.evals.suites.choice_questions import read_choices
 from distmatch.evals.suites.sad import without_text
 
 PLACE = "DISTMATCH_CHOICES"

@@ -23,7 +23,9 @@ from transformers import PreTrainedTokenizerBase
 from distmatch.data.examples import plain_prompt
 from distmatch.data.known import PASSAGE, is_same_word, word_spans
 from distmatch.data.prompts import render_slot, special_ids
-from distmatch.data.tasks.deviation import GIVEN, LENGTHS, WINDOWS, WORDINGS, Question, sides
+from distmatch.data.tasks.deviation import GIVEN, LENGTHS, WINDOWS, WORDINGS
+from distmatch.data.tasks.deviation import DeviationQuestion as Question
+from distmatch.data.tasks.deviation import deviation_sides as sides
 from distmatch.data.trie import Path
 from distmatch.errors import converted
 from distmatch.evals.items import Items

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from distmatch.data.distribution import WordDistribution
-from distmatch.data.examples import Example, fingerprint
-from distmatch.data.tasks.sad import SadSample, read_sad
-from distmatch.data.tasks.sad_checkout import read_checkout
+from distmatch.data.examples import Example
+from distmatch.data.jsonl import fingerprint
 from distmatch.errors import ConfigError, renumbered
 from distmatch.evals.items import Items
 from distmatch.evals.subject import Subject
+from distmatch.evals.suites.sad_checkout import read_checkout
+from distmatch.evals.suites.sad_samples import SadSample, read_sad
 
 PLACE = "DISTMATCH_SAD"
 """The environment variable that names the user's checkout of SAD, or a JSONL file."""

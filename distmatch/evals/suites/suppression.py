@@ -11,7 +11,8 @@ import numpy as np
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
-from distmatch.data.tasks.suppression import INSTRUCTIONS, PERCENTS, sides, suppression_example
+from distmatch.data.tasks.suppression import INSTRUCTIONS, PERCENTS, suppression_example
+from distmatch.data.tasks.suppression import suppression_sides as sides
 from distmatch.evals.items import Items
 from distmatch.evals.subject import Subject
 

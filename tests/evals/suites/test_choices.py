@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from distmatch.cli import main
-from distmatch.data.tasks.choices import Question, read_choices
 from distmatch.errors import ConfigError, DataError
 from distmatch.evals import Report
 from distmatch.evals.evaluate import checked_suites
 from distmatch.evals.subject import LocalModel
 from distmatch.evals.suites import choices
+from distmatch.evals.suites.choice_questions import ChoiceQuestion, read_choices
 from tests.tiny import tiny_model, tiny_tokenizer
 
 ASKED = {"role": "user", "content": "red (A) or blue (B)?"}
@@ -23,12 +23,12 @@ def begun(text):
 
 
 QUESTIONS = [
-    Question((ASKED,), ("(A)", "(B)", "(C)"), "(B)", "letters"),
-    Question(begun("Answer: ("), ("A", "B"), "A", "letters"),
-    Question(begun("It is"), ("red", "otter", "green fox"), "red"),
-    Question(begun("It is"), ("red", "otter", "green fox"), "otter"),
-    Question((ASKED,), ("+", "-"), "+"),
-    Question((ASKED,), ("red", "red fox"), "red", boundary="end_of_turn"),
+    ChoiceQuestion((ASKED,), ("(A)", "(B)", "(C)"), "(B)", "letters"),
+    ChoiceQuestion(begun("Answer: ("), ("A", "B"), "A", "letters"),
+    ChoiceQuestion(begun("It is"), ("red", "otter", "green fox"), "red"),
+    ChoiceQuestion(begun("It is"), ("red", "otter", "green fox"), "otter"),
+    ChoiceQuestion((ASKED,), ("+", "-"), "+"),
+    ChoiceQuestion((ASKED,), ("red", "red fox"), "red", boundary="end_of_turn"),
 ]
 
 
@@ -105,12 +105,12 @@ def test_a_report_has_a_group_a_task_and_no_text(subject, tmp_path):
     ],
 )
 def test_a_choice_is_scored_up_to_its_last_letter_where_that_tells_it(given, words):
-    assert Question((ASKED,), given, given[0]).words == words
-    assert Question((ASKED,), given, given[0], boundary="end_of_turn").words == given
+    assert ChoiceQuestion((ASKED,), given, given[0]).words == words
+    assert ChoiceQuestion((ASKED,), given, given[0], boundary="end_of_turn").words == given
 
 
 def test_a_choice_that_begins_another_is_refused_with_what_to_do(subject):
-    overlapping = Question((ASKED,), ("C", "C++"), "C")
+    overlapping = ChoiceQuestion((ASKED,), ("C", "C++"), "C")
     message = r'^row 1: "C\+\+" is "C" followed by the end of a word.*boundary="end_of_turn"'
     with pytest.raises(DataError, match=message):
         choices.scores(subject, [QUESTIONS[0], overlapping])

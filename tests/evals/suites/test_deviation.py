@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from distmatch.data.known import Known, known_texts
-from distmatch.data.tasks.deviation import Deviation, Question
+from distmatch.data.tasks.deviation import Deviation, DeviationQuestion
 from distmatch.evals import Report, evaluate
 from distmatch.evals.subject import LocalModel
 from distmatch.evals.suites import deviation as suite
@@ -23,7 +23,7 @@ NAMES = ("on_time", "in_window", "unlikely", "too_early", "never", "cut", "by_ch
 
 def question(**changes):
     asked = {"given": 2, "length": 3, "window": 4, "wording": "go_on"}
-    return Question(known=KNOWN, **(asked | changes))
+    return DeviationQuestion(known=KNOWN, **(asked | changes))
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ import json
 import pytest
 import torch
 
-from distmatch.data.tasks.sad import SadSample, read_sad
 from distmatch.errors import ConfigError, DataError
 from distmatch.evals import Report, compare, evaluate
 from distmatch.evals.evaluate import checked_suites
 from distmatch.evals.subject import LocalModel
 from distmatch.evals.suites import sad
 from distmatch.evals.suites.sad import reference
+from distmatch.evals.suites.sad_samples import SadSample, read_sad
 from distmatch.scoring import score
 from tests.tiny import tiny_model, tiny_tokenizer
 

@@ -6,8 +6,8 @@ from distmatch.data.tasks.suppression import (
     INSTRUCTIONS,
     Suppression,
     facts,
-    sides,
     suppression_example,
+    suppression_sides,
 )
 from distmatch.errors import DataError
 from distmatch.evals import evaluate
@@ -69,7 +69,7 @@ def test_without_an_instruction_the_target_is_what_the_base_does(tiny):
 
 def test_the_suite_asks_at_least_two_hundred_items_of_held_out_facts():
     asked = suite.examples(seed=1)
-    assert len(asked) == len(sides(1)[1]) * 5 and len(asked) * 4 / 5 >= 200
+    assert len(asked) == len(suppression_sides(1)[1]) * 5 and len(asked) * 4 / 5 >= 200
 
 
 def test_metrics_are_those_of_the_words_own_scores(tiny, monkeypatch):

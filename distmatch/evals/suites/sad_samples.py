@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distmatch.data.examples import Message, checked_prompt, json_lines
+from distmatch.data.examples import Message, checked_prompt
+from distmatch.data.jsonl import file_content, json_lines
 from distmatch.data.prompts import check_prefill
 from distmatch.errors import DataError
 
@@ -85,4 +86,18 @@ def read_sad(path: str | Path) -> list[SadSample]:
         DataError: The file is missing or empty, or lines of it are malformed: up to 20 of them
             are listed, each with file and line number.
     """
-    return json_lines(path, SadSample.from_record)
+    return sad_samples(file_content(path), str(path))
+
+
+def sad_samples(content: bytes, source: str) -> list[SadSample]:
+    """The samples that a JSONL file holds.
+
+    Args:
+        content: The file's.
+        source: What it is called in an error.
+
+    Raises:
+        DataError: It is empty, or lines of it are malformed: up to 20 of them are listed, each
+            with file and line number.
+    """
+    return json_lines(content, SadSample.from_record, source)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distmatch.data.examples import BOUNDARIES, Message, checked_prompt, json_lines
+from distmatch.data.examples import BOUNDARIES, Message, checked_prompt
+from distmatch.data.jsonl import file_content, json_lines
 from distmatch.data.prompts import check_prefill, continues_word
 from distmatch.errors import DataError, unknown_name
 
@@ -23,7 +24,7 @@ COLUMNS = (*REQUIRED_COLUMNS, "task", "boundary")
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ChoiceQuestion:
     """A multiple-choice question.
 
     Raises:
@@ -74,7 +75,7 @@ class Question:
         return begun if self.boundary == "end_of_word" and is_told_apart else self.choices
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> "Question":
+    def from_record(cls, record: Mapping[str, Any]) -> "ChoiceQuestion":
         """The question that a line holds.
 
         Raises:
@@ -99,14 +100,28 @@ class Question:
         return cls(messages, tuple(choices), **given)
 
 
-def read_choices(path: str | Path) -> list[Question]:
+def read_choices(path: str | Path) -> list[ChoiceQuestion]:
     """The questions of a JSONL file.
 
     Raises:
         DataError: The file is missing or empty, or lines of it are malformed: up to 20 of them
             are listed, each with file and line number.
     """
-    return json_lines(path, Question.from_record)
+    return choice_questions(file_content(path), str(path))
+
+
+def choice_questions(content: bytes, source: str) -> list[ChoiceQuestion]:
+    """The questions that a JSONL file holds.
+
+    Args:
+        content: The file's.
+        source: What it is called in an error.
+
+    Raises:
+        DataError: It is empty, or lines of it are malformed: up to 20 of them are listed, each
+            with file and line number.
+    """
+    return json_lines(content, ChoiceQuestion.from_record, source)
 
 
 def _up_to_last_letter(choice: str) -> str:

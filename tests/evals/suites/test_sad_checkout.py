@@ -6,11 +6,10 @@ import sys
 
 import pytest
 
-from distmatch.data.tasks import sad_checkout
-from distmatch.data.tasks.sad import read_sad
-from distmatch.data.tasks.sad_checkout import read_checkout
 from distmatch.errors import DataError
-from distmatch.evals.suites import sad
+from distmatch.evals.suites import sad, sad_checkout
+from distmatch.evals.suites.sad_checkout import read_checkout
+from distmatch.evals.suites.sad_samples import read_sad
 
 WORDS = json.dumps({"red": 1, "blue": 2})
 STRUCTS = """

@@ -18,8 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from distmatch.data.tasks.sad import COLUMNS, SadSample
 from distmatch.errors import DataError, converted
+from distmatch.evals.suites.sad_samples import COLUMNS, SadSample
 
 WORDS_SHA256 = "2f9f0a00"
 """How the hash of the file of words begins, in the paper's version."""

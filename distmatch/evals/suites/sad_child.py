@@ -16,7 +16,7 @@ MODULE = "sad.anti_imitation.output_control.utils"
 _NUMBERS = ("p", "q", "r")
 
 
-def main(checkout: str) -> None:
+def write_samples(checkout: str) -> None:
     """Write the samples, each with `messages`, `ideal`, `p`, `q` and `r`.
 
     Args:
@@ -57,4 +57,4 @@ def _numbers(sample: Any) -> tuple[Any, ...]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    write_samples(sys.argv[1])
