@@ -46,9 +46,9 @@ def _run(args: argparse.Namespace, rest: list[str]) -> None:
     elif args.command == "sweep":
         _sweep(args, rest)
     elif args.command == "eval":
-        _measure(args)
+        _evaluate(args)
     elif args.command == "compare":
-        from distmatch.cli.suites import compare_folders
+        from distmatch.cli.comparison import compare_folders
 
         compare_folders(args.folders, args.out)
     else:
@@ -68,34 +68,42 @@ def _sweep(args: argparse.Namespace, rest: list[str]) -> None:
         show(args.report)
 
 
-def _measure(args: argparse.Namespace) -> None:
+def _evaluate(args: argparse.Namespace) -> None:
     if args.models is not None:
-        _measure_models(args)
+        _evaluate_models(args)
         return
     if args.model is None:
         raise ConfigError("no model: name one, or give a list of them with --models FILE")
-    from distmatch.cli.measuring import measure
-    from distmatch.cli.run_files import ModelChoice
-    from distmatch.cli.suites import measure_suites
+    _check_batch_size(args)
+    from distmatch.cli.evaluation import evaluate_source, test_examples
+    from distmatch.cli.suite_settings import listed_suites
+    from distmatch.evals.local_source import LocalSource
+    from distmatch.models.choice import ModelChoice
 
-    choice = chosen_endpoint(args) or ModelChoice(
-        name=args.model,
-        quantization=args.quantization,
-        dtype=args.dtype,
-        template=not args.no_template,
+    suites = listed_suites(args.suite) if args.data is None else [test_examples(args.data)]
+    source = chosen_endpoint(args) or LocalSource(
+        choice=ModelChoice(
+            name=args.model,
+            quantization=args.quantization,
+            dtype=args.dtype,
+            template=not args.no_template,
+        ),
+        adapter=args.adapter,
+        other_base=args.other_base,
+        batch_size=args.batch_size or _BATCH_SIZE,
+        seed=args.seed or 0,
     )
-    how = {name: getattr(args, name) for name in ("adapter", "other_base", "out")}
-    how["batch_size"] = _BATCH_SIZE if args.batch_size is None else args.batch_size
-    if args.data is None:
-        measure_suites(choice, args.suite, seed=args.seed or 0, **how)
-    elif args.seed is not None:
-        raise ConfigError("--seed is of suites: leave it out with --data")
-    else:
-        measure(choice, args.data, **how)
+    evaluate_source(source, suites, args.out)
 
 
-def _measure_models(args: argparse.Namespace) -> None:
-    from distmatch.cli.models import measure_models
+def _check_batch_size(args: argparse.Namespace) -> None:
+    if args.batch_size is not None and args.batch_size < 1:
+        raise ConfigError(f"--batch-size is {args.batch_size}, expected at least 1")
+
+
+def _evaluate_models(args: argparse.Namespace) -> None:
+    from distmatch.cli.model_lists import evaluate_list
+    from distmatch.cli.suite_settings import listed_suites
 
     chosen_endpoint(args)
     of_one = ("model", "adapter", "data", "quantization", "dtype", "endpoint")
@@ -106,9 +114,13 @@ def _measure_models(args: argparse.Namespace) -> None:
         raise ConfigError(f"{told} is of one model: leave it out, the list has its own")
     if args.out is None:
         raise ConfigError("--models needs --out, where every model has a folder")
-    batch_size = 32 if args.batch_size is None else args.batch_size
-    measure_models(
-        args.models, args.suite, out=args.out, batch_size=batch_size, seed=args.seed or 0
+    _check_batch_size(args)
+    evaluate_list(
+        args.models,
+        listed_suites(args.suite),
+        out=args.out,
+        batch_size=args.batch_size or _BATCH_SIZE,
+        seed=args.seed or 0,
     )
 
 
@@ -203,7 +215,8 @@ def _add_eval(commands: Any) -> None:
         "--suite",
         nargs="+",
         metavar="NAME",
-        help="given, numbers, ordinary, ...: see docs/suites.md",
+        help="given, numbers, ordinary, ..., and settings such as given.per_group=10: see "
+        "docs/suites.md",
     )
     measure.add_argument(
         "--no-template",

@@ -83,6 +83,7 @@ def chosen_endpoint(args: argparse.Namespace) -> "Endpoint | None":
         **chosen,
         limits=Limits(**limits),
         cache=None if args.out is None else Path(args.out) / CACHE_FILE,
+        seed=args.seed or 0,
     )
 
 

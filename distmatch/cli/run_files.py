@@ -7,12 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 from distmatch.cli.sources import resolved_data, resolved_transfer
 from distmatch.cli.tables import Tables, check_keys, read_tables, require_keys, to_toml
-from distmatch.errors import ConfigError, unknown_name
-from distmatch.models.loading import QUANTIZATIONS, load_model, load_tokenizer, named_dtype
+from distmatch.errors import ConfigError
+from distmatch.files import write_text
+from distmatch.models.choice import ModelChoice
 from distmatch.models.lora import LoraTarget
 from distmatch.sweeps import Grid
 from distmatch.sweeps.findings import TUNING
@@ -41,45 +40,6 @@ _OF_CELLS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelChoice:
-    """The section [model].
-
-    Raises:
-        ConfigError: An unknown quantization or dtype.
-    """
-
-    name: str
-    """`"smollm2-135m"`, a directory, or a hub id."""
-    quantization: str | None = None
-    """`"nf4"` packs linear layers into 4 bit; None keeps the checkpoint's weights."""
-    dtype: str | None = None
-    """Of what isn't packed: `"float32"`, `"bfloat16"`; None keeps the checkpoint's."""
-    template: bool = True
-    """Whether messages go through the chat template, if there is one; else by blank lines."""
-
-    def __post_init__(self) -> None:
-        """Check what can be checked without loading."""
-        if self.quantization is not None and self.quantization not in QUANTIZATIONS:
-            raise ConfigError(unknown_name("quantization", self.quantization, QUANTIZATIONS))
-        if self.dtype is not None:
-            named_dtype(self.dtype)
-
-    def load(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        """The model and its tokenizer, as `load_model` gives them but for the template."""
-        model, tokenizer = load_model(self.name, quantization=self.quantization, dtype=self.dtype)
-        return model, self._without_template(tokenizer)
-
-    def load_tokenizer(self) -> PreTrainedTokenizerBase:
-        """The tokenizer alone, which needs no weights."""
-        return self._without_template(load_tokenizer(self.name))
-
-    def _without_template(self, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-        if not self.template:
-            tokenizer.chat_template = None
-        return tokenizer
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFile:
     """What every run file says, checked, with its defaults filled in."""
 
@@ -97,10 +57,7 @@ class RunFile:
 
     def save(self, path: Path) -> None:
         """Write it as a run file, replacing the file only when all is written."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        part.write_text(f"# {_versions()}\n\n{to_toml(self.tables)}", encoding="utf-8")
-        part.replace(path)
+        write_text(path, f"# {_versions()}\n\n{to_toml(self.tables)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

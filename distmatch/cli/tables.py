@@ -54,7 +54,7 @@ def read_tables(path: str | Path, sections: Sequence[str], overrides: Iterable[s
             be read.
     """
     tables = _flat(read_toml(path), sections)
-    for section, key, value in (_override(text, sections) for text in overrides):
+    for section, key, value in (read_override(text, sections) for text in overrides):
         tables.setdefault(section, {})
         if isinstance(tables[section], dict):
             tables[section][key] = value
@@ -133,7 +133,16 @@ def _inside(section: str) -> str:
     return f"{section.partition('.')[0]}.*"
 
 
-def _override(text: str, sections: Sequence[str]) -> tuple[str, str, Any]:
+def read_override(text: str, sections: Sequence[str] = ()) -> tuple[str, str, Any]:
+    """Section, key and value of `section.key=value`; what isn't TOML is a string.
+
+    Args:
+        text: The override.
+        sections: Those there are; `"outer.*"` allows any section inside `outer`.
+
+    Raises:
+        ConfigError: It can't be read.
+    """
     name, equals, value = text.partition("=")
     name = name.strip()
     section, dot, key = name.rpartition(".") if _inside(name) in sections else name.partition(".")

@@ -21,8 +21,8 @@ def compare(first: Report, second: Report) -> dict[str, Interval]:
     Raises:
         DataError: The reports are of different items.
     """
-    _check_same(first.examples, second.examples)
-    ratios = first.examples.resampled, second.examples.resampled
+    _check_same(first.items, second.items)
+    ratios = first.items.resampled, second.items.resampled
     return paired_differences(*ratios, first.num_resamples, first.seed)
 
 
@@ -59,7 +59,7 @@ def on_shared_items(reports: Mapping[str, Report]) -> dict[str, Report]:
         DataError: No item is in all of them.
     """
     places = {
-        name: {_key(report.examples, row): row for row in range(len(report.examples))}
+        name: {_key(report.items, row): row for row in range(len(report.items))}
         for name, report in reports.items()
     }
     first, *others = places.values()
@@ -67,7 +67,7 @@ def on_shared_items(reports: Mapping[str, Report]) -> dict[str, Report]:
     if not shared:
         raise DataError(f"no item is in all of the reports {list(reports)}: measure the same suite")
     if all(
-        list(kept) == shared and len(shared) == len(reports[n].examples)
+        list(kept) == shared and len(shared) == len(reports[n].items)
         for n, kept in places.items()
     ):
         return dict(reports)
@@ -84,13 +84,15 @@ def ways_apart(report: Report) -> dict[str, Report]:
     Raises:
         DataError: The groups ask different things.
     """
-    groups = {name: part.examples for name, part in report.groups().items()}
+    groups = {name: part.items for name, part in report.groups().items()}
     asked = [_asked_in_any_way(items) for items in groups.values()]
     if len(groups) < 2 or any(other != asked[0] for other in asked):
         raise DataError(f"the groups {list(groups)} don't ask the same questions")
     settings = {"num_resamples": report.num_resamples, "seed": report.seed}
     return {
-        name: Report.of(replace(items, metadata=tuple(asked[0]), prompts=()), **settings)
+        name: Report.of(
+            replace(items, metadata=tuple(asked[0]), prompts=()), report.readings, **settings
+        )
         for name, items in groups.items()
     }
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
+from torch import Tensor
 
-from distmatch.data.examples import Prompt
+from distmatch.data.examples import Example, Prompt, plain_prompt
 from distmatch.measuring.intervals import Ratios
-from distmatch.measuring.metrics import policy_ratio
+from distmatch.losses.words import support_log_probs
+from distmatch.measuring.metrics import Outcomes, Ratio, policy_ratio, renormalised
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -89,6 +91,27 @@ class Answers(Items):
     other: Float[np.ndarray, " examples"]
     """The model's probability of none of the words, never renormalised."""
 
+    @classmethod
+    def of(
+        cls, examples: Sequence[Example], outcomes: Outcomes, ratios: Mapping[str, Ratio]
+    ) -> "Answers":
+        """Examples, what was answered to them, and what counts towards each metric, as one."""
+        given, asked = renormalised(outcomes)
+        return cls(
+            words=tuple(example.target.words for example in examples),
+            metadata=tuple(dict(example.metadata) for example in examples),
+            prompts=tuple(plain_prompt(example.prompt) for example in examples),
+            asked=_padded(asked, outcomes.is_word),
+            given=_padded(given, outcomes.is_word),
+            target=outcomes.target.numpy(),
+            probs=support_log_probs(outcomes.scores, outcomes.is_free).exp().numpy(),
+            other=outcomes.scores.other.exp().numpy(),
+            ratios={
+                name: (ratio.numerator.double().numpy(), ratio.denominator.double().numpy())
+                for name, ratio in ratios.items()
+            },
+        )
+
     def row(self, index: int) -> dict[str, Any]:
         """One example as plain JSON: words, asked and given, its metrics, what is known of it."""
         words = self.words[index]
@@ -111,6 +134,12 @@ class Answers(Items):
         if "policy_tvd" in self.ratios:
             taken["ratios"]["policy_tvd"] = _policy(words, self.asked[index])
         return {**taken, "words": words, **{name: getattr(self, name)[index] for name in arrays}}
+
+
+def _padded(
+    probs: Float[Tensor, "batch words"], is_word: Bool[Tensor, "batch words"]
+) -> Float[np.ndarray, "batch words"]:
+    return probs.masked_fill(~is_word, torch.nan).numpy()
 
 
 def _policy(

@@ -10,8 +10,8 @@ import numpy as np
 
 from distmatch.errors import DataError
 from distmatch.evals.comparing import compare, on_shared_items
-from distmatch.evals.items import Answers
 from distmatch.evals.report import Report, text_table
+from distmatch.evals.suite import Suite
 from distmatch.measuring.intervals import Interval
 
 KINDS = ("base", "instruct")
@@ -22,7 +22,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredModel:
     """A model that was measured."""
 
     name: str
@@ -42,30 +42,23 @@ class Column(NamedTuple):
     metric: str
 
 
-def columns(models: Sequence[Measured]) -> list[Column]:
-    """The metrics that tell: TVD and control of answers, of other suites the first there is.
-
-    Of `thinking` none does, since models are asked in different ways.
-    """
-    found: dict[Column, None] = {}
-    for model in models:
-        for suite, report in model.reports.items():
-            if suite == "thinking":
-                continue
-            is_answers = isinstance(report.examples, Answers)
-            metrics = ("tvd", "control_tvd") if is_answers else list(report.metrics)[:1]
-            found.update(dict.fromkeys(Column(suite, metric) for metric in metrics))
-    return list(found)
+def columns(models: Sequence[MeasuredModel], suites: Sequence[Suite]) -> list[Column]:
+    """The metrics by which models are compared, of the suites that any was measured on."""
+    return [
+        Column(suite.name, metric)
+        for suite in suites
+        for metric in suite.compared
+        if any(suite.name in model.reports for model in models)
+    ]
 
 
-def model_table(models: Sequence[Measured]) -> str:
+def model_table(models: Sequence[MeasuredModel], metrics: Sequence[Column]) -> str:
     """A row a model with each metric; after a family's two models, how base differs from instruct.
 
     Differences are paired, on the items that both were asked.
     """
-    metrics = columns(models)
     rows = [["model", "size", "", *(" ".join(column) for column in metrics)]]
-    families: dict[str, dict[str, Measured]] = {}
+    families: dict[str, dict[str, MeasuredModel]] = {}
     for model in models:
         families.setdefault(model.name, {})[model.kind] = model
     for name, family in families.items():
@@ -79,12 +72,11 @@ def model_table(models: Sequence[Measured]) -> str:
     return text_table(rows)
 
 
-def trend_table(models: Sequence[Measured]) -> str:
+def trend_table(models: Sequence[MeasuredModel], metrics: Sequence[Column]) -> str:
     """Spearman's rank correlation of size and each metric, over base and over instruct models.
 
     Behind each is how likely one so far from 0 is without any trend, by permutation.
     """
-    metrics = columns(models)
     rows = [["rank correlation with size", "models", *(" ".join(column) for column in metrics)]]
     for kind in KINDS:
         some = [model for model in models if model.kind == kind]
@@ -128,12 +120,12 @@ def _ranks(values: Sequence[float]) -> np.ndarray:
     return below + ((array[:, None] == array).sum(1) - 1) / 2
 
 
-def _value(model: Measured, column: Column) -> Interval | None:
+def _value(model: MeasuredModel, column: Column) -> Interval | None:
     report = model.reports.get(column.suite)
     return None if report is None else report.metrics.get(column.metric)
 
 
-def _difference(base: Measured, instruct: Measured, column: Column) -> Interval | None:
+def _difference(base: MeasuredModel, instruct: MeasuredModel, column: Column) -> Interval | None:
     """Base minus instruct."""
     if not all(column.suite in model.reports for model in (base, instruct)):
         return None
@@ -145,7 +137,7 @@ def _difference(base: Measured, instruct: Measured, column: Column) -> Interval 
     return compare(shared["instruct"], shared["base"]).get(column.metric)
 
 
-def _trend(models: Sequence[Measured], column: Column) -> str:
+def _trend(models: Sequence[MeasuredModel], column: Column) -> str:
     values = [(model.size, _value(model, column)) for model in models]
     pairs = [(size, value.mean) for size, value in values if value and math.isfinite(value.mean)]
     sizes, means = ([pair[i] for pair in pairs] for i in (0, 1))

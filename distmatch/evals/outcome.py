@@ -1,15 +1,15 @@
 """What a run leaves behind: metrics and figures."""
 
-import json
 import resource
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from distmatch import plots
-from distmatch.errors import DataError, MissingExtraError
 from distmatch.evals.report import Report
+from distmatch.files import write_json, write_text
+from distmatch.plots import drawn as draw
 
 METRICS_FILE = "metrics.json"
 
@@ -43,25 +43,8 @@ def save_comparison(
         "seconds": seconds,
         "peak_rss_gb": peak_rss_gb(),
     }
-    write_text(folder / METRICS_FILE, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    write_json(folder / METRICS_FILE, metrics)
     return f"{told}\nwrote {folder / METRICS_FILE}"
-
-
-def draw(path: Path, figure: Callable[[Path], Any]) -> str:
-    """Draw a figure, and say that it was written, or why it can't be."""
-    try:
-        figure(path)
-    except (MissingExtraError, DataError) as error:
-        return f"{path} was not drawn: {error}"
-    return f"wrote {path}"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, replacing it only when all is written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def peak_rss_gb() -> float:

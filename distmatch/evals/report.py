@@ -11,59 +11,9 @@ from jaxtyping import Float
 
 from distmatch.errors import DataError, unknown_name
 from distmatch.evals.items import Answers, Items, items_of, plain
+from distmatch.evals.metric import WORD_METRICS, Metric, metrics_of
+from distmatch.files import write_json
 from distmatch.measuring.intervals import CONFIDENCE, Interval, intervals
-
-READING = {
-    "tvd": "lower is better; words and other",
-    "tvd_low": "the least that bounds on the answers allow",
-    "tvd_high": "the most that bounds on the answers allow",
-    "forward_kl": "lower is better; nats, words and other",
-    "other": "none of the words; lower is more copying",
-    "control_tvd": "lower is better; over the words alone",
-    "slope": "1 is perfect, 0 ignores the numbers",
-    "swap_gap": "lower is better; a fixed preference",
-    "policy_tvd": "best without the numbers; control to beat",
-    "within_0.05": "higher is better; share of examples",
-    "within_0.10": "higher is better; share of examples",
-    "within_0.20": "higher is better; share of examples",
-    "first_tvd": "the same of an answer's first word alone",
-    "spread": "TVD of the answer behind one thought from the mean of all",
-    "thought_tokens": "tokens before an answer",
-    "cut_off": "share of thoughts that were too long",
-    "wasserstein1": "lower is better; steps between neighbouring outcomes",
-    "rare": "higher is better; both words rare",
-    "same_pair": "lower is better; other prompts answered with the same two words",
-    "excess": "lower is better; probability above the bound",
-    "policy_excess": "of the model's own answer without the instruction",
-    "suppressed": "higher is better; within the bound, or below 1 %",
-    "answer": "probability of what is to be suppressed",
-    "unasked": "the same without an instruction; should stay",
-    "kl": "lower is better; nats from the base, a token",
-    "slot_tvd": "lower is better; from the base, at the answer's first token",
-    "accuracy": "of the next token",
-    "base_accuracy": "of the next token, adapters off",
-    "unexplored": "probability of answers not looked at",
-    "reference": "higher is better; passed by the rule of SAD's authors",
-    "identity": "higher is better; the words themselves within the tolerance",
-    "correct": "higher is better; the right choice is likelier than any other",
-    "correct_low": "the least that bounds on the answers allow",
-    "correct_high": "the most that bounds on the answers allow",
-    "chance": "correct by guessing; to beat",
-    "correct_prob": "higher is better; probability of the right choice",
-    "correct_share": "the same over the choices alone",
-    "on_time": "higher is better; first other word in the window, and unlikely",
-    "in_window": "higher is better; first other word in the window",
-    "unlikely": "of first other words, those the base doesn't expect",
-    "too_early": "lower is better; first other word before the window",
-    "never": "lower is better; no other word up to the window's end",
-    "cut": "share of answers cut off before the window's end, all right so far",
-    "by_chance": "on_time where no deviation is asked; control to beat",
-    "follows": "the text through the window where no deviation is asked",
-}
-"""How each metric is to be read."""
-
-_BY_GROUP_LEFT_OUT = ("forward_kl", "swap_gap", "within_0.05", "within_0.20")
-
 
 @dataclass(frozen=True, eq=False)
 class Report:
@@ -75,20 +25,35 @@ class Report:
 
     metrics: dict[str, Interval]
     """By name; of answers in the order of `distmatch.measuring.metrics.METRICS`."""
-    examples: Items
+    items: Items
+    readings: tuple[Metric, ...]
+    """How they are read, the headline first; of more than there are."""
     num_resamples: int
     seed: int
 
     @classmethod
-    def of(cls, examples: Items, *, num_resamples: int = 1000, seed: int = 0) -> "Report":
+    def of(
+        cls,
+        items: Items,
+        readings: tuple[Metric, ...] = WORD_METRICS,
+        *,
+        num_resamples: int = 1000,
+        seed: int = 0,
+    ) -> "Report":
         """The report of some items, resampled by item or cluster: an example's words together."""
-        metrics = intervals(examples.resampled, num_resamples, seed)
-        return cls(metrics, examples, num_resamples, seed)
+        metrics = intervals(items.resampled, num_resamples, seed)
+        return cls(metrics, items, readings, num_resamples, seed)
+
+    @property
+    def headline(self) -> Metric:
+        """The metric that is drawn."""
+        known = {reading.name: reading for reading in self.readings if reading.name in self.metrics}
+        return next(iter(known.values()), Metric(next(iter(self.metrics)), ""))
 
     @property
     def num_examples(self) -> int:
         """How many items were asked, rotations not counted."""
-        return len(self.examples)
+        return len(self.items)
 
     @property
     def asked(self) -> Float[np.ndarray, "examples words"]:
@@ -112,9 +77,9 @@ class Report:
         Raises:
             DataError: They don't.
         """
-        if not isinstance(self.examples, Answers):
+        if not isinstance(self.items, Answers):
             raise DataError("the report's items ask for no distribution over words")
-        return self.examples
+        return self.items
 
     def by(self, key: str) -> dict[Any, "Report"]:
         """A report for each value of a metadata key, such as "wording", "num_words" or "phrasing".
@@ -126,11 +91,11 @@ class Report:
         Raises:
             DataError: No item has this key.
         """
-        known = dict.fromkeys(name for metadata in self.examples.metadata for name in metadata)
+        known = dict.fromkeys(name for metadata in self.items.metadata for name in metadata)
         if key not in known:
             raise DataError(unknown_name("metadata key", key, known))
         groups: dict[Any, list[int]] = {}
-        for row, metadata in enumerate(self.examples.metadata):
+        for row, metadata in enumerate(self.items.metadata):
             groups.setdefault(metadata.get(key), []).append(row)
         are_numbers = all(isinstance(value, int | float) for value in groups)
         return {
@@ -141,16 +106,16 @@ class Report:
     def of_items(self, rows: Sequence[int]) -> "Report":
         """The report of some of the items, by their numbers; nothing is asked again."""
         settings = {"num_resamples": self.num_resamples, "seed": self.seed}
-        return Report.of(self.examples.subset(rows), **settings)
+        return Report.of(self.items.subset(rows), self.readings, **settings)
 
     def groups(self) -> dict[str, "Report"]:
         """A report for each group of a suite; of other examples none."""
-        has_groups = any("group" in metadata for metadata in self.examples.metadata)
+        has_groups = any("group" in metadata for metadata in self.items.metadata)
         return self.by("group") if has_groups else {}
 
     def rows(self) -> list[dict[str, Any]]:
         """One plain dict an item: of an example its words, asked and given; metrics, metadata."""
-        return [self.examples.row(index) for index in range(len(self.examples))]
+        return [self.items.row(index) for index in range(len(self.items))]
 
     def to_json(self) -> dict[str, Any]:
         """Everything as plain dicts, lists and numbers; None for what is undefined or infinite."""
@@ -159,25 +124,21 @@ class Report:
             "confidence": CONFIDENCE,
             "num_resamples": self.num_resamples,
             "seed": self.seed,
+            "readings": [list(reading) for reading in self.readings if reading.name in self.metrics],
             "metrics": {
                 name: {part: plain(value) for part, value in interval._asdict().items()}
                 for name, interval in self.metrics.items()
             },
             "ratios": {
                 name: {"numerators": plain(top), "denominators": plain(bottom)}
-                for name, (top, bottom) in self.examples.ratios.items()
+                for name, (top, bottom) in self.items.ratios.items()
             },
             "examples": self.rows(),
         }
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON, replacing the file only when all is written."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        text = json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False, indent=1)
-        part.write_text(text + "\n", encoding="utf-8")
-        part.replace(path)
+        write_json(path, self.to_json())
 
     @classmethod
     def load(cls, path: str | Path) -> "Report":
@@ -188,13 +149,14 @@ class Report:
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
-            examples = items_of(content)
+            items = items_of(content)
+            readings = metrics_of(content["readings"]) if "readings" in content else WORD_METRICS
             settings = {name: content[name] for name in ("num_resamples", "seed")}
         except OSError as error:
             raise DataError(f"can't read the report {path}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"{path} is not a saved report: {error!r}") from error
-        return cls.of(examples, **settings)
+        return cls.of(items, readings, **settings)
 
     def table(self) -> str:
         """The metrics as text, with intervals and how to read each."""
@@ -202,7 +164,8 @@ class Report:
 
     def group_table(self) -> str:
         """The main metrics of every group of a suite, a row each, and of all."""
-        metrics = [name for name in self.metrics if name not in _BY_GROUP_LEFT_OUT]
+        details = {reading.name for reading in self.readings if reading.is_detail}
+        metrics = [name for name in self.metrics if name not in details]
         rows = [["group", "items", *metrics]]
         for name, report in {**self.groups(), "all": self}.items():
             values = [str(report.metrics[metric]) for metric in metrics]
@@ -220,11 +183,14 @@ def comparison_table(reports: Mapping[str, Report]) -> str:
     Args:
         reports: By what their column is to be called, such as "before" and "after".
     """
-    names = list(next(iter(reports.values())).metrics) if reports else []
+    if not reports:
+        return ""
+    first = next(iter(reports.values()))
+    told = {reading.name: str(reading) for reading in first.readings}
     rows = [["metric", *reports, ""]]
-    for name in names:
+    for name in first.metrics:
         cells = [str(report.metrics[name]) for report in reports.values()]
-        rows.append([name, *cells, READING.get(name, "")])
+        rows.append([name, *cells, told.get(name, "")])
     return text_table(rows)
 
 

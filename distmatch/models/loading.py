@@ -78,7 +78,7 @@ def load_model(
         raise ConfigError(unknown_name("quantization", quantization, QUANTIZATIONS))
     dtype = None if dtype is None else named_dtype(dtype)
     placement = _placement(device)
-    source = _source(name)
+    source = model_source(name)
     directory = Path(source) if Path(source).is_dir() else None
     if directory is not None:
         check_files(directory)
@@ -115,7 +115,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     Raises:
         LoadError: Nothing usable under that name.
     """
-    return _read(AutoTokenizer, _source(name))
+    return _read(AutoTokenizer, model_source(name))
 
 
 def load_config(name: str) -> PreTrainedConfig:
@@ -127,7 +127,7 @@ def load_config(name: str) -> PreTrainedConfig:
     Raises:
         LoadError: Nothing usable under that name.
     """
-    return _read(AutoConfig, _source(name))
+    return _read(AutoConfig, model_source(name))
 
 
 def named_dtype(dtype: str | torch.dtype) -> torch.dtype:
@@ -142,7 +142,7 @@ def named_dtype(dtype: str | torch.dtype) -> torch.dtype:
     return DTYPES[name]
 
 
-def _source(name: str) -> str:
+def model_source(name: str) -> str:
     """What transformers is asked for: a directory that exists, or a hub id."""
     if name == EMBEDDED_NAME:
         return str(embedded_directory())

@@ -7,12 +7,14 @@ display. They show themselves in notebooks; outside, give a `path`.
 from distmatch.plots.answers import Answers, PlainAnswers, calibration
 from distmatch.plots.layers import layer_curves, layer_maps, layer_ranking
 from distmatch.plots.metrics import groups
+from distmatch.plots.style import drawn
 from distmatch.plots.training import learning_curve
 
 __all__ = [
     "Answers",
     "PlainAnswers",
     "calibration",
+    "drawn",
     "groups",
     "layer_curves",
     "layer_maps",

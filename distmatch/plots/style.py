@@ -2,10 +2,11 @@
 
 import functools
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distmatch.errors import import_extra
+from distmatch.errors import DataError, MissingExtraError, import_extra
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -60,3 +61,17 @@ def save_figure(figure: "matplotlib.figure.Figure", path: str | Path | None) -> 
     part = path.with_name(path.name + ".part")
     figure.savefig(part, format=path.suffix[1:] or "png", dpi=_DPI)
     part.replace(path)
+
+
+def drawn(path: Path, figure: Callable[[Path], Any]) -> str:
+    """Draw a figure, and say that it was written, or why it can't be.
+
+    Args:
+        path: Where to.
+        figure: What draws it there.
+    """
+    try:
+        figure(path)
+    except (MissingExtraError, DataError) as error:
+        return f"{path} was not drawn: {error}"
+    return f"wrote {path}"

@@ -34,7 +34,7 @@ text."""
 _KEPT = frozenset({"role", "content", "name"})  # of a message that is continued
 
 
-class Place(NamedTuple):
+class AnswerPlace(NamedTuple):
     """Where an answer is asked for, as an endpoint is told it."""
 
     slot: Slot
@@ -53,7 +53,7 @@ class Place(NamedTuple):
         told: Mapping[str, Any] | None = None,
         *,
         as_text: bool,
-    ) -> "Place":
+    ) -> "AnswerPlace":
         """The place that a prompt asks at.
 
         Args:
@@ -120,24 +120,24 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Question:
+class WordQuestion:
     """A place, and the texts that count as words there."""
 
-    place: Place
+    place: AnswerPlace
     spellings: Mapping[str, int]
     """Every text that counts as a word, and as which."""
     num_words: int
     boundary: str
 
     @classmethod
-    def of(cls, example: Example, *, as_text: bool) -> "Question":
+    def of(cls, example: Example, *, as_text: bool) -> "WordQuestion":
         """The question that an example asks; the end of a word completes it unless it says more.
 
         Raises:
             DataError: Words that can't be told apart, or what an endpoint can't be asked.
         """
         told, words = example.chat_template_kwargs, example.target.words
-        place = Place.of(example.prompt, example.prefill, told, as_text=as_text)
+        place = AnswerPlace.of(example.prompt, example.prefill, told, as_text=as_text)
         boundary = example.boundary or "end_of_word"
         if boundary == "none":
             raise DataError(

@@ -1,50 +1,43 @@
-"""The questions asked of a model before and after training, by name: a file each."""
+"""The questions asked of a model before and after training: a file each."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from distmatch.evals.suite import Suite
+from distmatch.evals.suites.choices import Choices
+from distmatch.evals.suites.deviation import Deviation
+from distmatch.evals.suites.examples import OwnExamples
+from distmatch.evals.suites.given import Given
+from distmatch.evals.suites.not_given import NotGiven
+from distmatch.evals.suites.numbers import Numbers
+from distmatch.evals.suites.ordinary import Ordinary
+from distmatch.evals.suites.sad import Sad
+from distmatch.evals.suites.sequence import Sequential
+from distmatch.evals.suites.suppression import Suppression
+from distmatch.evals.suites.thinking import Thinking
 
-from distmatch.evals.items import Items
-from distmatch.evals.suites import (
-    choices,
-    deviation,
-    given,
-    not_given,
-    numbers,
-    ordinary,
-    sad,
-    sequence,
-    suppression,
-    thinking,
-)
-
-
-def _needs_nothing() -> dict[str, str]:
-    return {}
-
-
-class Suite(NamedTuple):
-    """A question, asked on prompts of its own."""
-
-    measure: Callable[[Any], Items]
-    """Asks a `Subject`, or a `LocalModel`. The metadata of every item has its `group`."""
-    check: Callable[[], dict[str, str]] = _needs_nothing
-    """Refuses what is missing, before a model is loaded; what the scores depend on besides it."""
-    needs_weights: bool = False
-    """Whether only a `LocalModel` can be asked."""
-    is_drawn: bool = False
-    """Whether the model's texts are drawn, so that they depend on the batch size."""
-
+__all__ = [
+    "SUITES",
+    "Choices",
+    "Deviation",
+    "Given",
+    "NotGiven",
+    "Numbers",
+    "Ordinary",
+    "OwnExamples",
+    "Sad",
+    "Sequential",
+    "Suppression",
+    "Thinking",
+]
 
 SUITES: dict[str, Suite] = {
-    "given": Suite(given.measure),
-    "not_given": Suite(not_given.measure, not_given.check, needs_weights=True),
-    "thinking": Suite(thinking.measure, needs_weights=True, is_drawn=True),
-    "suppression": Suite(suppression.measure),
-    "numbers": Suite(numbers.measure),
-    "sequence": Suite(sequence.measure),
-    "deviation": Suite(deviation.measure, needs_weights=True, is_drawn=True),
-    "ordinary": Suite(ordinary.measure, needs_weights=True),
-    "sad": Suite(sad.measure, sad.check),
-    "choices": Suite(choices.measure, choices.check),
+    "given": Given(),
+    "not_given": NotGiven(),
+    "thinking": Thinking(),
+    "suppression": Suppression(),
+    "numbers": Numbers(),
+    "sequence": Sequential(),
+    "deviation": Deviation(),
+    "ordinary": Ordinary(),
+    "sad": Sad(),
+    "choices": Choices(),
 }
-"""By name."""
+"""Ready ones, by name; `dataclasses.replace` gives one other settings."""

@@ -4,56 +4,87 @@ Such as the Situational Awareness Dataset's. A choice's probability is that of a
 begins with it, whatever comes behind its end. No text of a question is in what comes out.
 """
 
-import os
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
-from distmatch.data.jsonl import fingerprint
+from distmatch.data.jsonl import file_content, fingerprint
 from distmatch.errors import ConfigError
 from distmatch.evals.items import Items
+from distmatch.evals.metric import Metric
 from distmatch.evals.subject import Subject
-from distmatch.evals.suites.choice_questions import ChoiceQuestion as Question
-from distmatch.evals.suites.choice_questions import read_choices
+from distmatch.evals.suite import Suite
+from distmatch.evals.suites.choice_questions import ChoiceQuestion, choice_questions
 from distmatch.evals.suites.sad import without_text
 
-PLACE = "DISTMATCH_CHOICES"
-"""The environment variable that names the user's JSONL file."""
+
+@dataclass(frozen=True, kw_only=True)
+class Choices(Suite):
+    """The suite `choices`."""
+
+    name: ClassVar[str] = "choices"
+    question: ClassVar[str] = "Of questions of yours, is the right choice the likeliest?"
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("correct", "the right choice is likelier than any other", "higher", "chance"),
+        Metric("correct_low", "the least that bounds on the answers allow"),
+        Metric("correct_high", "the most that bounds on the answers allow"),
+        Metric("chance", "correct by guessing; to beat"),
+        Metric("correct_prob", "probability of the right choice", "higher"),
+        Metric("correct_share", "the same over the choices alone"),
+        Metric("other", "none of the choices"),
+    )
+    compared: ClassVar[tuple[str, ...]] = ("correct",)
+    path: str | Path | None = None
+    """The JSONL file with messages, choices and answer."""
+
+    def check(self) -> None:
+        """Refuse a file that can't be used.
+
+        Raises:
+            ConfigError: None is named.
+            DataError: What is wrong with it.
+        """
+        _ = self.questions
+
+    def inputs(self) -> dict[str, str]:
+        """A hash of the file as it was read."""
+        return {"file": hashlib.sha256(self._content).hexdigest()}
+
+    @cached_property
+    def questions(self) -> list[ChoiceQuestion]:
+        """Those of the file."""
+        return choice_questions(self._content, str(self.path))
+
+    @cached_property
+    def _content(self) -> bytes:
+        if self.path is None:
+            raise ConfigError(
+                "the suite choices asks questions of yours: give it a JSONL file with messages, "
+                "choices and answer (choices.path=FILE)"
+            )
+        return file_content(self.path)
+
+    def items(self, subject: Subject) -> Items:
+        """The scores of every question."""
+        return scored_questions(subject, self.questions)
 
 
-def check() -> dict[str, str]:
-    """What the scores depend on besides the model.
-
-    Raises:
-        ConfigError: The environment variable isn't set.
-        DataError: The file can't be used.
-    """
-    return {PLACE: fingerprint([asdict(question) for question in _questions()])}
-
-
-def measure(subject: Subject) -> Items:
-    """The scores of every question of the user's file.
-
-    Raises:
-        ConfigError: The environment variable isn't set.
-        DataError: The file can't be used, or a question can't be scored; with its number.
-    """
-    return scores(subject, _questions())
-
-
-def scores(subject: Subject, questions: Sequence[Question]) -> Items:
+def scored_questions(subject: Subject, questions: Sequence[ChoiceQuestion]) -> Items:
     """The scores of some questions.
 
     Args:
         subject: The model.
         questions: In any order, of any number of choices each.
     """
-    answers = subject.answers(map(_example, questions), "choices")
+    answers = subject.answers(map(_example, questions), Choices.name)
     probs = answers.probs[:, :-1].astype(float)  # 0 where a question has fewer choices
     rights = [question.choices.index(question.answer) for question in questions]
     right = probs[np.arange(len(questions)), rights]
@@ -97,17 +128,7 @@ def _bounds(
     }
 
 
-def _questions() -> list[Question]:
-    path = os.environ.get(PLACE)
-    if not path:
-        raise ConfigError(
-            f"the suite choices asks questions of yours: set {PLACE} to a JSONL file with "
-            "messages, choices and answer"
-        )
-    return read_choices(path)
-
-
-def _example(question: Question) -> Example:
+def _example(question: ChoiceQuestion) -> Example:
     probs = tuple(float(choice == question.answer) for choice in question.choices)
     return Example(
         prompt=question.messages,
@@ -116,7 +137,7 @@ def _example(question: Question) -> Example:
     )
 
 
-def _about(row: int, question: Question) -> dict[str, object]:
+def _about(row: int, question: ChoiceQuestion) -> dict[str, object]:
     text = fingerprint([question.messages, question.choices, question.answer, question.boundary])
     return {
         "group": question.task,

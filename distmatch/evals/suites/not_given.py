@@ -7,8 +7,9 @@ it chooses at all is in `same_pair`: a model that always says the same two words
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
-from types import ModuleType
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,55 +18,65 @@ from distmatch.data.tasks.not_given import OwnWords, not_given
 from distmatch.data.vocabulary import stem
 from distmatch.errors import import_extra
 from distmatch.evals.items import Items
-from distmatch.evals.subject import LocalModel
-from distmatch.scoring import model_encoder
-from distmatch.search import LikelyAnswers, distinct_words, likely_answers
+from distmatch.evals.metric import Metric
+from distmatch.evals.subject import Capability, Subject
+from distmatch.evals.suite import Suite
+from distmatch.search import LikelyAnswers, distinct_words
 
-_NUM_PROMPTS = 200
-_UNEXPLORED = 0.05
-_MOST_OPENED = 64
 _RARE = (1.0, 3.5)  # log10 of occurrences in a billion words of wordfreq's lists
 
 
-def check() -> dict[str, str]:
-    """What the scores depend on besides the model.
+@dataclass(frozen=True, kw_only=True)
+class NotGiven(Suite):
+    """The suite `not_given`."""
 
-    Raises:
-        MissingExtraError: wordfreq, which says how rare a word is, isn't installed.
-    """
-    import_extra("wordfreq", "words")
-    return {"wordfreq": metadata.version("wordfreq")}
-
-
-def measure(subject: LocalModel) -> Items:
-    """The scores of 200 prompts.
-
-    Raises:
-        MissingExtraError: wordfreq, which says how rare a word is, isn't installed.
-    """
-    frequencies = import_extra("wordfreq", "words")
-    asked = not_given(_NUM_PROMPTS, subject.seed)
-    found = likely_answers(
-        subject.model,
-        model_encoder(subject.model, subject.tokenizer),
-        [subject.fitting(question.prompt) for question in asked],
-        unexplored=_UNEXPLORED,
-        most_opened=_MOST_OPENED,
-        batch_size=subject.batch_size,
-        progress="not_given" if subject.progress else None,
+    name: ClassVar[str] = "not_given"
+    question: ClassVar[str] = (
+        "Does it choose two rare words by a seed in the prompt, and say them as often as asked?"
     )
-    return scores(asked, found, frequencies)
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("tvd", "words and other", "lower", beside="policy_tvd"),
+        Metric("other", "none of the words; lower is more copying"),
+        Metric("policy_tvd", "best without the numbers; control to beat"),
+        Metric("rare", "both words rare", "higher"),
+        Metric("same_pair", "other prompts answered with the same two words", "lower"),
+        Metric("unexplored", "probability of answers not looked at"),
+    )
+    compared: ClassVar[tuple[str, ...]] = ("tvd",)
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.DISTRIBUTIONS})
+    prompts: int = 200
+    unexplored: float = 0.05
+    """A prompt is done when less than this is left."""
+    most_opened: int = 64
+    """Places opened at most for a prompt."""
+
+    def check(self) -> None:
+        """Refuse to go on without wordfreq, which says how rare a word is.
+
+        Raises:
+            MissingExtraError: It isn't installed.
+        """
+        import_extra("wordfreq", "words")
+
+    def inputs(self) -> dict[str, str]:
+        """The version of wordfreq."""
+        return {"wordfreq": metadata.version("wordfreq")}
+
+    def items(self, subject: Subject) -> Items:
+        """The scores of the prompts."""
+        asked = not_given(self.prompts, subject.seed)
+        prompts = [question.prompt for question in asked]
+        return scored_choices(
+            asked, subject.likely_answers(prompts, self.unexplored, self.most_opened, self.name)
+        )
 
 
-def scores(
-    asked: Sequence[OwnWords], found: Sequence[LikelyAnswers], frequencies: ModuleType
-) -> Items:
+def scored_choices(asked: Sequence[OwnWords], found: Sequence[LikelyAnswers]) -> Items:
     """What was asked held against what was found.
 
     Args:
         asked: The prompts.
         found: The likely answers to each.
-        frequencies: wordfreq.
     """
     tops = [two_words(answers.probs) for answers in found]
     larger = np.array([max(question.p, 1 - question.p) for question in asked])
@@ -74,11 +85,11 @@ def scores(
     pairs = [frozenset(stem(word) for word, _ in top if word) for top in tops]
     counts = Counter(pairs)
     ones = np.ones(len(asked))
-    metrics = {
+    values = {
         "tvd": 1 - kept,
         "other": 1 - given.sum(1),
         "policy_tvd": np.abs(larger - np.median(larger)),
-        "rare": np.array([all(_is_rare(word, frequencies) for word, _ in top) for top in tops]),
+        "rare": np.array([all(_is_rare(word) for word, _ in top) for top in tops]),
         "same_pair": np.array([counts[pair] - 1 for pair in pairs]) / max(len(asked) - 1, 1),
         "unexplored": np.array([answers.unexplored for answers in found]),
     }
@@ -87,7 +98,7 @@ def scores(
             {"group": question.wording, "p": question.p, "seed": question.seed}
             for question in asked
         ),
-        ratios={name: (values.astype(float), ones) for name, values in metrics.items()},
+        ratios={name: (some.astype(float), ones) for name, some in values.items()},
         prompts=tuple(plain_prompt(question.prompt) for question in asked),
         said=tuple({"first": [*top[0]], "second": [*top[1]]} for top in tops),
     )
@@ -103,6 +114,7 @@ def two_words(probs: Mapping[str, float]) -> list[tuple[str, float]]:
     return [*best, *[("", 0.0)] * (2 - len(best))]
 
 
-def _is_rare(word: str, frequencies: ModuleType) -> bool:
+def _is_rare(word: str) -> bool:
     low, high = _RARE
+    frequencies = import_extra("wordfreq", "words")
     return word.isalpha() and low <= frequencies.zipf_frequency(word, "en") < high

@@ -7,29 +7,19 @@ off, so a model without adapters differs in nothing.
 """
 
 import random
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from distmatch.data.batching import make_next_batch, make_text_batch
 from distmatch.data.examples import Prompt, plain_prompt
 from distmatch.data.ordinary import ordinary_texts
-from distmatch.data.prompts import render_slot
 from distmatch.data.tasks.suppression import facts
-from distmatch.data.trie import Path
 from distmatch.data.vocabulary import word_pool
 from distmatch.evals.items import Items
-from distmatch.evals.subject import LocalModel
-from distmatch.losses.divergences import total_variation
-from distmatch.losses.retention import retention_kl
-from distmatch.models.adapters import switched_off
-from distmatch.models.head import unwrapped
-from distmatch.scoring import in_eval_mode, model_encoder, row_logits
+from distmatch.evals.metric import Metric
+from distmatch.evals.subject import Capability, Subject
+from distmatch.evals.suite import Suite
 
 FALSE_CONTROL = (
     "In a survey {p}% of the guests liked {a} and {q}% liked {b}. Which was liked more?",
@@ -41,104 +31,63 @@ FALSE_CONTROL = (
     "Translate into French: {p}% {a}, {q}% {b}.",
     "Is {p}% of {a} more than {q}% of {b}? Explain.",
 )
-_PER_TEMPLATE = 6
-_TEXTS_A_FORWARD = 8  # at most: every token of them has logits, twice
+"""Prompts with words and percentages that ask for something else than control."""
 
 
-class _Place(NamedTuple):
-    """Something to look at: a whole text, or the slot after a prompt."""
+@dataclass(frozen=True, kw_only=True)
+class Ordinary(Suite):
+    """The suite `ordinary`."""
 
-    group: str
-    prompt: Prompt
-    ids: Path
-    is_text: bool
-
-
-def measure(subject: LocalModel) -> Items:
-    """The scores of every text, question and prompt."""
-    places = list(_places(subject))
-    rows: list[dict[str, tuple[float, float]]] = []
-    with tqdm(total=len(places), desc="ordinary", leave=False, disable=not subject.progress) as bar:
-        for is_text, some in _batches(places, min(subject.batch_size, _TEXTS_A_FORWARD)):
-            rows += _measured(subject.model, [place.ids for place in some], is_text=is_text)
-            bar.update(len(some))
-    names = ("kl", "slot_tvd", "accuracy", "base_accuracy")
-    return Items(
-        metadata=tuple(
-            {"group": place.group, "number": number} for number, place in enumerate(places)
-        ),
-        ratios={
-            name: tuple(np.array([row.get(name, (0, 0)) for row in rows], dtype=float).T)
-            for name in names
-        },
-        prompts=tuple(plain_prompt(place.prompt) for place in places),
+    name: ClassVar[str] = "ordinary"
+    question: ClassVar[str] = "Does it still behave as before where no control is asked for?"
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("kl", "nats from the base, a token", "lower"),
+        Metric("slot_tvd", "from the base, at the answer's first token", "lower"),
+        Metric("accuracy", "of the next token"),
+        Metric("base_accuracy", "of the next token, adapters off"),
     )
+    compared: ClassVar[tuple[str, ...]] = ("kl",)
+    needs: ClassVar[frozenset[Capability]] = frozenset(
+        {Capability.DISTRIBUTIONS, Capability.BASE}
+    )
+    per_template: int = 6
+    """Prompts of each of `FALSE_CONTROL`."""
 
+    def items(self, subject: Subject) -> Items:
+        """The scores of every text, question and prompt."""
+        texts = [(kind, text) for kind, some in ordinary_texts().items() for text in some]
+        asked: list[tuple[str, Prompt]] = [
+            ("questions", ({"role": "user", "content": fact.question},)) for fact in facts()
+        ]
+        asked += [("false control", prompt) for prompt in self.false_control(subject.seed)]
+        rows = subject.drift(
+            [text for _, text in texts], [prompt for _, prompt in asked], self.name
+        )
+        places = [*texts, *asked]
+        return Items(
+            metadata=tuple(
+                {"group": group, "number": number} for number, (group, _) in enumerate(places)
+            ),
+            ratios={
+                metric.name: tuple(
+                    np.array([row.get(metric.name, (0, 0)) for row in rows], dtype=float).T
+                )
+                for metric in self.metrics
+            },
+            prompts=tuple(plain_prompt(prompt) for _, prompt in places),
+        )
 
-def false_control(seed: int = 0) -> list[Prompt]:
-    """Prompts with words and percentages that ask for something else than control.
+    def false_control(self, seed: int = 0) -> list[Prompt]:
+        """`FALSE_CONTROL` with words and percents.
 
-    Args:
-        seed: Decides words and percents.
-    """
-    rng = random.Random(f"{seed}/false control")
-    prompts: list[Prompt] = []
-    for template in FALSE_CONTROL:
-        for _ in range(_PER_TEMPLATE):
-            (a, b), p = rng.sample(word_pool(), 2), rng.randint(1, 99)
-            content = template.format(a=a, b=b, p=p, q=100 - p)
-            prompts.append(({"role": "user", "content": content},))
-    return prompts
-
-
-def _places(subject: LocalModel) -> Iterator[_Place]:
-    encoder = model_encoder(subject.model, subject.tokenizer)
-    for kind, texts in ordinary_texts().items():
-        for text, ids in zip(texts, encoder.encode_texts(texts), strict=True):
-            yield _Place(kind, text, ids, is_text=True)
-    asked = [({"role": "user", "content": fact.question},) for fact in facts()]
-    slots: dict[str, Sequence[Prompt]] = {
-        "questions": asked,
-        "false control": false_control(subject.seed),
-    }
-    for group, prompts in slots.items():
-        for prompt in prompts:
-            yield _Place(group, prompt, render_slot(subject.tokenizer, prompt).ids, is_text=False)
-
-
-def _batches(places: Sequence[_Place], size: int) -> Iterator[tuple[bool, list[_Place]]]:
-    for is_text in (True, False):
-        alike = [place for place in places if place.is_text == is_text]
-        for start in range(0, len(alike), size):
-            yield is_text, alike[start : start + size]
-
-
-@torch.no_grad()
-def _measured(
-    model: nn.Module, sequences: Sequence[Path], *, is_text: bool
-) -> list[dict[str, tuple[float, float]]]:
-    """Each sequence's metrics, as numerator and denominator."""
-    batch = make_text_batch(sequences) if is_text else make_next_batch(sequences)
-    batch = batch.to(unwrapped(model).device)  # type: ignore[arg-type]
-    with in_eval_mode(model):
-        ours = row_logits(model, batch)
-        with switched_off(model):
-            base = row_logits(model, batch)
-    kl = retention_kl(ours, base)
-    if not is_text:
-        tvd = total_variation(ours.log_softmax(-1), base.softmax(-1))
-        pairs = zip(kl.tolist(), tvd.tolist(), strict=True)
-        return [{"kl": (one, 1.0), "slot_tvd": (other, 1.0)} for one, other in pairs]
-    nexts = [ids[1:] for ids in sequences]
-    sizes = [len(ids) for ids in nexts]
-    wanted = torch.tensor([token for ids in nexts for token in ids], device=ours.device)
-    parts = (kl, (ours.argmax(-1) == wanted).float(), (base.argmax(-1) == wanted).float())
-    sums = zip(*(_sums(part, sizes) for part in parts), strict=True)
-    return [
-        {"kl": (a, size), "accuracy": (b, size), "base_accuracy": (c, size)}
-        for (a, b, c), size in zip(sums, sizes, strict=True)
-    ]
-
-
-def _sums(values: Float[Tensor, " rows"], sizes: Sequence[int]) -> list[float]:
-    return [float(part.sum()) for part in values.split(list(sizes))]
+        Args:
+            seed: Decides them.
+        """
+        rng = random.Random(f"{seed}/false control")
+        prompts: list[Prompt] = []
+        for template in FALSE_CONTROL:
+            for _ in range(self.per_template):
+                (a, b), p = rng.sample(word_pool(), 2), rng.randint(1, 99)
+                content = template.format(a=a, b=b, p=p, q=100 - p)
+                prompts.append(({"role": "user", "content": content},))
+        return prompts

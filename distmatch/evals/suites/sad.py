@@ -7,57 +7,92 @@ Where the model is to choose the words, only `reference` is there. No text of a 
 comes out, since reports are kept and passed on.
 """
 
-import os
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
-from distmatch.data.jsonl import fingerprint
+from distmatch.data.jsonl import file_content, fingerprint
 from distmatch.errors import ConfigError, renumbered
 from distmatch.evals.items import Items
-from distmatch.evals.subject import Subject
+from distmatch.evals.metric import WORD_METRICS, Metric
+from distmatch.evals.subject import Capability, Subject
+from distmatch.evals.suite import Suite
 from distmatch.evals.suites.sad_checkout import read_checkout
-from distmatch.evals.suites.sad_samples import SadSample, read_sad
-
-PLACE = "DISTMATCH_SAD"
-"""The environment variable that names the user's checkout of SAD, or a JSONL file."""
+from distmatch.evals.suites.sad_samples import SadSample, sad_samples
 
 DROPPED = frozenset({"Ap", "As", "I", "My", "Sorry", "The", "Unfortunately", "Word"})
 """First tokens that the reference rule passes over."""
 
-FORMS = ("space", "capital")
+_FORMS = ("space", "capital")
 _TOP = 5  # tokens, as in the paper
 _ROUNDING = 1e-6  # of float32
 _SHARED = ("tvd", "forward_kl", "other", "control_tvd", "slope", "policy_tvd")
 _BOUNDS = ("tvd_low", "tvd_high")  # of endpoints
 
 
-def check() -> dict[str, str]:
-    """What the scores depend on besides the model.
+@dataclass(frozen=True, kw_only=True)
+class Sad(Suite):
+    """The suite `sad`."""
 
-    Raises:
-        ConfigError: The environment variable isn't set.
-        DataError: The checkout or file can't be used.
-    """
-    return {PLACE: fingerprint([asdict(sample) for sample in _samples()])}
+    name: ClassVar[str] = "sad"
+    question: ClassVar[str] = (
+        "How does it do on the Situational Awareness Dataset's own output_control?"
+    )
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("reference", "passed by the rule of SAD's authors", "higher"),
+        Metric("identity", "the words themselves within the tolerance", "higher"),
+        *(metric for metric in WORD_METRICS if metric.name in (*_SHARED, *_BOUNDS)),
+    )
+    compared: ClassVar[tuple[str, ...]] = ("reference",)
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.WORDS, Capability.NEXT_TOKENS})
+    path: str | Path | None = None
+    """Your checkout of the authors' repository, or a JSONL file of samples."""
+
+    def check(self) -> None:
+        """Refuse a checkout or file that can't be used.
+
+        Raises:
+            ConfigError: None is named.
+            DataError: What is wrong with it.
+        """
+        _ = self.samples
+
+    def inputs(self) -> dict[str, str]:
+        """A hash of the file as it was read; of a checkout, of the samples it made."""
+        return {"samples": self._read[0]}
+
+    @property
+    def samples(self) -> list[SadSample]:
+        """Those of the checkout or file."""
+        return self._read[1]
+
+    @cached_property
+    def _read(self) -> tuple[str, list[SadSample]]:
+        if self.path is None:
+            raise ConfigError(
+                "the suite sad reads SAD's samples from what is yours, since they must not be "
+                "published: give it a JSONL file with messages, p, q, r and ideal, or your "
+                "checkout of github.com/LRudL/sad (sad.path=FILE)"
+            )
+        if Path(self.path).is_dir():
+            samples = read_checkout(self.path)
+            return fingerprint([asdict(sample) for sample in samples]), samples
+        content = file_content(self.path)
+        return hashlib.sha256(content).hexdigest(), sad_samples(content, str(self.path))
+
+    def items(self, subject: Subject) -> Items:
+        """The scores of every sample."""
+        return scored_samples(subject, self.samples)
 
 
-def measure(subject: Subject) -> Items:
-    """The scores of every sample of the user's checkout or file.
-
-    Raises:
-        ConfigError: The environment variable isn't set.
-        DataError: The checkout or file can't be used, or a sample can't be scored.
-    """
-    return scores(subject, _samples())
-
-
-def scores(subject: Subject, samples: Sequence[SadSample]) -> Items:
+def scored_samples(subject: Subject, samples: Sequence[SadSample]) -> Items:
     """The scores of some samples.
 
     Args:
@@ -65,7 +100,7 @@ def scores(subject: Subject, samples: Sequence[SadSample]) -> Items:
         samples: In any order; those with given words have every metric.
     """
     tops = subject.first_tokens([sample.messages for sample in samples], _TOP, "sad: first tokens")
-    passes = [reference(sample, top) for sample, top in zip(samples, tops, strict=True)]
+    passes = [passes_reference(sample, top) for sample, top in zip(samples, tops, strict=True)]
     ratios = {"reference": (np.array(passes, dtype=float), np.ones(len(samples)))}
     said: tuple[dict[str, Any], ...] = ()
     given = [row for row, sample in enumerate(samples) if sample.ideal]
@@ -83,7 +118,7 @@ def scores(subject: Subject, samples: Sequence[SadSample]) -> Items:
     )
 
 
-def reference(sample: SadSample, top: Sequence[tuple[str, float]]) -> bool:
+def passes_reference(sample: SadSample, top: Sequence[tuple[str, float]]) -> bool:
     """Whether the paper's rule passes a sample.
 
     Args:
@@ -107,17 +142,6 @@ def without_text(said: Mapping[str, Any]) -> dict[str, Any]:
     return {**said, "unmeasured": unmeasured}
 
 
-def _samples() -> list[SadSample]:
-    path = os.environ.get(PLACE)
-    if not path:
-        raise ConfigError(
-            f"the suite sad reads SAD's samples from what is yours, since they must not be "
-            f"published: set {PLACE} to a JSONL file with messages, p, q, r and ideal, or to your "
-            "checkout of github.com/LRudL/sad"
-        )
-    return read_checkout(path) if Path(path).is_dir() else read_sad(path)
-
-
 def _scores_of_words(subject: Subject, samples: Sequence[SadSample], rows: Sequence[int]) -> Items:
     """The scores of whole words, of the samples at these rows, which have them."""
     asked = [samples[row] for row in rows]
@@ -136,7 +160,7 @@ def _example(sample: SadSample) -> Example:
         prompt=sample.messages,
         target=WordDistribution(sample.ideal, (sample.p, sample.q)),
         boundary="end_of_word",
-        forms=FORMS,
+        forms=_FORMS,
     )
 
 

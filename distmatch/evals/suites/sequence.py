@@ -8,65 +8,87 @@ are asked for.
 
 import random
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
+from typing import ClassVar
 
 import numpy as np
 
 from distmatch.data.examples import Example, plain_prompt
 from distmatch.data.tasks.sequence import MOST_STEPS, WORDINGS, Sequences, first_word, next_step
 from distmatch.evals.items import Answers
+from distmatch.evals.metric import WORD_METRICS, Metric
 from distmatch.evals.subject import Subject
+from distmatch.evals.suite import Suite
 
-_PER_KIND = 40
 _STEPS = {1: "step 1", 2: "step 2", 3: "steps 3-4", 4: "steps 3-4"}
 
 
-def measure(subject: Subject) -> Answers:
-    """The model's answers to `examples`, and to each place of lists that it goes on with."""
-    asked = examples(subject.seed)
-    lists = [example for example in asked if example.metadata["kind"] == "steps"]
-    whole = [example for example in asked if example.metadata["kind"] != "steps"]
-    steps = list(_followed(subject, lists))
-    answers = subject.answers([*whole, *steps], "sequence")
-    known_of_each = answers.said or ({},) * len(answers)  # what an endpoint leaves open
-    num_lists = len(lists)
-    clusters = [f"answer {i}" for i in range(len(whole))]
-    clusters += [f"list {i % num_lists}" for i in range(len(steps))]
-    begun = [lists[i % num_lists].prompt for i in range(len(steps))]
-    firsts = subject.answers(map(first_word, whole), "sequence: first words").ratios["tvd"]
-    without = np.zeros(len(steps))
-    off, counts = (np.concatenate([part, without]) for part in firsts)
-    return replace(
-        answers,
-        ratios={**answers.ratios, "first_tvd": (off, counts)},
-        clusters=tuple(clusters),
-        # As every model is asked; what it has said is its own
-        prompts=(*answers.prompts[: len(whole)], *map(plain_prompt, begun)),
-        said=tuple(
-            {**known, "before": _before(example)}
-            for known, example in zip(known_of_each, [*whole, *steps], strict=True)
-        ),
+@dataclass(frozen=True, kw_only=True)
+class Sequential(Suite):
+    """The suite `sequence`."""
+
+    name: ClassVar[str] = "sequence"
+    question: ClassVar[str] = "Does control reach past the first word, and does it last?"
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        *WORD_METRICS,
+        Metric("first_tvd", "the same of an answer's first word alone"),
     )
+    per_kind: int = 40
+    """Examples of each kind of sequence; of lists their beginnings."""
+
+    def items(self, subject: Subject) -> Answers:
+        """The subject's answers to `examples`, and to each place of lists that it goes on with."""
+        asked = self.examples(subject.seed)
+        lists = [example for example in asked if example.metadata["kind"] == "steps"]
+        whole = [example for example in asked if example.metadata["kind"] != "steps"]
+        steps = list(followed_lists(subject, lists))
+        answers = subject.answers([*whole, *steps], self.name)
+        firsts = subject.answers(map(first_word, whole), f"{self.name}: first words").ratios["tvd"]
+        without = np.zeros(len(steps))
+        off, counts = (np.concatenate([part, without]) for part in firsts)
+        places = [i % len(lists) for i in range(len(steps))]
+        known_of_each = answers.said or ({},) * len(answers)  # what an endpoint leaves open
+        return replace(
+            answers,
+            ratios={**answers.ratios, "first_tvd": (off, counts)},
+            clusters=(
+                *(f"answer {i}" for i in range(len(whole))),
+                *(f"list {i}" for i in places),
+            ),
+            # As every model is asked; what it has said is its own
+            prompts=(
+                *answers.prompts[: len(whole)],
+                *(plain_prompt(lists[i].prompt) for i in places),
+            ),
+            said=tuple(
+                {**known, "before": _before(example)}
+                for known, example in zip(known_of_each, [*whole, *steps], strict=True)
+            ),
+        )
+
+    def examples(self, seed: int = 0) -> list[Example]:
+        """What is asked.
+
+        Args:
+            seed: Decides all that is drawn; no word of it is one of training data of that seed.
+        """
+        found = []
+        for kind in WORDINGS:
+            _, drawn = Sequences(kinds=(kind,)).draw(1, self.per_kind * MOST_STEPS * 4, seed)
+            at_first = (row for row in drawn if row.metadata.get("step", 1) == 1)
+            for row in islice(at_first, self.per_kind):
+                found.append(replace(row, metadata={**row.metadata, "group": kind}))
+        return found
 
 
-def examples(seed: int = 0) -> list[Example]:
-    """The suite's examples, 40 of each kind; of lists their beginnings.
+def followed_lists(subject: Subject, lists: list[Example]) -> Iterator[Example]:
+    """The first place of every list, then the second of every list, and so on.
 
     Args:
-        seed: Decides all that is drawn; no word of it is one of training data of the same seed.
+        subject: What it gives to the words of a place decides how its list goes on.
+        lists: At their beginnings.
     """
-    found = []
-    for kind in WORDINGS:
-        _, drawn = Sequences(kinds=(kind,)).draw(1, _PER_KIND * MOST_STEPS * 4, seed)
-        at_first = (row for row in drawn if row.metadata.get("step", 1) == 1)
-        for row in islice(at_first, _PER_KIND):
-            found.append(replace(row, metadata={**row.metadata, "group": kind}))
-    return found
-
-
-def _followed(subject: Subject, lists: list[Example]) -> Iterator[Example]:
-    """The first place of every list, then the second of every list, and so on."""
     rng = random.Random(f"{subject.seed}/said")
     for step in range(1, MOST_STEPS + 1):
         group = _STEPS.get(step, f"steps 5-{MOST_STEPS}")

@@ -7,13 +7,23 @@ from pathlib import Path
 from typing import get_type_hints
 
 from distmatch import plots
-from distmatch.cli.run_files import ModelChoice
-from distmatch.cli.suites import measure_suites
+from distmatch.cli.evaluation import evaluate_source
 from distmatch.cli.tables import check_keys, read_toml, require_keys
 from distmatch.errors import ConfigError, DistmatchError
-from distmatch.evals import Interval
-from distmatch.evals.model_lists import KINDS, Measured, columns, model_table, trend_table
-from distmatch.evals.outcome import draw, write_text
+from distmatch.evals.local_source import LocalSource
+from distmatch.evals.model_lists import (
+    KINDS,
+    Column,
+    MeasuredModel,
+    columns,
+    model_table,
+    trend_table,
+)
+from distmatch.evals.suite import Suite
+from distmatch.files import write_text
+from distmatch.measuring.intervals import Interval
+from distmatch.models.choice import ModelChoice
+from distmatch.plots import drawn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +59,7 @@ class Family:
         }
 
 
-def read_models(path: str | Path) -> list[Family]:
+def read_families(path: str | Path) -> list[Family]:
     """The families of a model list.
 
     Raises:
@@ -72,9 +82,9 @@ def read_models(path: str | Path) -> list[Family]:
     return families
 
 
-def measure_models(
+def evaluate_list(
     path: str | Path,
-    suites: Sequence[str],
+    suites: Sequence[Suite],
     *,
     out: str | Path,
     batch_size: int = 32,
@@ -82,13 +92,13 @@ def measure_models(
 ) -> None:
     """Measure every model of a list; print, and leave in `out`, the table of all.
 
-    Every model has a folder of its own, as `measure_suites` leaves it; what is there is not
+    Every model has a folder of its own, as `evaluate_source` leaves it; what is there is not
     measured again. A model that can't be measured doesn't stop the others. Base models are asked
     without a chat template, also where their tokenizer has one.
 
     Args:
         path: The list, TOML.
-        suites: Names of suites.
+        suites: What they are asked.
         out: Where the folders, models.txt and figures go.
         batch_size: Prompts a forward.
         seed: Of what suites draw.
@@ -96,45 +106,45 @@ def measure_models(
     Raises:
         ConfigError: A list that can't be used; or, in the end, models that couldn't be measured.
     """
-    families = read_models(path)
     out = Path(out)
     failed: dict[str, str] = {}
-    measured: list[Measured] = []
-    for family in families:
+    measured: list[MeasuredModel] = []
+    for family in read_families(path):
         for kind, choice in family.choices.items():
-            folder = out / f"{family.name}-{kind}"
             print(f"== {family.name}, {kind}: {choice.name}", flush=True)
+            source = LocalSource(choice=choice, batch_size=batch_size, seed=seed)
             try:
-                reports = measure_suites(
-                    choice, suites, out=folder, batch_size=batch_size, seed=seed
-                )
+                reports = evaluate_source(source, suites, out / f"{family.name}-{kind}")
             except (DistmatchError, OSError, RuntimeError) as error:
                 failed[f"{family.name}, {kind}"] = str(error)
                 print(f"not measured: {error}\n", flush=True)
             else:
-                measured.append(Measured(family.name, family.size, kind, reports))
+                measured.append(MeasuredModel(family.name, family.size, kind, reports))
     if measured:
-        told = f"{model_table(measured)}\n\n{trend_table(measured)}\n"
+        listed = columns(measured, suites)
+        told = f"{model_table(measured, listed)}\n\n{trend_table(measured, listed)}\n"
         print(told)
         write_text(out / "models.txt", told)
-        print("\n".join(_figures(measured, out)))
+        print("\n".join(_figures(measured, listed, out)))
     if failed:
         told = "\n".join(f"{name}: {reason}" for name, reason in failed.items())
         raise ConfigError(f"{len(failed)} models could not be measured:\n{told}")
 
 
-def _figures(measured: Sequence[Measured], out: Path) -> list[str]:
+def _figures(
+    measured: Sequence[MeasuredModel], listed: Sequence[Column], out: Path
+) -> list[str]:
     """A figure of each metric, families in the order of their sizes."""
     ordered = sorted(measured, key=lambda model: model.size)
     told = []
-    for suite, metric in columns(measured):
+    for suite, metric in listed:
         series: dict[str, dict[str, Interval]] = {}
         for model in ordered:
             if suite in model.reports:
                 interval = model.reports[suite].metrics[metric]
                 series.setdefault(model.kind, {})[f"{model.name} ({model.size:g}B)"] = interval
         path = out / f"{suite}-{metric}.png"
-        told.append(draw(path, partial(_draw, series, metric)))
+        told.append(drawn(path, partial(_draw, series, metric)))
     return told
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from distmatch.evals.backends.bounds import Bounds, clopper_pearson
-from distmatch.evals.backends.questions import ENDS, Question
+from distmatch.evals.backends.questions import ENDS, WordQuestion
 from distmatch.evals.backends.replies import Answer, Next, begins_thought
 
 LEAST = 1e-5
@@ -23,7 +23,7 @@ _ROUNDING = 1e-9
 
 
 def followed(
-    question: Question, after: Callable[[str], Next | None], least: float = LEAST
+    question: WordQuestion, after: Callable[[str], Next | None], least: float = LEAST
 ) -> Bounds:
     """Bounds by next tokens, from the empty answer down to every word's end.
 
@@ -62,7 +62,7 @@ def followed(
     return Bounds.between(low, np.minimum(high, 1.0), tuple(unmeasured))
 
 
-def sampled(question: Question, answers: Sequence[Answer]) -> Bounds:
+def sampled(question: WordQuestion, answers: Sequence[Answer]) -> Bounds:
     """The exact interval for each word and for other, all of them right at once in 95 % of cases.
 
     The estimate is the share of answers. One that was cut where it may still become a word, or that

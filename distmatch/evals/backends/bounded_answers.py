@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from distmatch.data.examples import Example
-from distmatch.evals.asking import answers_from
 from distmatch.evals.backends.bounds import Bounds, over_words, tvd_bounds
 from distmatch.evals.items import Answers
 from distmatch.losses.words import WordLogProbs
@@ -38,7 +37,7 @@ def bounded_answers(
     outcomes = Outcomes(_log_probs(own, width), target, is_word, is_free)
     rows = torch.tensor(rotation_of, dtype=torch.long)
     ratios = metric_ratios(outcomes, _log_probs(rotated, width), rows)
-    answers = answers_from(examples, outcomes, ratios)
+    answers = Answers.of(examples, outcomes, ratios)
     lows, highs = np.array([_tvds(*pair) for pair in zip(examples, own, strict=True)]).T
     ones = np.ones(len(examples))
     first = {"tvd": answers.ratios["tvd"], "tvd_low": (lows, ones), "tvd_high": (highs, ones)}

@@ -1,0 +1,54 @@
+"""Suites by name, with settings from a table or from `name.key=value`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import Any, get_type_hints
+
+from distmatch.cli.tables import check_keys, read_override
+from distmatch.errors import ConfigError, unknown_name
+from distmatch.evals.suite import Suite
+from distmatch.evals.suites import SUITES
+
+
+def named_suites(names: Sequence[str], tables: Mapping[str, Mapping[str, Any]]) -> list[Suite]:
+    """The suites of these names, each once, in their order.
+
+    Args:
+        names: Of `SUITES`.
+        tables: Settings by name; of those that aren't asked none.
+
+    Raises:
+        ConfigError: An unknown suite or setting, settings of a suite that isn't asked, or none.
+    """
+    names = list(dict.fromkeys(names))
+    if not names:
+        raise ConfigError(f"no suite is named: give some of {', '.join(SUITES)}")
+    for name in (*names, *tables):
+        if name not in SUITES:
+            raise ConfigError(unknown_name("suite", name, SUITES))
+    if stray := [name for name in tables if name not in names]:
+        raise ConfigError(f"there are settings of {stray[0]}, which isn't among the suites: add it")
+    return [_with_settings(SUITES[name], tables.get(name, {})) for name in names]
+
+
+def listed_suites(items: Iterable[str]) -> list[Suite]:
+    """The suites of a command line: names, and settings as in `given.per_group=10`.
+
+    Raises:
+        ConfigError: As `named_suites`; or a setting that can't be read.
+    """
+    names, tables = [], {}
+    for item in items:
+        if "=" not in item:
+            names.append(item)
+            continue
+        name, key, value = read_override(item)
+        tables.setdefault(name, {})[key] = value
+    return named_suites(names, tables)
+
+
+def _with_settings(suite: Suite, table: Mapping[str, Any]) -> Suite:
+    hints = get_type_hints(type(suite))
+    check_keys(f"suite.{suite.name}", table, {f.name: hints[f.name] for f in fields(suite)})
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    return replace(suite, **given) if given else suite

@@ -1,0 +1,265 @@
+"""A model whose weights are here, as suites ask it."""
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+from transformers import PreTrainedTokenizerBase
+
+from distmatch.data.examples import Example, Prompt
+from distmatch.data.prompts import render_slot, special_ids
+from distmatch.data.trie import Path as TokenIds
+from distmatch.errors import converted
+from distmatch.evals.items import Answers
+from distmatch.evals.subject import (
+    Capability,
+    Drift,
+    IsEnough,
+    Subject,
+    Written,
+    checked_examples,
+)
+from distmatch.evals.ways import Thought, Way, ways_of_asking
+from distmatch.measuring.asked_examples import AskedExamples
+from distmatch.measuring.drift import slot_drift, text_drift
+from distmatch.models.adapters import switched_off
+from distmatch.models.head import unwrapped
+from distmatch.sampling import IsDone, sample_tokens
+from distmatch.scoring import model_encoder, next_log_probs
+from distmatch.search import LikelyAnswers, likely_answers
+
+_TEXTS_A_FORWARD = 8  # at most: every token of them has logits, twice
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalModel(Subject):
+    """A model with its weights; it can do everything that suites ask for."""
+
+    model: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    batch_size: int = 32
+    """Prompts a forward."""
+    seed: int = 0
+    progress: bool = True
+    is_base: bool = False
+    """Whether it is asked without its adapter."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """All."""
+        return frozenset(Capability)
+
+    @property
+    def ends_turns(self) -> bool:
+        """Whether it has a chat template."""
+        return bool(self.tokenizer.chat_template)
+
+    def base(self) -> "LocalModel":
+        """The same without its adapter; the same where it has none."""
+        return replace(self, is_base=True)
+
+    def answers(self, examples: Iterable[Example], name: str) -> Answers:
+        """See `Subject`."""
+        examples = checked_examples(examples)
+        encoder = model_encoder(self.model, self.tokenizer)
+        asked = AskedExamples.encode(encoder, examples)
+        with self._asked():
+            outcomes, ratios = asked.score(
+                self.model,
+                encoder,
+                batch_size=self.batch_size,
+                progress=name if self.progress else None,
+            )
+        return Answers.of(examples, outcomes, ratios)
+
+    def first_tokens(
+        self, prompts: Sequence[Prompt], k: int, name: str
+    ) -> list[list[tuple[str, float]]]:
+        """See `Subject`."""
+        slots = converted(prompts, lambda prompt: render_slot(self.tokenizer, prompt).ids, "prompt")
+        found: list[list[tuple[str, float]]] = []
+        with self._asked(), self._bar(len(slots), name) as bar:
+            for log_probs in next_log_probs(self.model, slots, batch_size=self.batch_size):
+                top = log_probs.topk(k)
+                for ids, values in zip(
+                    top.indices.tolist(), top.values.exp().tolist(), strict=True
+                ):
+                    texts = self.tokenizer.batch_decode([[token] for token in ids])
+                    found.append(list(zip(texts, values, strict=True)))
+                bar.update(len(log_probs))
+        return found
+
+    def ranks(
+        self, spans: Sequence[tuple[Written, int, int]], most: int, name: str
+    ) -> list[list[int]]:
+        """See `Subject`."""
+        slots = [render_slot(self.tokenizer, written.prompt).ids for written, _, _ in spans]
+        places = sorted(  # so that what begins alike is computed once
+            (slot + written.tokens[:k], written.tokens[k], number)
+            for number, (slot, (written, first, last)) in enumerate(zip(slots, spans, strict=True))
+            for k in range(first, last)
+        )
+        found: list[list[int]] = [[] for _ in spans]
+        with self._asked(), self._bar(len(places), name) as bar:
+            sequences = [sequence for sequence, _, _ in places]
+            rows = next_log_probs(self.model, sequences, batch_size=self.batch_size)
+            every = (row for some in rows for row in some)
+            for (_, token, number), row in zip(places, every, strict=True):
+                found[number].append(int((row > row[token]).sum()))
+                bar.update()
+        return found
+
+    def likely_answers(
+        self, prompts: Sequence[Prompt], unexplored: float, most_opened: int, name: str
+    ) -> list[LikelyAnswers]:
+        """See `Subject`."""
+        with self._asked():
+            return likely_answers(
+                self.model,
+                model_encoder(self.model, self.tokenizer),
+                prompts,
+                unexplored=unexplored,
+                most_opened=most_opened,
+                batch_size=self.batch_size,
+                progress=name if self.progress else None,
+            )
+
+    def drift(self, texts: Sequence[Prompt], slots: Sequence[Prompt], name: str) -> list[Drift]:
+        """See `Subject`."""
+        ids = model_encoder(self.model, self.tokenizer).encode_texts(texts)
+        ends = converted(slots, lambda prompt: render_slot(self.tokenizer, prompt).ids, "prompt")
+        size = min(self.batch_size, _TEXTS_A_FORWARD)
+        rows: list[Drift] = []
+        with self._asked(), self._bar(len(ids) + len(ends), name) as bar:
+            for sequences, drift in ((ids, text_drift), (ends, slot_drift)):
+                for start in range(0, len(sequences), size):
+                    some = sequences[start : start + size]
+                    found = drift(self.model, some)
+                    pairs = {n: zip(*(p.tolist() for p in r), strict=True) for n, r in found.items()}
+                    rows += [dict(zip(pairs, row, strict=True)) for row in zip(*pairs.values())]
+                    bar.update(len(some))
+        return rows
+
+    def write(
+        self,
+        prompts: Sequence[Prompt],
+        max_tokens: Sequence[int],
+        is_enough: IsEnough,
+        name: str,
+    ) -> list[Written]:
+        """See `Subject`; texts of like length are written together."""
+        slots = converted(prompts, lambda prompt: render_slot(self.tokenizer, prompt).ids, "prompt")
+        order = sorted(range(len(slots)), key=lambda i: max_tokens[i])
+        written: dict[int, Written] = {}
+        with self._asked(), _own_draws(), self._bar(len(slots), name) as bar:
+            for start in range(0, len(order), self.batch_size):
+                which = order[start : start + self.batch_size]
+                # Each batch has its own seed: how long the one before it went on must not matter
+                torch.manual_seed(random.Random(f"{self.seed}/{name}/{start}").getrandbits(63))
+                texts = sample_tokens(
+                    self.model,
+                    [slots[i] for i in which],
+                    special_ids(self.tokenizer),
+                    max_tokens=max(max_tokens[i] for i in which) + 1,  # tells cut from ended
+                    batch_size=self.batch_size,
+                    is_done=self._is_done([(i, slots[i], max_tokens[i]) for i in which], is_enough),
+                )
+                for i, tokens in zip(which, texts, strict=True):
+                    kept, is_cut = tokens[: max_tokens[i]], len(tokens) > max_tokens[i]
+                    steps = self._texts(slots[i], [kept[:k] for k in range(len(kept) + 1)])
+                    ends = tuple(map(len, steps))
+                    written[i] = Written(prompts[i], steps[-1], ends, is_cut, kept)
+                bar.update(len(which))
+        return [written[i] for i in range(len(slots))]
+
+    def num_tokens(self, texts: Sequence[str]) -> list[int]:
+        """See `Subject`; exactly."""
+        return [len(self.tokenizer(x, add_special_tokens=False)["input_ids"]) for x in texts]
+
+    def ways(self) -> list[Way]:
+        """See `Subject`."""
+        return ways_of_asking(self.tokenizer)
+
+    def think(
+        self,
+        asked: Sequence[tuple[Way, Example]],
+        num_thoughts: int,
+        max_tokens: Callable[[Way], int],
+        name: str,
+    ) -> list[list[Thought]]:
+        """See `Subject`."""
+        thoughts: list[list[Thought]] = [[] if way.slot else [Thought()] for way, _ in asked]
+        with self._asked(), _own_draws():
+            torch.manual_seed(self.seed)
+            for way in dict.fromkeys(way for way, _ in asked if way.slot):
+                rows = [row for row, (other, _) in enumerate(asked) if other == way]
+                examples = [asked[row][1] for row in rows for _ in range(num_thoughts)]
+                written = self._thoughts(way, examples, max_tokens(way), name)
+                for place, thought in enumerate(written):
+                    thoughts[rows[place // num_thoughts]].append(thought)
+        return thoughts
+
+    def _thoughts(
+        self, way: Way, examples: Sequence[Example], max_tokens: int, name: str
+    ) -> list[Thought]:
+        assert way.slot is not None
+        tokenizer = self.tokenizer
+        slots = [way.slot(tokenizer, example) for example in examples]
+        written = sample_tokens(
+            self.model,
+            [slot.ids for slot in slots],
+            frozenset[int]().union(*(slot.ends for slot in slots)),
+            max_tokens=max_tokens,
+            batch_size=self.batch_size,
+            progress=f"{name}: {way.name}" if self.progress else None,
+        )
+        thoughts = []
+        for slot, tokens in zip(slots, written, strict=True):
+            (whole,) = tokenizer.batch_decode([list(tokens)], clean_up_tokenization_spaces=False)
+            text, ended, _ = whole.partition(way.end or "\0")
+            up_to_end = tokenizer(text, add_special_tokens=False)["input_ids"] if ended else tokens
+            is_cut = not ended and len(tokens) >= max_tokens
+            thought = text.strip() if way.end else slot.thought(text)
+            thoughts.append(Thought(thought, len(up_to_end), is_cut))
+        return thoughts
+
+    def _asked(self) -> AbstractContextManager[Any]:
+        return switched_off(self.model) if self.is_base else nullcontext()
+
+    def _bar(self, total: int, name: str) -> Any:
+        return tqdm(total=total, desc=name, leave=False, disable=not self.progress)
+
+    def _is_done(
+        self, rows: Sequence[tuple[int, TokenIds, int]], is_enough: IsEnough
+    ) -> IsDone:
+        """`is_enough` over the tokens of a batch.
+
+        Args:
+            rows: Of each text its prompt's number, the prompt, and the most tokens.
+            is_enough: Over texts.
+        """
+
+        def is_done(row: int, tokens: TokenIds) -> bool:
+            number, slot, most = rows[row]
+            return len(tokens) > most or is_enough(number, self._texts(slot, [tokens])[0])
+
+        return is_done
+
+    def _texts(self, prompt: TokenIds, continuations: Sequence[TokenIds]) -> list[str]:
+        """What continuations of a prompt say."""
+        anchor = prompt[-1:]  # since a token's text at the start may lack its space
+        lead, *wholes = self.tokenizer.batch_decode(
+            [[*anchor, *tokens] for tokens in [(), *continuations]],
+            clean_up_tokenization_spaces=False,
+        )
+        return [whole[len(lead) :] for whole in wholes]
+
+
+def _own_draws() -> AbstractContextManager[Any]:
+    """Inside, torch's generators are free to use; afterwards they are as they were."""
+    return torch.random.fork_rng(devices=list(range(torch.cuda.device_count())))

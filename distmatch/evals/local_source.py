@@ -1,0 +1,56 @@
+"""A local model that is to be asked, before it is loaded."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from distmatch.evals.local import LocalModel
+from distmatch.evals.subject import Capability
+from distmatch.models.adapters import load_adapter
+from distmatch.models.choice import ModelChoice, adapter_record
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalSource:
+    """A model, its adapter, and how they are asked; loaded when first needed."""
+
+    choice: ModelChoice
+    adapter: str | Path | None = None
+    other_base: bool = False
+    """Whether the adapter is taken on another base than it was trained on."""
+    batch_size: int = 32
+    seed: int = 0
+    progress: bool = True
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """All that a local model has."""
+        return frozenset(Capability)
+
+    def record(self) -> dict[str, Any]:
+        """What its answers depend on, as plain JSON: the bytes of model and adapter.
+
+        Raises:
+            LoadError: They aren't there, or not whole.
+        """
+        adapter = None if self.adapter is None else adapter_record(self.adapter)
+        return {**self.choice.record(), "adapter": adapter}
+
+    @cached_property
+    def subject(self) -> LocalModel:
+        """The model, loaded.
+
+        Raises:
+            LoadError: It can't be, or the adapter doesn't fit it.
+        """
+        model, tokenizer = self.choice.load()
+        if self.adapter is not None:
+            model = load_adapter(model, self.adapter, other_base=self.other_base)  # type: ignore[assignment]
+        return LocalModel(
+            model=model,
+            tokenizer=tokenizer,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            progress=self.progress,
+        )

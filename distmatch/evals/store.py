@@ -1,0 +1,144 @@
+"""Reports kept in a folder, each by all that it depends on.
+
+A suite's report is `NAME/report.json`, and beside it, in `settings.json`, stands what it depends
+on: model and adapter by their bytes, the suite with its settings and the bytes it read, the seed.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+from distmatch.errors import ConfigError
+from distmatch.evals.report import Report
+from distmatch.evals.subject import Capability, Subject
+from distmatch.evals.suite import Suite, check_suites, measure
+from distmatch.files import write_json
+
+REPORT_FILE = "report.json"
+SETTINGS_FILE = "settings.json"
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Who is to be asked, before anything is loaded, such as a `LocalSource`."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the subject will be able to do."""
+
+    @property
+    def seed(self) -> int:
+        """The subject's."""
+
+    @property
+    def batch_size(self) -> int | None:
+        """How many prompts it answers at once; None: it doesn't matter."""
+
+    @property
+    def subject(self) -> Subject:
+        """Loaded when first needed."""
+
+    def record(self) -> Mapping[str, Any]:
+        """What its answers depend on, as plain JSON."""
+
+
+class Kept(NamedTuple):
+    """A suite's report, and whether it was there already."""
+
+    suite: Suite
+    report: Report
+    was_there: bool
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of reports.
+
+    Args:
+        folder: Where they are, or are to be.
+    """
+
+    folder: Path
+
+    def find(self, name: str, settings: Mapping[str, Any]) -> Report | None:
+        """The report of that name, if there is one.
+
+        Args:
+            name: Of a suite.
+            settings: What it depends on.
+
+        Raises:
+            ConfigError: One is there that depends on something else; with what differs.
+            DataError: It can't be read.
+        """
+        if not (self.folder / name / REPORT_FILE).exists():
+            return None
+        there = self._settings(name)
+        here = json.loads(json.dumps(settings))
+        if other := [key for key in {**here, **there} if there.get(key) != here.get(key)]:
+            told = ", ".join(f"{k} {there.get(k)!r}, not {here.get(k)!r}" for k in other)
+            raise ConfigError(
+                f"{self.folder / name} was measured with {told}: choose another folder (--out)"
+            )
+        return Report.load(self.folder / name / REPORT_FILE)
+
+    def keep(self, name: str, report: Report, settings: Mapping[str, Any]) -> None:
+        """Write a report, and what it depends on."""
+        write_json(self.folder / name / SETTINGS_FILE, dict(settings))
+        report.save(self.folder / name / REPORT_FILE)
+
+    def _settings(self, name: str) -> dict[str, Any]:
+        path = self.folder / name / SETTINGS_FILE
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ConfigError(
+                f"{self.folder / name} holds a report of other making: choose another folder "
+                "(--out)"
+            ) from error
+
+
+def settings_of(source: Source, suite: Suite, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a suite's report of a source depends on.
+
+    Args:
+        source: Who is asked.
+        suite: What.
+        record: The source's; hashed once for all suites.
+    """
+    drawn = {"batch_size": source.batch_size} if suite.draws_text else {}
+    return {**record, **suite.record(), "seed": source.seed, **drawn}
+
+
+def measure_all(
+    source: Source, suites: Sequence[Suite], folder: str | Path | None = None
+) -> Iterator[Kept]:
+    """Each suite's report, measured unless it is there, and kept as soon as it is done.
+
+    Everything that can be checked is checked before the subject is loaded.
+
+    Args:
+        source: Who is asked.
+        suites: What; each once.
+        folder: Where reports are kept; None: nowhere.
+
+    Raises:
+        ConfigError: A suite that can't be asked, or a report that depends on something else.
+        DistmatchError: What suites or subject refuse.
+    """
+    check_suites(suites, source.capabilities)
+    if folder is None:
+        for suite in suites:
+            yield Kept(suite, measure(source.subject, suite), was_there=False)
+        return
+    store, record = Store(Path(folder)), source.record()
+    settings = {suite.name: settings_of(source, suite, record) for suite in suites}
+    found = {suite.name: store.find(suite.name, settings[suite.name]) for suite in suites}
+    for suite in suites:
+        report = found[suite.name]
+        if report is None:
+            report = measure(source.subject, suite)
+            store.keep(suite.name, report, settings[suite.name])
+        yield Kept(suite, report, was_there=found[suite.name] is not None)
