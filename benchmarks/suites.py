@@ -17,8 +17,8 @@ import torch
 from machine import device_and_versions
 
 import distmatch as dm
-from distmatch.data.mixing import Task, mixture, shuffled
-from distmatch.data.tasks import Deviation, Numbers, OutputControl, Sequences, Suppression
+from distmatch.data.mixing import mixture, shuffled
+from distmatch.data.tasks import Deviation, Numbers, OutputControl, Sequences, Suppression, Task
 from distmatch.data.tasks.output_control import MOST_WORDS
 from distmatch.data.tasks.wordings import PHRASINGS
 from distmatch.data.vocabulary import word_pool

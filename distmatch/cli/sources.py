@@ -7,20 +7,12 @@ from typing import Any, get_type_hints
 
 from distmatch.cli.tables import check_keys
 from distmatch.data import Example, read_jsonl, write_jsonl
-from distmatch.data.tasks import Deviation, Numbers, OutputControl, Sequences, Suppression
+from distmatch.data.tasks import TASKS, Task
 from distmatch.data.vocabulary import word_pool
 from distmatch.errors import ConfigError, DataError, unknown_name
 
 Split = tuple[list[Example], list[Example]]
 
-Task = OutputControl | Numbers | Sequences | Suppression | Deviation
-TASKS: dict[str, type[Task]] = {
-    "output_control": OutputControl,
-    "numbers": Numbers,
-    "sequence": Sequences,
-    "suppression": Suppression,
-    "deviation": Deviation,
-}
 FILES = ("train", "test")
 
 _ROWS = {"n": 2000, "n_test": 200, "seed": 0}
@@ -141,7 +133,7 @@ def refused_together(steps: list[Callable[[], Any]]) -> list[Any]:
 
 
 def _task(table: Mapping[str, Any]) -> Task:
-    names = {field.name for field in fields(TASKS[table["task"]])}
+    names = _default_of(TASKS[table["task"]])
     settings: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in table.items()
@@ -164,8 +156,12 @@ def _is_list(value: Any) -> bool:
 
 
 def _defaults(task: type[Task]) -> dict[str, Any]:
-    defaults = {field.name: field.default for field in fields(task)}
     return {
         name: ["common"] if value is MISSING else list(value) if isinstance(value, tuple) else value
-        for name, value in defaults.items()
+        for name, value in _default_of(task).items()
     }
+
+
+def _default_of(task: type[Task]) -> dict[str, Any]:
+    """What each of a task's settings is where none is given."""
+    return {field.name: field.default for field in fields(task)}  # type: ignore[arg-type]

@@ -3,19 +3,11 @@
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
+from distmatch.data.tasks import Task
 from distmatch.errors import DataError
-
-
-@runtime_checkable
-class Task(Protocol):
-    """What draws examples, such as `OutputControl` or `Numbers`."""
-
-    def draw(self, n: int, n_test: int = 200, seed: int = 0) -> tuple[list[Example], list[Example]]:
-        """Train and test examples."""
 
 
 def mixture(

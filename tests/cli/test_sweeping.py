@@ -11,9 +11,10 @@ import torch
 
 from distmatch.cli import main, sweeping
 from distmatch.cli.run_files import read_data_section, read_sweep_run
-from distmatch.cli.sources import TASKS, section_examples
+from distmatch.cli.sources import section_examples
 from distmatch.cli.sweeping import planned_cells
 from distmatch.cli.tables import read_tables, to_toml
+from distmatch.data.tasks import TASKS
 from distmatch.models.quantizers import save_packed
 from tests.cli.small import refusal, write_changed
 from tests.tiny import tiny_model, tiny_tokenizer

@@ -3,7 +3,8 @@
 import pytest
 
 from distmatch.data.known import Known, known_texts
-from distmatch.data.mixing import Task, shuffled
+from distmatch.data.mixing import shuffled
+from distmatch.data.tasks import Task
 from distmatch.data.tasks.deviation import (
     PLAIN,
     WORDINGS,
