@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from distmatch.cli.measuring import check_encodable
+from distmatch.runs.encodable import check_encodable
 from distmatch.cli.run_files import TEST, SweepRun, read_sweep_run
 from distmatch.cli.sources import refused_together, section_examples
 from distmatch.cli.training import RUN_FILE

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distmatch.cli.measuring import check_encodable, resolved_test
+from distmatch.runs.encodable import check_encodable
 from distmatch.cli.run_files import Run, read_run
 from distmatch.cli.sources import section_examples
 from distmatch.cli.tables import Tables, differences, to_toml
