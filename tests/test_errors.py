@@ -42,9 +42,9 @@ def test_numbers_are_mapped_and_reasons_are_left_alone():
 
 def test_rows_of_another_name_and_other_errors_keep_theirs():
     with (
-        pytest.raises(RowErrors, match="^rotation 7: bad$"),
+        pytest.raises(RowErrors, match=r"^rotation 7: bad$"),
         renumbered([3], "sample"),
     ):
         raise RowErrors([RefusedRow("rotation", 7, "bad")])
-    with pytest.raises(DataError, match="^row 0: a text$"), renumbered([3], "sample"):
+    with pytest.raises(DataError, match=r"^row 0: a text$"), renumbered([3], "sample"):
         raise DataError("row 0: a text")

@@ -1,4 +1,4 @@
-"""Whether two rows of values rise together: Spearman's rank correlation, and whether it's chance."""
+"""Whether values rise together: Spearman's rank correlation, and how likely it is by chance."""
 
 import math
 from collections.abc import Sequence
