@@ -2,11 +2,10 @@
 
 import difflib
 import importlib
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
@@ -20,6 +19,32 @@ class DistmatchError(Exception):
 
 class DataError(DistmatchError, ValueError):
     """A record, word, probability or prompt that can't be used."""
+
+
+class RefusedRow(NamedTuple):
+    """A row that can't be used."""
+
+    name: str
+    """What such rows are called."""
+    number: int
+    """From 0."""
+    reason: str
+
+    def __str__(self) -> str:
+        """As a line of a message."""
+        return f"{self.name} {self.number}: {self.reason}"
+
+
+class RowErrors(DataError):
+    """Rows that can't be used, each with its number."""
+
+    def __init__(self, refused: Sequence[RefusedRow]) -> None:
+        self.refused = tuple(refused)
+        super().__init__(self.refused)
+
+    def __str__(self) -> str:
+        """The first 20, a line each, and how many more there are."""
+        return _listed(self.refused)
 
 
 class TargetingError(DistmatchError, ValueError):
@@ -50,17 +75,14 @@ class MissingExtraError(DistmatchError, ImportError):
     """An optional dependency that isn't installed."""
 
 
-def raise_all(errors: list[str]) -> None:
+def raise_all(errors: Sequence[str]) -> None:
     """One error for many bad records; nothing where there are none.
 
     Raises:
         DataError: The first 20, a line each, and how many more there are.
     """
-    if not errors:
-        return
-    rest = len(errors) - _MOST_SHOWN
-    tail = [f"... and {rest} more bad records"] if rest > 0 else []
-    raise DataError("\n".join(errors[:_MOST_SHOWN] + tail))
+    if errors:
+        raise DataError(_listed(errors))
 
 
 def converted(rows: Iterable[_T], convert: Callable[[_T], _U], name: str) -> list[_U]:
@@ -72,15 +94,16 @@ def converted(rows: Iterable[_T], convert: Callable[[_T], _U], name: str) -> lis
         name: What a row is called in an error, followed by its number from 0.
 
     Raises:
-        DataError: The rows refused, up to 20 of them listed with their numbers.
+        RowErrors: The rows refused, with their numbers.
     """
-    results, errors = [], []
-    for index, row in enumerate(rows):
+    results, refused = [], []
+    for number, row in enumerate(rows):
         try:
             results.append(convert(row))
         except DataError as error:
-            errors.append(f"{name} {index}: {error}")
-    raise_all(errors)
+            refused.append(RefusedRow(name, number, str(error)))
+    if refused:
+        raise RowErrors(refused)
     return results
 
 
@@ -93,14 +116,23 @@ def renumbered(numbers: Sequence[int], name: str) -> Iterator[None]:
         name: What it is called.
 
     Raises:
-        DataError: One raised inside, its rows renamed.
+        RowErrors: One raised inside, those of its rows that are called so renamed.
     """
     try:
         yield
-    except DataError as error:
-        own = re.compile(r"^row (\d+):", re.MULTILINE)  # as `converted` writes them
-        told = own.sub(lambda found: f"{name} {numbers[int(found[1])]}:", str(error))
-        raise DataError(told) from error
+    except RowErrors as error:
+        raise RowErrors(
+            [
+                RefusedRow(name, numbers[row.number], row.reason) if row.name == "row" else row
+                for row in error.refused
+            ]
+        ) from error
+
+
+def _listed(lines: Sequence[object]) -> str:
+    rest = len(lines) - _MOST_SHOWN
+    tail = [f"... and {rest} more bad records"] if rest > 0 else []
+    return "\n".join([*map(str, lines[:_MOST_SHOWN]), *tail])
 
 
 def import_extra(module: str, extra: str) -> ModuleType:

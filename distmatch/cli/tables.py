@@ -1,7 +1,6 @@
 """TOML tables: read with overrides, checked against the types of what they describe, written."""
 
 import json
-import re
 import tomllib
 import types
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,12 +8,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
+import tomli_w
+
 from distmatch.errors import ConfigError, unknown_name
 
 Tables = dict[str, dict[str, Any]]
 """Settings by section and key; a section inside another is called `outer.inner`."""
 
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _EXPECTED = {
     bool: ("true or false", "true or false"),
     int: ("a whole number", "whole numbers"),
@@ -63,7 +63,7 @@ def read_tables(path: str | Path, sections: Sequence[str], overrides: Iterable[s
             raise ConfigError(f"{path}: {unknown_name('section', section, sections)}")
         if not isinstance(table, dict):
             raise ConfigError(
-                f"{path}: {section} is {_value(table)}, expected a section [{section}]"
+                f"{path}: {section} is {_shown(table)}, expected a section [{section}]"
             )
     return tables
 
@@ -79,7 +79,7 @@ def check_keys(section: str, table: Mapping[str, Any], hints: Mapping[str, Any])
             raise ConfigError(unknown_name(f"key of [{section}]", key, hints))
         if not _fits(value, hints[key]):
             raise ConfigError(
-                f"{section}.{key} is {_value(value)}, expected {_expected(hints[key])}"
+                f"{section}.{key} is {_shown(value)}, expected {_expected(hints[key])}"
             )
 
 
@@ -101,7 +101,7 @@ def differences(there: Tables, here: Tables) -> list[str]:
         old, new = there.get(section, {}), here.get(section, {})
         for key in dict.fromkeys([*old, *new]):
             before, after = (
-                _value(table[key]) if key in table else "not set" for table in (old, new)
+                _shown(table[key]) if key in table else "not set" for table in (old, new)
             )
             if before != after:
                 lines.append(f"{section}.{key}: {before} there, {after} here")
@@ -110,11 +110,13 @@ def differences(there: Tables, here: Tables) -> list[str]:
 
 def to_toml(tables: Tables) -> str:
     """The tables as TOML; tuples become lists, and what is None is left out."""
-    return "\n".join(
-        f"[{'.'.join(map(_key, section.split('.', 1)))}]\n"
-        + "".join(f"{_key(k)} = {_value(v)}\n" for k, v in table.items() if v is not None)
-        for section, table in tables.items()
-    )
+    nested: dict[str, Any] = {}
+    for section, table in tables.items():
+        place = nested
+        for name in section.split(".", 1):
+            place = place.setdefault(name, {})
+        place.update({key: value for key, value in table.items() if value is not None})
+    return tomli_w.dumps(nested)
 
 
 def _flat(content: Mapping[str, Any], sections: Sequence[str]) -> dict[str, Any]:
@@ -210,17 +212,6 @@ def _plain(hint: Any) -> type | None:
     return origin if origin in _EXPECTED else None
 
 
-def _key(key: str) -> str:
-    return key if _BARE_KEY.fullmatch(key) else _value(key)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):  # JSON's escapes are TOML's, but for one character
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{_key(k)} = {_value(v)}' for k, v in value.items())}}}"
-    return str(value)
+def _shown(value: Any) -> str:
+    """In a line, as TOML has it but for tables."""
+    return json.dumps(value, ensure_ascii=False, default=str)

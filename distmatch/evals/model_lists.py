@@ -1,24 +1,19 @@
 """Many models on the same suites: what base and instruct differ in, and what grows with size."""
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from distmatch.errors import DataError
 from distmatch.evals.comparing import compare, on_shared_items
 from distmatch.evals.report import Report, text_table
 from distmatch.evals.suite import Suite
+from distmatch.measuring.correlation import permutation_p, rank_correlation
 from distmatch.measuring.intervals import Interval
 
 KINDS = ("base", "instruct")
 _FEWEST_FOR_A_TREND = 3
-_MOST_PERMUTED = 8
-_DRAWN_ORDERS = 10_000
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,42 +77,6 @@ def trend_table(models: Sequence[MeasuredModel], metrics: Sequence[Column]) -> s
         some = [model for model in models if model.kind == kind]
         rows.append([kind, str(len(some)), *(_trend(some, column) for column in metrics)])
     return text_table(rows)
-
-
-def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's: Pearson's correlation of the ranks, ties with their mean rank; NaN without any.
-
-    Args:
-        first: Values.
-        second: As many.
-    """
-    ranks = np.stack([_ranks(first), _ranks(second)])
-    if (np.ptp(ranks, axis=1) == 0).any():
-        return float("nan")
-    return float(np.corrcoef(ranks)[0, 1])
-
-
-def permutation_p(first: Sequence[float], second: Sequence[float]) -> float:
-    """How likely a rank correlation at least so far from 0 is, if the values go together by chance.
-
-    Over all orders where there are few, else over 10,000 random ones.
-    """
-    found = abs(rank_correlation(first, second))
-    if len(first) <= _MOST_PERMUTED:
-        orders = np.array(list(itertools.permutations(range(len(first)))))
-    else:
-        orders = np.random.default_rng(0).permuted(
-            np.tile(np.arange(len(first)), (_DRAWN_ORDERS, 1)), axis=1
-        )
-    a, b = (ranks - ranks.mean() for ranks in (_ranks(first), _ranks(second)))
-    others = (a[orders] @ b) / np.sqrt((a @ a) * (b @ b))
-    return float(np.mean(np.abs(others) >= found - _ROUNDING))
-
-
-def _ranks(values: Sequence[float]) -> np.ndarray:
-    array = np.asarray(values, dtype=float)
-    below = (array[:, None] > array).sum(1)
-    return below + ((array[:, None] == array).sum(1) - 1) / 2
 
 
 def _value(model: MeasuredModel, column: Column) -> Interval | None:

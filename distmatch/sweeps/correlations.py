@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from distmatch.evals.model_lists import rank_correlation
+from distmatch.measuring.correlation import rank_correlation
 from distmatch.models.lora import is_named
 from distmatch.sweeps.findings import Finding
 from distmatch.sweeps.probe import LOSSES, Score

@@ -5,9 +5,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from transformers.trainer_utils import SaveStrategy
 
 from distmatch.cli import main
-from distmatch.cli.tables import to_toml
+from distmatch.cli.tables import differences, to_toml
 from distmatch.data import output_control, read_jsonl, write_jsonl
 from distmatch.data.tasks.numbers import Numbers
 from distmatch.errors import MissingExtraError
@@ -129,10 +130,32 @@ def test_every_kind_of_value_is_written_so_that_it_is_read_back():
         "small": 1e-05,
         "whole": -3,
         "yes": True,
-        "list": [1.5, "x", []],
+        "list": [1.5, "x", [], {"a": [2]}],
         "table": {"a key": {"deep": 1}},
+        "enum": SaveStrategy.STEPS,
     }
-    assert tomllib.loads(to_toml({"section": values})) == {"section": values}
+    written = to_toml({"section": values | {"none": None, "list": tuple(values["list"])}})
+    assert tomllib.loads(written) == {"section": values}
+
+
+def test_sections_inside_others_are_written_as_such():
+    tables = {"model": {"name": "m"}, "in.a b.c": {"x": 1}, "lora": {}, "in.d": {"y": {"z": 2}}}
+    assert tomllib.loads(to_toml(tables)) == {
+        "model": {"name": "m"},
+        "in": {"a b.c": {"x": 1}, "d": {"y": {"z": 2}}},
+        "lora": {},
+    }
+
+
+def test_settings_that_differ_are_shown_in_a_line_each():
+    there = {"train": {"rate": 0.001, "kinds": ("die", "sum"), "same": [1]}, "data": {"on": True}}
+    here = {"train": {"rate": 0.002, "kinds": ["die"], "same": (1,), "args": {"a": "é\n"}}}
+    assert differences(there, here) == [
+        "train.rate: 0.001 there, 0.002 here",
+        'train.kinds: ["die", "sum"] there, ["die"] here',
+        'train.args: not set there, {"a": "é\\n"} here',
+        "data.on: true there, not set here",
+    ]
 
 
 def test_the_example_is_a_run_file():

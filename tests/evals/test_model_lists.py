@@ -1,19 +1,10 @@
 """Tables of many models."""
 
-import math
-
 import numpy as np
-import pytest
 
 from distmatch.evals import Report
 from distmatch.evals.items import Items
-from distmatch.evals.model_lists import (
-    Measured,
-    model_table,
-    permutation_p,
-    rank_correlation,
-    trend_table,
-)
+from distmatch.evals.model_lists import Measured, model_table, trend_table
 
 
 def report(values, first=0):
@@ -25,15 +16,6 @@ def report(values, first=0):
 
 def model(name, size, kind, values, first=0):
     return Measured(name, size, kind, {"ordinary": report(values, first)})
-
-
-def test_rank_correlations_are_the_textbook_ones():
-    iq = [106, 100, 86, 101, 99, 103, 97, 113, 112, 110]
-    hours = [7, 27, 2, 50, 28, 29, 20, 12, 6, 17]
-    assert rank_correlation(iq, hours) == pytest.approx(-29 / 165)  # Spearman's, without ties
-    assert rank_correlation([1, 2, 2, 4], [10, 20, 20, 90]) == pytest.approx(1)
-    assert rank_correlation([1, 2, 2], [3, 1, 2]) == pytest.approx(-math.sqrt(3) / 2)
-    assert math.isnan(rank_correlation([1, 2, 3], [5, 5, 5]))
 
 
 def test_base_and_instruct_differ_on_what_both_were_asked():
@@ -63,14 +45,6 @@ def test_what_has_no_spread_or_no_value_has_no_trend():
     nothing = Measured("m4", 4, "base", {"ordinary": report([float("nan")])})
     rising = [model(f"m{n}", n, "base", [n]) for n in (1, 2, 3)]
     assert "+1.00" in trend_table([*rising, nothing]).splitlines()[2]
-
-
-def test_chance_gives_a_correlation_as_often_as_it_is_said():
-    assert permutation_p([1, 2, 3, 4], [1, 2, 3, 4]) == pytest.approx(2 / 24)
-    rng = np.random.default_rng(0)
-    sizes = list(range(12))
-    found = [permutation_p(sizes, rng.random(12).tolist()) for _ in range(200)]
-    assert np.mean(np.array(found) < 0.2) == pytest.approx(0.2, abs=0.09)
 
 
 def test_families_that_were_asked_nothing_alike_have_no_difference():

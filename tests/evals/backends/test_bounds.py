@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import betaincinv
 
 from distmatch.evals.backends.bounds import Bounds, clopper_pearson, over_words, tvd_bounds
 
@@ -120,7 +121,18 @@ def test_nothing_drawn_says_nothing():
     assert clopper_pearson(0, 0) == (0, 1)
 
 
-def test_wilsons_interval_covers_the_truth_as_often_as_it_says():
+@pytest.mark.parametrize("together", [1, 3, 5000])
+def test_intervals_are_right_together_as_the_beta_distribution_says(together):
+    missed = 0.05 / together / 2
+    for size in (1, 7, 100, 2000):
+        for count in {1, size // 2 + 1, size} - {0}:
+            low, high = clopper_pearson(count, size, together)
+            assert low == pytest.approx(betaincinv(count, size - count + 1, missed), abs=1e-9)
+            assert 1 - clopper_pearson(size - count, size, together)[1] == pytest.approx(low)
+            assert low < count / size <= high
+
+
+def test_exact_intervals_cover_the_truth_as_often_as_it_says():
     rng = np.random.default_rng(0)
     draws = rng.binomial(60, 0.3, size=4000)
     held = [low <= 0.3 <= high for low, high in (clopper_pearson(int(k), 60) for k in draws)]
