@@ -11,12 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 from tqdm.auto import tqdm
 
-from distmatch.data.batching import make_next_batch, make_text_batch
 from distmatch.data.examples import Prompt, plain_prompt
 from distmatch.data.ordinary import ordinary_texts
 from distmatch.data.prompts import render_slot
@@ -25,11 +22,8 @@ from distmatch.data.trie import Path
 from distmatch.data.vocabulary import word_pool
 from distmatch.evals.items import Items
 from distmatch.evals.subject import LocalModel
-from distmatch.losses.divergences import total_variation
-from distmatch.losses.retention import retention_kl
-from distmatch.models.adapters import switched_off
-from distmatch.models.head import unwrapped
-from distmatch.scoring import in_eval_mode, model_encoder, row_logits
+from distmatch.measuring.drift import slot_drift, text_drift
+from distmatch.scoring import model_encoder
 
 FALSE_CONTROL = (
     "In a survey {p}% of the guests liked {a} and {q}% liked {b}. Which was liked more?",
@@ -113,32 +107,13 @@ def _batches(places: Sequence[_Place], size: int) -> Iterator[tuple[bool, list[_
             yield is_text, alike[start : start + size]
 
 
-@torch.no_grad()
 def _measured(
     model: nn.Module, sequences: Sequence[Path], *, is_text: bool
 ) -> list[dict[str, tuple[float, float]]]:
     """Each sequence's metrics, as numerator and denominator."""
-    batch = make_text_batch(sequences) if is_text else make_next_batch(sequences)
-    batch = batch.to(unwrapped(model).device)  # type: ignore[arg-type]
-    with in_eval_mode(model):
-        ours = row_logits(model, batch)
-        with switched_off(model):
-            base = row_logits(model, batch)
-    kl = retention_kl(ours, base)
-    if not is_text:
-        tvd = total_variation(ours.log_softmax(-1), base.softmax(-1))
-        pairs = zip(kl.tolist(), tvd.tolist(), strict=True)
-        return [{"kl": (one, 1.0), "slot_tvd": (other, 1.0)} for one, other in pairs]
-    nexts = [ids[1:] for ids in sequences]
-    sizes = [len(ids) for ids in nexts]
-    wanted = torch.tensor([token for ids in nexts for token in ids], device=ours.device)
-    parts = (kl, (ours.argmax(-1) == wanted).float(), (base.argmax(-1) == wanted).float())
-    sums = zip(*(_sums(part, sizes) for part in parts), strict=True)
+    ratios = (text_drift if is_text else slot_drift)(model, sequences)
+    parts = {name: (r.numerator.tolist(), r.denominator.tolist()) for name, r in ratios.items()}
     return [
-        {"kl": (a, size), "accuracy": (b, size), "base_accuracy": (c, size)}
-        for (a, b, c), size in zip(sums, sizes, strict=True)
+        {name: (tops[row], bottoms[row]) for name, (tops, bottoms) in parts.items()}
+        for row in range(len(sequences))
     ]
-
-
-def _sums(values: Float[Tensor, " rows"], sizes: Sequence[int]) -> list[float]:
-    return [float(part.sum()) for part in values.split(list(sizes))]
