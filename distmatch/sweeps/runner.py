@@ -20,14 +20,12 @@ from tqdm.auto import tqdm
 from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
 from distmatch import __version__
-from distmatch.data.batching import make_batch, make_text_batch
+from distmatch.data.batching import make_batch
 from distmatch.data.examples import Example
-from distmatch.data.trie import Path as TokenIds
 from distmatch.errors import ConfigError, DivergedError
 from distmatch.evals import Report, evaluate
 from distmatch.evals.outcome import peak_rss_gb
-from distmatch.losses.retention import retention_kl
-from distmatch.models.adapters import switched_off
+from distmatch.measuring.drift import mean_text_kl
 from distmatch.models.attaching import attached
 from distmatch.models.base_record import write_base_record
 from distmatch.models.trunk import Trunk
@@ -259,7 +257,7 @@ def _results(setting: Setting, adapted: Any) -> dict[str, Any]:
     """
     if not all(weight.isfinite().all() for weight in adapted.parameters() if weight.requires_grad):
         raise DivergedError("the adapter's numbers are not finite: lower learning_rate")
-    kl = _kl(adapted, setting.texts)
+    kl = mean_text_kl(adapted, setting.texts, batch_size=_TEXTS_A_FORWARD)
     if not math.isfinite(kl):
         raise DivergedError(f"KL from the base is {kl} on ordinary texts: lower learning_rate")
     metrics = {
@@ -277,19 +275,6 @@ def _results(setting: Setting, adapted: Any) -> dict[str, Any]:
 def _measured(setting: Setting, model: Any, examples: Sequence[Example]) -> Report:
     size = setting.args.per_device_eval_batch_size
     return evaluate(model, setting.tokenizer, examples, batch_size=size, progress=False)
-
-
-@torch.no_grad()
-def _kl(model: Any, texts: Sequence[TokenIds]) -> float:
-    """KL(base || adapted) of ordinary texts, nats a token."""
-    per_token = []
-    for start in range(0, len(texts), _TEXTS_A_FORWARD):
-        batch = make_text_batch(texts[start : start + _TEXTS_A_FORWARD]).to(model.device)
-        with in_eval_mode(model):
-            ours = row_logits(model, batch)
-            with switched_off(model):
-                per_token.append(retention_kl(ours, row_logits(model, batch)).cpu())
-    return float(torch.cat(per_token).mean()) if per_token else 0.0
 
 
 def _peak_memory_gb(setting: Setting) -> float:

@@ -7,8 +7,7 @@ that a `refresh` of the examples takes effect at once and a resumed run sees the
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,16 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_callback import ProgressCallback, TrainerCallback
 
-from distmatch.data.batching import Batch, make_batch, make_text_batch
+from distmatch.data.batching import Batch, make_batch
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.jsonl import read_jsonl, to_examples, write_jsonl
 from distmatch.errors import ConfigError, DivergedError, unknown_name
 from distmatch.losses.divergences import Divergence, forward_kl
-from distmatch.losses.retention import retention_kl
 from distmatch.losses.words import other_shape_kl, support_log_probs, word_log_probs
 from distmatch.measuring.asked_examples import AskedExamples
+from distmatch.measuring.drift import mean_text_kl, text_kl
 from distmatch.measuring.metrics import Outcomes, Ratio
+from distmatch.models.adapters import switched_off
 from distmatch.models.attaching import attach_lora
 from distmatch.models.base_record import check_base_record, write_base_record
 from distmatch.models.head import is_checkpointing
@@ -194,7 +194,7 @@ class DistributionTrainer(Trainer):
         # Distributed backwards average over processes, each of which divided by the whole count.
         loss = losses.sum() / num_items_in_batch * self.accelerator.num_processes
         if self.args.retention_weight and rows:
-            per_token = self._retention(model, self._texts_beside(rows))
+            per_token = text_kl(model, self._texts_beside(rows))
             self._observed.add(retention_kl=Ratio(per_token, torch.ones_like(per_token)))
             share = per_token.sum() / self._num_step_tokens * self.accelerator.num_processes
             loss = loss + self.args.retention_weight * share
@@ -209,8 +209,8 @@ class DistributionTrainer(Trainer):
         losses = self._divergences(loss, outcomes)
         self._observed.add(divergence=Ratio(losses, torch.ones_like(losses)), **progress(outcomes))
         if batch.preserve.any():
-            with torch.no_grad(), self._base() as base:
-                base_logits = row_logits(base, batch)
+            with torch.no_grad(), switched_off(self.adapted):
+                base_logits = row_logits(self.adapted, batch)
             shape = batch.preserve * other_shape_kl(logits, base_logits, batch)
             self._observed.add(preserve_kl=Ratio(shape, torch.ones_like(shape)))
             losses = losses + shape
@@ -220,12 +220,6 @@ class DistributionTrainer(Trainer):
         is_outcome = torch.cat([outcomes.is_word, ~outcomes.is_free[:, None]], dim=-1)
         target = floored(outcomes.target, is_outcome, self.args.target_floor)
         return loss(support_log_probs(outcomes.scores, outcomes.is_free), target)
-
-    def _retention(self, model: nn.Module, texts: Sequence[tuple[int, ...]]) -> Tensor:
-        batch = make_text_batch(texts).to(self.args.device)
-        with torch.no_grad(), self._base() as base:
-            base_logits = row_logits(base, batch)
-        return retention_kl(row_logits(model, batch), base_logits)
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor:
         """Examples of the optimiser step over all processes, and beside them retention tokens."""
@@ -246,22 +240,14 @@ class DistributionTrainer(Trainer):
 
     # The base: the same weights with their adapter off ------------------------------------------
 
-    @contextmanager
-    def _base(self) -> Iterator[nn.Module]:
-        if not isinstance(self.adapted, PeftModel):  # nothing is attached yet
-            yield self.adapted
-            return
-        with self.adapted.disable_adapter():
-            yield self.adapted
-
     def _resolved(self, examples: Sequence[Example]) -> list[Example]:
         rules = {example.target.other for example in examples} & {"preserve", "at_most"}
         if rules and not self._has_base:
             raise ConfigError(f"other = {sorted(map(str, rules))} {_NEEDS_BASE}")
         if "at_most" not in rules:
             return list(examples)
-        with self._base() as base:
-            return resolve_at_most(base, self.encoder, examples)
+        with switched_off(self.adapted):
+            return resolve_at_most(self.adapted, self.encoder, examples)
 
     def _encoded(self, datasets: Rows | dict[str, Rows]) -> dict[str, AskedExamples]:
         named = datasets if isinstance(datasets, dict) else {"": datasets}
@@ -301,7 +287,9 @@ class DistributionTrainer(Trainer):
                 {f"{prefix}_{key}": value for key, value in self._measure(asked).items()}
             )
         if self.texts:
-            metrics[f"{metric_key_prefix}_retention_kl"] = self._mean_retention()
+            metrics[f"{metric_key_prefix}_retention_kl"] = mean_text_kl(
+                self.adapted, self.texts, batch_size=self.args.per_device_eval_batch_size
+            )
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
@@ -318,14 +306,6 @@ class DistributionTrainer(Trainer):
         )
         loss = float(self._divergences(self.divergence, outcomes).mean())
         return {"loss": loss, **{name: ratio.value() for name, ratio in ratios.items()}}
-
-    @torch.no_grad()
-    def _mean_retention(self) -> float:
-        size = self.args.per_device_eval_batch_size
-        starts = range(0, len(self.texts), size)
-        model = self.adapted.eval()
-        per_token = [self._retention(model, self.texts[s : s + size]).cpu() for s in starts]
-        return float(torch.cat(per_token).mean())
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As theirs; a line with a loss also has TVD, slope and other of the examples since.

@@ -13,10 +13,11 @@ from distmatch.data.batching import make_batch
 from distmatch.errors import ConfigError, DataError, LoadError
 from distmatch.losses import DIVERGENCES, forward_kl, jensen_shannon, reverse_kl
 from distmatch.losses.words import other_shape_kl, support_log_probs
+from distmatch.measuring.drift import text_kl
 from distmatch.models.adapters import load_adapter
 from distmatch.models.lora import lora
 from distmatch.scoring import model_encoder, row_logits, score_batch, score_tries
-from distmatch.trainer import DistributionConfig, DistributionTrainer
+from distmatch.trainer import DistributionConfig, DistributionTrainer, distribution_trainer
 from tests.tiny import tiny_model, tiny_tokenizer
 
 PAIRS = [("red", "blue"), ("cat", "dog"), ("otter", "red fox"), ("tea", "milk")]
@@ -240,12 +241,15 @@ def test_retention_is_reported_and_holds_the_model_near_its_base(tmp_path):
     assert held.evaluate()["eval_retention_kl"] < 0.5 * free.evaluate()["eval_retention_kl"]
 
 
-def test_every_retention_text_has_its_turn(tmp_path):
+def test_every_retention_text_has_its_turn(tmp_path, monkeypatch):
     texts = ["green tea", "the red fox", "milk on the table", "a cat and a dog", "blue otter"]
     run = trainer(tmp_path, examples(2), retention_dataset=texts, retention_weight=1.0)
     used = []
-    kl = run._retention
-    run._retention = lambda model, batch: used.extend(batch) or kl(model, batch)
+    monkeypatch.setattr(
+        distribution_trainer,
+        "text_kl",
+        lambda model, some: used.extend(some) or text_kl(model, some),
+    )
     run.train()  # 4 epochs of 2 rows
     assert set(used) == set(run.texts)
 

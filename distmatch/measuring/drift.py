@@ -1,0 +1,91 @@
+"""How far an adapted model is from its base: the same weights with the adapters switched off."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from distmatch.data.batching import TreeBatch, make_next_batch, make_text_batch
+from distmatch.data.trie import Path
+from distmatch.losses.divergences import total_variation
+from distmatch.losses.retention import retention_kl
+from distmatch.measuring.metrics import Ratio
+from distmatch.models.adapters import switched_off
+from distmatch.models.head import unwrapped
+from distmatch.scoring import in_eval_mode, row_logits
+
+
+def text_kl(model: nn.Module, texts: Sequence[Path]) -> Float[Tensor, " tokens"]:
+    """KL(base || adapted) of the next token within texts, nats each, with gradient.
+
+    Args:
+        model: In the mode it is to run in; its base runs in the same, without gradient.
+        texts: Token ids of each, two or more.
+    """
+    return retention_kl(*_logits_beside_base(model, make_text_batch(texts)))
+
+
+@torch.no_grad()
+def mean_text_kl(model: nn.Module, texts: Sequence[Path], *, batch_size: int) -> float:
+    """KL(base || adapted) of ordinary texts, nats a token, in evaluation mode; 0 of no texts.
+
+    Args:
+        model: The model; the mode of each of its modules is restored afterwards.
+        texts: Token ids of each, two or more.
+        batch_size: Texts a forward. Every token of them has logits, twice.
+    """
+    with in_eval_mode(model):
+        starts = range(0, len(texts), batch_size)
+        per_token = [text_kl(model, texts[start : start + batch_size]).cpu() for start in starts]
+    return float(torch.cat(per_token).mean()) if per_token else 0.0
+
+
+@torch.no_grad()
+def text_drift(model: nn.Module, texts: Sequence[Path]) -> dict[str, Ratio]:
+    """`kl` from the base, `accuracy` and `base_accuracy` of the next token, a text each.
+
+    Args:
+        model: Asked in evaluation mode, in one forward; the modes are restored afterwards.
+        texts: Token ids of each, two or more.
+    """
+    with in_eval_mode(model):
+        ours, base = _logits_beside_base(model, make_text_batch(texts))
+    wanted = torch.tensor([token for text in texts for token in text[1:]], device=ours.device)
+    per_token = {
+        "kl": retention_kl(ours, base),
+        "accuracy": (ours.argmax(-1) == wanted).float(),
+        "base_accuracy": (base.argmax(-1) == wanted).float(),
+    }
+    sizes = [len(text) - 1 for text in texts]
+    counts = torch.tensor(sizes, dtype=torch.float32, device=ours.device)
+    return {
+        name: Ratio(torch.stack([part.sum() for part in values.split(sizes)]), counts)
+        for name, values in per_token.items()
+    }
+
+
+@torch.no_grad()
+def slot_drift(model: nn.Module, slots: Sequence[Path]) -> dict[str, Ratio]:
+    """`kl` and `slot_tvd` from the base of the token after each prompt, a prompt each.
+
+    Args:
+        model: Asked in evaluation mode, in one forward; the modes are restored afterwards.
+        slots: Token ids of each prompt.
+    """
+    with in_eval_mode(model):
+        ours, base = _logits_beside_base(model, make_next_batch(slots))
+    tvd = total_variation(ours.log_softmax(-1), base.softmax(-1))
+    ones = torch.ones_like(tvd)
+    return {"kl": Ratio(retention_kl(ours, base), ones), "slot_tvd": Ratio(tvd, ones)}
+
+
+def _logits_beside_base(
+    model: nn.Module, batch: TreeBatch
+) -> tuple[Float[Tensor, "rows vocab"], Float[Tensor, "rows vocab"]]:
+    """A model's logits, and its base's at the same places without gradient."""
+    adapted = unwrapped(model)  # the base needs no wrapper, which would await a backward
+    batch = batch.to(adapted.device)  # type: ignore[arg-type]
+    with torch.no_grad(), switched_off(adapted):
+        base = row_logits(adapted, batch)
+    return row_logits(model, batch), base
