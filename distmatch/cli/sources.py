@@ -1,6 +1,6 @@
 """The section [data]: a task's settings, or two files."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -38,15 +38,7 @@ def resolved_data(table: Mapping[str, Any], section: str = "data") -> dict[str, 
         DataError: A value the task refuses.
     """
     if "task" not in table:
-        hints = dict.fromkeys(FILES, str)
-        check_keys(section, table, hints if set(table) & set(FILES) else {"task": str} | hints)
-        missing = [name for name in FILES if name not in table]
-        if missing:
-            raise ConfigError(
-                f"[{section}] has neither a task nor {' and '.join(missing)}: give "
-                'task = "output_control", or train = "train.jsonl" and test = "test.jsonl"'
-            )
-        return dict(table)
+        return _resolved_files(table, section, FILES)
     if both := [name for name in FILES if name in table]:
         raise ConfigError(f"[{section}] has both a task and {' and '.join(both)}: leave one out")
     if table["task"] not in TASKS:
@@ -73,7 +65,7 @@ def section_examples(table: Mapping[str, Any]) -> Split:
             raise DataError("n_test is 0, so there is nothing to measure on: give at least 1")
         return drawn
     train, test = refused_together(
-        [lambda path=table[name]: read_jsonl(path) for name in FILES]  # type: ignore[misc]
+        [lambda name=name: read_jsonl(table[name]) if name in table else [] for name in FILES]  # type: ignore[misc]
     )
     return train, test
 
@@ -83,16 +75,22 @@ def resolved_transfer(
 ) -> dict[str, Any]:
     """The section [data] with some keys set anew; of another task its numbers of rows and seed.
 
+    Files take the place of a task, and a task that of files. Only test rows are asked for.
+
     Args:
         data: As it was read.
         table: The keys set anew.
         section: What it is called in messages.
 
     Raises:
-        ConfigError: As `resolved_data`.
+        ConfigError: As `resolved_data`, but that no train file is needed.
         DataError: A value the task refuses.
     """
-    if table.get("task", data.get("task")) != data.get("task"):
+    names_files = bool(set(table) & set(FILES))
+    if "task" not in table and (names_files or "task" not in data):
+        files = {name: value for name, value in data.items() if name in FILES}
+        return _resolved_files({**files, **table}, section, ("test",))
+    if names_files or table.get("task", data.get("task")) != data.get("task"):
         data = {name: value for name, value in data.items() if name in _ROWS}
     return resolved_data({**data, **table}, section)
 
@@ -130,6 +128,21 @@ def refused_together(steps: list[Callable[[], Any]]) -> list[Any]:
     if errors:
         raise DataError("\n".join(errors))
     return results
+
+
+def _resolved_files(
+    table: Mapping[str, Any], section: str, needed: Sequence[str]
+) -> dict[str, Any]:
+    hints = dict.fromkeys(FILES, str)
+    check_keys(section, table, hints if set(table) & set(FILES) else {"task": str} | hints)
+    missing = [name for name in needed if name not in table]
+    if missing:
+        files = " and ".join(f'{name} = "{name}.jsonl"' for name in needed)
+        raise ConfigError(
+            f"[{section}] has neither a task nor {' and '.join(missing)}: give "
+            f'task = "output_control", or {files}'
+        )
+    return dict(table)
 
 
 def _task(table: Mapping[str, Any]) -> Task:

@@ -14,6 +14,7 @@ from distmatch.cli.run_files import read_data_section, read_sweep_run
 from distmatch.cli.sources import section_examples
 from distmatch.cli.sweeping import planned_cells
 from distmatch.cli.tables import read_tables, to_toml
+from distmatch.data import output_control, read_jsonl, write_jsonl
 from distmatch.data.tasks import TASKS
 from distmatch.models.quantizers import save_packed
 from tests.cli.small import refusal, write_changed
@@ -324,6 +325,35 @@ def test_a_transfer_to_another_task_keeps_only_the_numbers_of_rows_and_the_seed(
     dice = read_sweep_run(file).transfers["dice"]
     assert (dice["task"], dice["n"], dice["n_test"], dice["seed"]) == ("numbers", 8, 2, 0)
     assert "pool" not in dice and "numbers" in TASKS
+
+
+def test_a_file_of_test_rows_takes_the_place_of_a_task(model, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    write_jsonl(rows, output_control(1, n_test=3, seed=5)[1])
+    of_files = {"transfer.mine": {"test": str(rows)}, "tuning": {"test": str(rows)}}
+    run = read_sweep_run(run_file(tmp_path, model, **of_files))
+    assert run.transfers["mine"] == run.tuning == {"test": str(rows)}
+    _, tests, tuning = sweeping._all_examples(run)
+    assert tests["mine"] == tuning == read_jsonl(rows)
+
+
+def test_a_transfer_with_a_task_takes_the_place_of_files(model, tmp_path):
+    files = {"train": "train.jsonl", "test": "test.jsonl"}
+    dice = {"transfer.dice": {"task": "numbers", "n_test": 3}}
+    run = read_sweep_run(of_other_data(run_file(tmp_path, model), files, **dice))
+    assert (run.data, run.transfers["dice"]["n_test"]) == (files, 3)
+    assert not set(run.transfers["dice"]) & set(files)
+
+
+def test_a_transfer_has_a_task_or_files(model, tmp_path, capsys):
+    both = {"transfer.x": {"task": "numbers", "test": "test.jsonl"}}
+    told = refusal(capsys, "sweep", run_file(tmp_path, model, **both))
+    assert "[transfer.x] has both a task and test: leave one out" in told
+    none = {"transfer.x": {"train": "train.jsonl"}}
+    told = refusal(capsys, "sweep", run_file(tmp_path, model, **none))
+    assert (
+        '[transfer.x] has neither a task nor test: give task = "output_control", or test =' in told
+    )
 
 
 def test_sections_inside_others_come_back_from_what_is_written(tmp_path):
