@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
@@ -133,6 +133,23 @@ def _listed(lines: Sequence[object]) -> str:
     rest = len(lines) - _MOST_SHOWN
     tail = [f"... and {rest} more bad records"] if rest > 0 else []
     return "\n".join([*map(str, lines[:_MOST_SHOWN]), *tail])
+
+
+def refused_together(steps: list[Callable[[], Any]]) -> list[Any]:
+    """What the steps return.
+
+    Raises:
+        DataError: What any of them refuses, all in one.
+    """
+    results, errors = [], []
+    for step in steps:
+        try:
+            results.append(step())
+        except DataError as error:
+            errors.append(str(error))
+    if errors:
+        raise DataError("\n".join(errors))
+    return results
 
 
 def import_extra(module: str, extra: str) -> ModuleType:

@@ -31,7 +31,7 @@ from distmatch.data.examples import EFFORTS
 from distmatch.data.tasks.output_control import OutputControl
 from distmatch.data.tasks.wordings import AHEAD_WORDINGS
 from distmatch.evals import Report, comparison_table, save_comparison
-from distmatch.evals.outcome import write_text
+from distmatch.files import write_text
 from distmatch.models.checkpoints import free_memory
 from distmatch.models.loading import DTYPES, QUANTIZATIONS, load_tokenizer
 from distmatch.models.lora import target_table

@@ -26,7 +26,9 @@ def compare_folders(folders: Sequence[str | Path], out: str | Path | None = None
     """
     paths = [Path(folder) for folder in folders]
     places = [path.resolve() for path in paths]
-    if twice := [path for path, place in zip(paths, places, strict=True) if places.count(place) > 1]:
+    if twice := [
+        path for path, place in zip(paths, places, strict=True) if places.count(place) > 1
+    ]:
         raise ConfigError(
             f"{twice[0]} is given twice, and a model doesn't differ from itself: give another "
             "folder, or one alone to compare its ways of asking"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from distmatch.errors import ConfigError
 
 if TYPE_CHECKING:
-    from distmatch.evals.backends import Endpoint
+    from distmatch.evals import Endpoint
 
 CACHE_FILE = "replies.jsonl"
 
@@ -71,7 +71,7 @@ def chosen_endpoint(args: argparse.Namespace) -> "Endpoint | None":
         return None
     if stray := [name for name in _OF_WEIGHTS if name in given]:
         raise ConfigError(f"{_options(stray)} only without --endpoint, which has no weights here")
-    from distmatch.evals.backends import Endpoint, Limits
+    from distmatch.evals import Endpoint, Limits
 
     chosen = {name: getattr(args, name) for name in _OF_ENDPOINTS if name in given}
     if args.extra is not None:

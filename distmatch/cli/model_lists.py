@@ -131,9 +131,7 @@ def evaluate_list(
         raise ConfigError(f"{len(failed)} models could not be measured:\n{told}")
 
 
-def _figures(
-    measured: Sequence[MeasuredModel], listed: Sequence[Column], out: Path
-) -> list[str]:
+def _figures(measured: Sequence[MeasuredModel], listed: Sequence[Column], out: Path) -> list[str]:
     """A figure of each metric, families in the order of their sizes."""
     ordered = sorted(measured, key=lambda model: model.size)
     told = []

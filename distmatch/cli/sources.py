@@ -1,6 +1,6 @@
 """The section [data]: a task's settings, or two files."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -9,7 +9,7 @@ from distmatch.cli.tables import check_keys
 from distmatch.data import Example, read_jsonl, write_jsonl
 from distmatch.data.tasks import TASKS, Task
 from distmatch.data.vocabulary import word_pool
-from distmatch.errors import ConfigError, DataError, unknown_name
+from distmatch.errors import ConfigError, DataError, refused_together, unknown_name
 
 Split = tuple[list[Example], list[Example]]
 
@@ -111,23 +111,6 @@ def write_data(table: Mapping[str, Any], out: str | Path) -> None:
     for path, rows in zip(paths, drawn, strict=True):
         write_jsonl(path, rows)
         print(f"{path}: {len(rows)} examples")
-
-
-def refused_together(steps: list[Callable[[], Any]]) -> list[Any]:
-    """What the steps return.
-
-    Raises:
-        DataError: What any of them refuses, all in one.
-    """
-    results, errors = [], []
-    for step in steps:
-        try:
-            results.append(step())
-        except DataError as error:
-            errors.append(str(error))
-    if errors:
-        raise DataError("\n".join(errors))
-    return results
 
 
 def _resolved_files(

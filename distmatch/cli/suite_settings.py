@@ -37,7 +37,8 @@ def listed_suites(items: Iterable[str]) -> list[Suite]:
     Raises:
         ConfigError: As `named_suites`; or a setting that can't be read.
     """
-    names, tables = [], {}
+    names: list[str] = []
+    tables: dict[str, dict[str, Any]] = {}
     for item in items:
         if "=" not in item:
             names.append(item)

@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 
-from distmatch.runs.encodable import check_encodable
 from distmatch.cli.run_files import TEST, SweepRun, read_sweep_run
-from distmatch.cli.sources import refused_together, section_examples
+from distmatch.cli.sources import section_examples
 from distmatch.cli.training import RUN_FILE
 from distmatch.data import Example
 from distmatch.data.jsonl import fingerprint
-from distmatch.errors import ConfigError, DataError
+from distmatch.errors import ConfigError, DataError, refused_together
 from distmatch.models.footprint import empty_model
 from distmatch.models.loading import load_config, named_dtype
+from distmatch.runs.encodable import check_encodable
 from distmatch.sweeps import Cell
 from distmatch.sweeps import sweep as run_sweep
 from distmatch.sweeps.reading import read_sweep

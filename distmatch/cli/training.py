@@ -7,7 +7,6 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distmatch.runs.encodable import check_encodable
 from distmatch.cli.run_files import Run, read_run
 from distmatch.cli.sources import section_examples
 from distmatch.cli.tables import Tables, differences, to_toml
@@ -16,6 +15,8 @@ from distmatch.errors import ConfigError
 from distmatch.evals import Report, comparison_table, evaluate
 from distmatch.evals.outcome import METRICS_FILE, save_comparison
 from distmatch.models.lora import target_table
+from distmatch.runs.encodable import check_encodable
+from distmatch.scoring import model_encoder, resolve_at_most
 from distmatch.trainer import DistributionTrainer, check_output_dir, check_targets
 
 RUN_FILE = "run.toml"
@@ -46,7 +47,7 @@ def train(path: str | Path, overrides: Sequence[str] = (), *, resume: bool = Fal
     check_encodable(run.model, train_examples, {"test": test})
     model, tokenizer = run.model.load()
     print(target_table(run.lora, model))
-    test = resolved_test(model, tokenizer, test)
+    test = resolve_at_most(model, model_encoder(model, tokenizer), test)
     trainer = DistributionTrainer(
         model=model,
         args=run.config,

@@ -67,8 +67,7 @@ def on_shared_items(reports: Mapping[str, Report]) -> dict[str, Report]:
     if not shared:
         raise DataError(f"no item is in all of the reports {list(reports)}: measure the same suite")
     if all(
-        list(kept) == shared and len(shared) == len(reports[n].items)
-        for n, kept in places.items()
+        list(kept) == shared and len(shared) == len(reports[n].items) for n, kept in places.items()
     ):
         return dict(reports)
     return {

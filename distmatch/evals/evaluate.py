@@ -13,7 +13,7 @@ from distmatch.evals.suite import measure
 from distmatch.evals.suites.examples import OwnExamples
 
 
-def evaluate(  # noqa: PLR0913
+def evaluate(
     model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     examples: Iterable[Example | Mapping[str, Any]],
@@ -25,8 +25,8 @@ def evaluate(  # noqa: PLR0913
 ) -> Report:
     """How a model does on examples of yours, with intervals.
 
-    Each example is asked once, and once more for each of its rotations. The library's own questions,
-    and models without weights, go through `distmatch.evals.measure`.
+    Each example is asked once, and once more for each of its rotations. The library's own
+    questions, and models without weights, go through `distmatch.evals.measure`.
 
     Args:
         model: A causal language model, adapted or not; its mode is restored afterwards.

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from distmatch.data.examples import Example, Prompt, plain_prompt
-from distmatch.measuring.intervals import Ratios
 from distmatch.losses.words import support_log_probs
+from distmatch.measuring.intervals import Ratios
 from distmatch.measuring.metrics import Outcomes, Ratio, policy_ratio, renormalised
 
 

@@ -1,7 +1,7 @@
 """A model whose weights are here, as suites ask it."""
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,8 +27,8 @@ from distmatch.evals.subject import (
 from distmatch.evals.ways import Thought, Way, ways_of_asking
 from distmatch.measuring.asked_examples import AskedExamples
 from distmatch.measuring.drift import slot_drift, text_drift
+from distmatch.measuring.metrics import Ratio
 from distmatch.models.adapters import switched_off
-from distmatch.models.head import unwrapped
 from distmatch.sampling import IsDone, sample_tokens
 from distmatch.scoring import model_encoder, next_log_probs
 from distmatch.search import LikelyAnswers, likely_answers
@@ -139,9 +139,7 @@ class LocalModel(Subject):
             for sequences, drift in ((ids, text_drift), (ends, slot_drift)):
                 for start in range(0, len(sequences), size):
                     some = sequences[start : start + size]
-                    found = drift(self.model, some)
-                    pairs = {n: zip(*(p.tolist() for p in r), strict=True) for n, r in found.items()}
-                    rows += [dict(zip(pairs, row, strict=True)) for row in zip(*pairs.values())]
+                    rows += _rows(drift(self.model, some))
                     bar.update(len(some))
         return rows
 
@@ -234,9 +232,7 @@ class LocalModel(Subject):
     def _bar(self, total: int, name: str) -> Any:
         return tqdm(total=total, desc=name, leave=False, disable=not self.progress)
 
-    def _is_done(
-        self, rows: Sequence[tuple[int, TokenIds, int]], is_enough: IsEnough
-    ) -> IsDone:
+    def _is_done(self, rows: Sequence[tuple[int, TokenIds, int]], is_enough: IsEnough) -> IsDone:
         """`is_enough` over the tokens of a batch.
 
         Args:
@@ -263,3 +259,9 @@ class LocalModel(Subject):
 def _own_draws() -> AbstractContextManager[Any]:
     """Inside, torch's generators are free to use; afterwards they are as they were."""
     return torch.random.fork_rng(devices=list(range(torch.cuda.device_count())))
+
+
+def _rows(ratios: Mapping[str, Ratio]) -> list[Drift]:
+    """A batch's ratios, an item each."""
+    parts = zip(*(torch.stack(ratio, dim=1).tolist() for ratio in ratios.values()), strict=True)
+    return [{n: (a, b) for n, (a, b) in zip(ratios, part, strict=True)} for part in parts]

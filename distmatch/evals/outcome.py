@@ -8,7 +8,7 @@ from typing import Any
 
 from distmatch import plots
 from distmatch.evals.report import Report
-from distmatch.files import write_json, write_text
+from distmatch.files import write_json
 from distmatch.plots import drawn as draw
 
 METRICS_FILE = "metrics.json"

@@ -15,6 +15,7 @@ from distmatch.evals.metric import WORD_METRICS, Metric, metrics_of
 from distmatch.files import write_json
 from distmatch.measuring.intervals import CONFIDENCE, Interval, intervals
 
+
 @dataclass(frozen=True, eq=False)
 class Report:
     """A model's metrics on some items.
@@ -124,7 +125,9 @@ class Report:
             "confidence": CONFIDENCE,
             "num_resamples": self.num_resamples,
             "seed": self.seed,
-            "readings": [list(reading) for reading in self.readings if reading.name in self.metrics],
+            "readings": [
+                list(reading) for reading in self.readings if reading.name in self.metrics
+            ],
             "metrics": {
                 name: {part: plain(value) for part, value in interval._asdict().items()}
                 for name, interval in self.metrics.items()

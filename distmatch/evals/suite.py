@@ -1,7 +1,7 @@
 """A suite: a question asked of a subject, as a value.
 
-One of your own is a frozen dataclass that derives from `Suite`: it says what it measures and what it
-needs of a subject, its settings are its fields, and `items` asks.
+One of your own is a frozen dataclass that derives from `Suite`: it says what it measures and what
+it needs of a subject, its settings are its fields, and `items` asks.
 """
 
 from abc import ABC, abstractmethod
@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from distmatch.errors import ConfigError
 from distmatch.evals.items import Items
+from distmatch.evals.metric import WORD_METRICS, Metric
 from distmatch.evals.report import Report
 from distmatch.evals.subject import Capability, Subject
-from distmatch.evals.metric import WORD_METRICS, Metric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Suite(ABC):
             subject: Whatever is asked; its `seed` decides all that is drawn.
         """
 
-    def check(self) -> None:
+    def check(self) -> None:  # noqa: B027 - most have nothing to check
         """Refuse what is missing or can't be used, before any model is loaded.
 
         Raises:
@@ -49,7 +49,7 @@ class Suite(ABC):
         """
 
     def inputs(self) -> dict[str, str]:
-        """What the items depend on besides the settings, such as a hash of a file as it was read."""
+        """What the items depend on besides the settings, such as a hash of a file it read."""
         return {}
 
     def record(self) -> dict[str, Any]:

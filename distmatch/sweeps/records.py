@@ -20,7 +20,7 @@ from typing import Any
 
 from distmatch.errors import ConfigError, DataError
 from distmatch.evals import Report
-from distmatch.evals.outcome import write_text
+from distmatch.files import write_text
 from distmatch.sweeps.cells import Cell
 
 BASE_FOLDER = "base"

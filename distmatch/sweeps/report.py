@@ -15,8 +15,9 @@ import numpy as np
 
 from distmatch import plots
 from distmatch.evals import Interval
-from distmatch.evals.outcome import draw, write_text
 from distmatch.evals.report import text_table
+from distmatch.files import write_text
+from distmatch.plots import drawn as draw
 from distmatch.sweeps.cells import MATCHES
 from distmatch.sweeps.correlations import probe_correlations
 from distmatch.sweeps.findings import (

@@ -17,7 +17,7 @@ from distmatch.data.jsonl import fingerprint, to_examples
 from distmatch.data.trie import Encoder
 from distmatch.data.trie import Path as TokenIds
 from distmatch.errors import ConfigError
-from distmatch.evals.outcome import write_text
+from distmatch.files import write_text
 from distmatch.measuring.asked_examples import AskedExamples
 from distmatch.models.base_record import base_record
 from distmatch.models.trunk import Tree

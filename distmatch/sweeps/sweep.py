@@ -11,7 +11,7 @@ from distmatch.data.examples import Example
 from distmatch.data.jsonl import to_examples
 from distmatch.data.ordinary import ordinary_texts
 from distmatch.errors import ConfigError, LoadError
-from distmatch.evals.outcome import write_text
+from distmatch.files import write_text
 from distmatch.scoring import model_encoder, resolve_at_most
 from distmatch.sweeps.cells import Grid
 from distmatch.sweeps.probe import NUM_EXAMPLES, PROBE_FILE, probe

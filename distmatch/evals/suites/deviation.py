@@ -19,7 +19,14 @@ import numpy as np
 
 from distmatch.data.examples import Prompt, plain_prompt
 from distmatch.data.known import PASSAGE, is_same_word, word_spans
-from distmatch.data.tasks.deviation import GIVEN, LENGTHS, WINDOWS, WORDINGS, DeviationQuestion, deviation_sides
+from distmatch.data.tasks.deviation import (
+    GIVEN,
+    LENGTHS,
+    WINDOWS,
+    WORDINGS,
+    DeviationQuestion,
+    deviation_sides,
+)
 from distmatch.evals.items import Items
 from distmatch.evals.metric import Metric
 from distmatch.evals.subject import Capability, Subject, Written
@@ -148,8 +155,8 @@ class Deviation(Suite):
             f"{self.name}: base",
         )
         return [
-            _departure(*parts, is_unlikely=any(rank >= _TOP for rank in some))
-            for *parts, some in zip(asked, written, found, ranks, strict=True)
+            _departure(question, one, parts, is_unlikely=any(rank >= _TOP for rank in some))
+            for question, one, parts, some in zip(asked, written, found, ranks, strict=True)
         ]
 
 

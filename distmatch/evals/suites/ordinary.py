@@ -47,9 +47,7 @@ class Ordinary(Suite):
         Metric("base_accuracy", "of the next token, adapters off"),
     )
     compared: ClassVar[tuple[str, ...]] = ("kl",)
-    needs: ClassVar[frozenset[Capability]] = frozenset(
-        {Capability.DISTRIBUTIONS, Capability.BASE}
-    )
+    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.DISTRIBUTIONS, Capability.BASE})
     per_template: int = 6
     """Prompts of each of `FALSE_CONTROL`."""
 

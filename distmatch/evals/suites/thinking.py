@@ -13,8 +13,8 @@ import numpy as np
 from distmatch.data.examples import Example, plain_prompt
 from distmatch.data.tasks.output_control import OutputControl
 from distmatch.evals.items import Answers
-from distmatch.evals.mixtures import mixed
 from distmatch.evals.metric import WORD_METRICS, Metric
+from distmatch.evals.mixtures import mixed
 from distmatch.evals.subject import Capability, Subject
 from distmatch.evals.suite import Suite
 from distmatch.evals.ways import Way
