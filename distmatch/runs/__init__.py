@@ -1,0 +1,1 @@
+"""Runs: measure, train, measure, keep, resume."""
