@@ -3,7 +3,6 @@
 from distmatch.evals.backends import Endpoint, Limits
 from distmatch.evals.comparing import compare, difference_table
 from distmatch.evals.evaluate import evaluate
-from distmatch.evals.goodness import Goodness, goodness_of_fit
 from distmatch.evals.intervals import Interval
 from distmatch.evals.merging import Merged, merge_and_measure
 from distmatch.evals.outcome import save_comparison
@@ -13,7 +12,6 @@ from distmatch.evals.suites import SUITES
 __all__ = [
     "SUITES",
     "Endpoint",
-    "Goodness",
     "Interval",
     "Limits",
     "Merged",
@@ -22,7 +20,6 @@ __all__ = [
     "comparison_table",
     "difference_table",
     "evaluate",
-    "goodness_of_fit",
     "merge_and_measure",
     "save_comparison",
 ]
