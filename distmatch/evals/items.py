@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 
 from distmatch.data.examples import Prompt
-from distmatch.measuring.intervals import Ratios
+from distmatch.measuring.intervals import Ratios, clustered
 from distmatch.measuring.metrics import policy_ratio
 
 
@@ -31,13 +31,7 @@ class Items:
     @property
     def resampled(self) -> Ratios:
         """The ratios of what is resampled: of clusters their sums."""
-        if not self.clusters:
-            return self.ratios
-        _, cluster = np.unique(self.clusters, return_inverse=True)
-        return {
-            name: (np.bincount(cluster, top), np.bincount(cluster, bottom))
-            for name, (top, bottom) in self.ratios.items()
-        }
+        return clustered(self.ratios, self.clusters)
 
     def __len__(self) -> int:
         """How many."""
