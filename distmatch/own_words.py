@@ -61,8 +61,8 @@ class OwnWordTargets:
             raise ConfigError(unknown_name("choice of words", self.choice, CHOICES))
         if len({stem(word) for word in self.pool}) < 2:
             raise DataError(
-                f"the pool {list(self.pool)[:8]} has no two words of different stem, and two are drawn "
-                "for a prompt where the model has none: give more words"
+                f"the pool {list(self.pool)[:8]} has no two words of different stem, and two are "
+                "drawn for a prompt where the model has none: give more words"
             )
 
     def __call__(self, model: nn.Module, examples: Sequence[Example]) -> list[Example]:

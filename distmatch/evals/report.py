@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from distmatch.errors import DataError, unknown_name
 from distmatch.evals.items import Answers, Items, items_of, plain
 from distmatch.evals.metric import WORD_METRICS, Metric, metrics_of
 from distmatch.files import write_json
+from distmatch.measuring.calibration import Calibration
 from distmatch.measuring.intervals import CONFIDENCE, Interval, intervals
 
 
@@ -20,8 +21,7 @@ from distmatch.measuring.intervals import CONFIDENCE, Interval, intervals
 class Report:
     """A model's metrics on some items.
 
-    `print(report)` shows the table. `asked`, `given` and `other` are what
-    `distmatch.plots.calibration` draws.
+    `print(report)` shows the table, `distmatch.plots.calibration` draws given against asked.
     """
 
     metrics: dict[str, Interval]
@@ -81,6 +81,24 @@ class Report:
         if not isinstance(self.items, Answers):
             raise DataError("the report's items ask for no distribution over words")
         return self.items
+
+    def calibration(self) -> Calibration:
+        """Given against asked, with the table's own numbers and resamples.
+
+        Raises:
+            DataError: The items ask for no distribution over words.
+        """
+        answers = self.answers
+        found = Calibration.of(
+            answers.asked,
+            answers.given,
+            clusters=answers.clusters,
+            num_resamples=self.num_resamples,
+            seed=self.seed,
+        )
+        names = {"slope", "control_tvd", "other"} & set(self.metrics)
+        told: dict[str, Any] = {name: self.metrics[name].mean for name in names}
+        return replace(found, **told)
 
     def by(self, key: str) -> dict[Any, "Report"]:
         """A report for each value of a metadata key, such as "wording", "num_words" or "phrasing".
