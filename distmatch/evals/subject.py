@@ -1,17 +1,16 @@
 """What suites ask: a model with its weights, or whatever else answers."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from torch import nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
-from distmatch.data.examples import Example, Prompt, plain_prompt
+from distmatch.data.examples import Example, Prompt
 from distmatch.data.prompts import render_slot
-from distmatch.errors import DataError, converted
+from distmatch.errors import converted
 from distmatch.evals.asking import answers_of
 from distmatch.evals.items import Answers
 from distmatch.scoring import next_log_probs
@@ -67,41 +66,13 @@ class LocalModel:
         Raises:
             DataError: Examples that can't be scored, each with its number.
         """
-        examples = list(examples)
-        fitting = [
-            replace(
-                example,
-                prompt=self.fitting(example.prompt),
-                rotations=tuple(self.fitting(prompt) for prompt in example.rotations),
-            )
-            for example in examples
-        ]
-        answers = answers_of(
+        return answers_of(
             self.model,
             self.tokenizer,
-            fitting,
+            examples,
             batch_size=self.batch_size,
             progress=name if self.progress else None,
         )
-        # As they were meant, so that models of other templates can be compared on them
-        return replace(answers, prompts=tuple(plain_prompt(e.prompt) for e in examples))
-
-    def fitting(self, prompt: Prompt) -> Prompt:
-        """The prompt, its system message put before the user's where the template takes none."""
-        if isinstance(prompt, str) or prompt[0]["role"] != "system" or self._takes_system:
-            return prompt
-        system, user, *rest = prompt
-        content = f"{system['content']}\n\n{user['content']}"
-        return (dict(user) | {"content": content}, *rest)
-
-    @cached_property
-    def _takes_system(self) -> bool:
-        messages = [{"role": "system", "content": "x"}, {"role": "user", "content": "x"}]
-        try:
-            render_slot(self.tokenizer, messages)
-        except DataError:
-            return False
-        return True
 
     def first_tokens(
         self, prompts: Sequence[Prompt], k: int, name: str

@@ -218,7 +218,7 @@ def _written(subject: LocalModel, asked: Sequence[Question]) -> list[_Written]:
     tokenizer = subject.tokenizer
     prompts = converted(
         asked,
-        lambda q: render_slot(tokenizer, subject.fitting(q.prompt), q.beginning).ids,
+        lambda q: render_slot(tokenizer, q.prompt, q.beginning).ids,
         "question",
     )
     lengths = [len(tokenizer(q.rest, add_special_tokens=False)["input_ids"]) for q in asked]

@@ -48,7 +48,7 @@ def measure(subject: LocalModel) -> Items:
     found = likely_answers(
         subject.model,
         model_encoder(subject.model, subject.tokenizer),
-        [subject.fitting(question.prompt) for question in asked],
+        [question.prompt for question in asked],
         unexplored=_UNEXPLORED,
         most_opened=_MOST_OPENED,
         batch_size=subject.batch_size,

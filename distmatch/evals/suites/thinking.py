@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from distmatch.data.examples import EFFORTS, Example, plain_prompt
+from distmatch.data.examples import Example, plain_prompt
 from distmatch.data.prompts import ThinkingSlot, render_slot, special_ids, thinking_slot
 from distmatch.data.tasks.output_control import OutputControl
-from distmatch.data.templates import can_switch_thinking, thought_frame
+from distmatch.data.templates import EFFORTS, can_switch_thinking, thought_frame
 from distmatch.errors import ConfigError, DataError
 from distmatch.evals.items import Answers
 from distmatch.evals.mixtures import mixed
@@ -171,8 +171,7 @@ def _in_channel(name: str, told: dict[str, Any]) -> Way:
 
 
 def _channel_slot(subject: LocalModel, example: Example) -> ThinkingSlot:
-    prompt = subject.fitting(example.prompt)
-    return thinking_slot(subject.tokenizer, prompt, example.chat_template_kwargs)
+    return thinking_slot(subject.tokenizer, example.prompt, example.chat_template_kwargs)
 
 
 def _thought(example: Example, thought: str) -> Example:
@@ -186,7 +185,7 @@ def _told(example: Example, system: str) -> Example:
 
 
 def _answer_slot(subject: LocalModel, example: Example) -> ThinkingSlot:
-    ids = render_slot(subject.tokenizer, subject.fitting(example.prompt)).ids
+    ids = render_slot(subject.tokenizer, example.prompt).ids
     return ThinkingSlot(ids, special_ids(subject.tokenizer))
 
 
