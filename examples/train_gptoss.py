@@ -27,9 +27,9 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 import distmatch as dm
-from distmatch.data.examples import EFFORTS
 from distmatch.data.tasks.output_control import OutputControl
 from distmatch.data.tasks.wordings import AHEAD_WORDINGS
+from distmatch.data.templates import EFFORTS
 from distmatch.evals import Report, comparison_table, save_comparison
 from distmatch.files import write_text
 from distmatch.models.checkpoints import free_memory

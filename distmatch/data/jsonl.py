@@ -77,6 +77,17 @@ def json_lines(content: bytes, convert: Callable[[Mapping[str, Any]], _T], sourc
     return results
 
 
+def value_key(value: Any) -> str:
+    """A text that values have alike when they are: what rows are grouped by, lists and NaN too.
+
+    Example:
+        >>> value_key(1.0) == value_key(1), value_key(True) == value_key(1)
+        (True, False)
+    """
+    is_whole = isinstance(value, float) and value.is_integer()
+    return json.dumps(int(value) if is_whole else value, sort_keys=True, default=repr)
+
+
 def write_jsonl(path: str | Path, examples: Iterable[Example]) -> None:
     """Write the examples, one record a line, replacing the file only when all are written."""
     with replacing(path) as part, part.open("w", encoding="utf-8") as lines:

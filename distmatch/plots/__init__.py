@@ -4,15 +4,15 @@ Figures are made without pyplot, so nothing here touches its state, opens a wind
 display. They show themselves in notebooks; outside, give a `path`.
 """
 
-from distmatch.plots.answers import Answers, PlainAnswers, calibration
 from distmatch.plots.layers import layer_curves, layer_maps, layer_ranking
 from distmatch.plots.metrics import groups
+from distmatch.plots.probabilities import AskedAndGiven, Calibrated, calibration
 from distmatch.plots.style import drawn
 from distmatch.plots.training import learning_curve
 
 __all__ = [
-    "Answers",
-    "PlainAnswers",
+    "AskedAndGiven",
+    "Calibrated",
     "calibration",
     "drawn",
     "groups",

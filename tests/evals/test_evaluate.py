@@ -149,6 +149,31 @@ def test_groups_are_reports_of_their_examples():
     assert groups[10].num_examples == 2
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([["x"], ["y"], ["x"]], {'["x"]': 2, '["y"]': 1}),
+        ([{"b": 1, "a": 2}, {"a": 2, "b": 1}, None], {'{"a": 2, "b": 1}': 2, None: 1}),
+        ([(["x"],), "x", 2], {'[["x"]]': 1, "x": 1, 2: 1}),
+        ([3, 1.0, 1], {1: 2, 3: 1}),
+        ([True, False, True], {False: 1, True: 2}),
+        ([True, 1, 0.5], {True: 1, "1": 1, 0.5: 1}),
+        ([2, None, 1], {2: 1, None: 1, 1: 1}),
+    ],
+)
+def test_values_of_any_kind_make_groups(values, expected):
+    kinds = [{"is": value} for value in values]
+    groups = Report.of(measured([1, 5, 3], [1, 1, 1], kinds), num_resamples=5).by("is")
+    found = [(key, group.num_examples) for key, group in groups.items()]
+    assert found == list(expected.items())
+
+
+def test_numbers_that_are_none_are_one_group():
+    kinds = [{"is": value} for value in (float("nan"), 2, float("nan"))]
+    groups = Report.of(measured([1, 5, 3], [1, 1, 1], kinds), num_resamples=5).by("is")
+    assert {str(key): group.num_examples for key, group in groups.items()} == {"nan": 2, "2": 1}
+
+
 def test_an_unknown_key_names_the_known_ones(report):
     with pytest.raises(DataError, match=r'"wordings"; known: .*Did you mean "wording"'):
         report.by("wordings")

@@ -1,6 +1,7 @@
 """SAD's rule on its golden values; samples read, scored, and never kept here."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -188,3 +189,24 @@ def test_without_a_file_the_suite_says_where_it_looks(monkeypatch):
     monkeypatch.delenv(sad.PLACE, raising=False)
     with pytest.raises(ConfigError, match="set DISTMATCH_SAD to a JSONL file"):
         checked_suites(["given", "sad"])  # before anything is asked
+
+
+def test_first_tokens_and_words_of_a_system_message_that_the_template_takes_none_of():
+    """As of Gemma's: it stands before the user's message for both."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('not supported') }}{% endif %}"
+        + str(tokenizer.chat_template)
+    )
+    model = tiny_model("llama", max_position_embeddings=1024)
+    subject = LocalModel(model=model, tokenizer=tokenizer, progress=False)
+    user, begun = sample().messages
+    system = {"role": "system", "content": "Be brief."}
+    folded = {"role": "user", "content": "Be brief.\n\nSay one."}
+    told, by_hand = (
+        replace(sample(), messages=m) for m in ((system, user, begun), (folded, begun))
+    )
+    tops = subject.first_tokens([told.messages, by_hand.messages], 5, "")
+    assert tops[0] == tops[1]
+    rows = Report.of(sad.scores(subject, [told, by_hand]), num_resamples=5).rows()
+    assert rows[0]["tvd"] == rows[1]["tvd"]

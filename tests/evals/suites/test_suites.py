@@ -1,6 +1,7 @@
 """What each suite asks, and what it measures."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
@@ -68,11 +69,11 @@ def test_a_template_that_takes_no_system_message_has_it_before_the_question(tiny
     subject = LocalModel(model=tiny[0], tokenizer=tokenizer, progress=False)
     (example,) = given.examples()[:1]
     system, user = example.prompt
-    (folded,) = subject.fitting(example.prompt)
-    assert folded["content"] == f"{system['content']}\n\n{user['content']}"
-    answers = subject.answers([example], "")
-    assert answers.prompts == ([dict(system), dict(user)],)
-    assert LocalModel(model=tiny[0], tokenizer=tiny[1]).fitting(example.prompt) == example.prompt
+    folded = {"role": "user", "content": f"{system['content']}\n\n{user['content']}"}
+    by_hand = replace(example, prompt=(folded,), rotations=())
+    answers = subject.answers([replace(example, rotations=()), by_hand], "")
+    assert answers.prompts == ([dict(system), dict(user)], [folded])  # as they were meant
+    assert (answers.probs[0] == answers.probs[1]).all()
 
 
 def test_extremes_are_extreme():

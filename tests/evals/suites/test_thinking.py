@@ -5,7 +5,8 @@ import torch
 
 import distmatch as dm
 from distmatch.data.distribution import WordDistribution
-from distmatch.data.examples import EFFORTS, Example
+from distmatch.data.examples import Example
+from distmatch.data.templates import EFFORTS
 from distmatch.errors import ConfigError
 from distmatch.evals import evaluate
 from distmatch.evals.subject import LocalModel

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from continuations import count_words, sample_repeatedly
+from goodness import goodness_of_fit
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
 from distmatch.data.prompts import continues_word
-from distmatch.evals import goodness_of_fit
-from distmatch.sampling import count_words, sample_repeatedly
 from distmatch.scoring import model_encoder, score_tries
 
 NUM_SAMPLES = 100  # of each prompt

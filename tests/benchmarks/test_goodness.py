@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from goodness import goodness_of_fit
 
 from distmatch.errors import DataError
-from distmatch.evals import goodness_of_fit
 
 
 def test_a_die_of_the_textbook():
