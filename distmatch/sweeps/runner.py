@@ -24,11 +24,11 @@ from distmatch.data.batching import make_batch
 from distmatch.data.examples import Example
 from distmatch.errors import ConfigError, DivergedError
 from distmatch.evals import Report, evaluate
-from distmatch.evals.outcome import peak_rss_gb
 from distmatch.measuring.drift import mean_text_kl
 from distmatch.models.attaching import attached
 from distmatch.models.base_record import write_base_record
 from distmatch.models.trunk import Trunk
+from distmatch.runs.outcome import peak_rss_gb
 from distmatch.scoring import in_eval_mode, row_logits
 from distmatch.sweeps.cells import Cell
 from distmatch.sweeps.flops import step_flops
