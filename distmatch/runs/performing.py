@@ -60,7 +60,8 @@ def perform(run: Run, *, resume: bool = False, tell: Tell = print) -> RunOutcome
         run.check()
         _Performance(run, record, tell).carry_out()
     outcome = RunOutcome.load(run.folder)
-    tell(outcome.tables())
+    if outcome.suites:
+        tell(outcome.tables())
     if not is_finished:
         for told in outcome.draw():
             tell(told)
