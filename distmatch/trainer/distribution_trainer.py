@@ -193,8 +193,8 @@ class DistributionTrainer(Trainer):
             losses = sum(p.sum() for p in model.parameters() if p.requires_grad)[None] * 0.0  # type: ignore[index]
         # Distributed backwards average over processes, each of which divided by the whole count.
         loss = losses.sum() / num_items_in_batch * self.accelerator.num_processes
-        if self.args.retention_weight and rows:
-            per_token = text_kl(model, self._texts_beside(rows))
+        if self.args.retention_weight and (texts := self._texts_beside(rows)):
+            per_token = text_kl(model, texts)
             self._observed.add(retention_kl=Ratio(per_token, torch.ones_like(per_token)))
             share = per_token.sum() / self._num_step_tokens * self.accelerator.num_processes
             loss = loss + self.args.retention_weight * share
@@ -234,7 +234,7 @@ class DistributionTrainer(Trainer):
 
     def _texts_beside(self, rows: Sequence[int]) -> list[tuple[int, ...]]:
         """The retention texts of these rows, the next ones in the next epoch or step."""
-        if not self.texts:
+        if not self.texts or not rows:
             return []
         if (count := self.args.retention_per_step) is not None:
             first = self.state.global_step * count

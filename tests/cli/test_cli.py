@@ -13,7 +13,7 @@ from distmatch.data import output_control, read_jsonl, write_jsonl
 from distmatch.data.tasks.numbers import Numbers
 from distmatch.errors import MissingExtraError
 from distmatch.evals import Report
-from distmatch.evals.outcome import draw
+from distmatch.plots import drawn
 from tests.cli.small import metrics, refusal
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def test_eval_takes_a_file_and_no_adapter(trained, model, tmp_path, capsys):
     _, test = output_control(n=16, n_test=6, words=2)
     write_jsonl(tmp_path / "test.jsonl", test)
     assert main(["eval", str(model), "--data", str(tmp_path / "test.jsonl")]) == 0
-    before = Report.load(trained / "before.json")
+    before = Report.load(trained / "before" / "examples" / "report.json")
     assert before.table() in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["test.jsonl"]
 
@@ -120,7 +120,7 @@ def test_a_figure_that_cannot_be_drawn_names_the_extra(tmp_path):
     def figure(path):
         raise MissingExtraError('pip install "distmatch[plots]"')
 
-    told = draw(tmp_path / "calibration.png", figure)
+    told = drawn(tmp_path / "calibration.png", figure)
     assert told == f'{tmp_path / "calibration.png"} was not drawn: pip install "distmatch[plots]"'
 
 
