@@ -87,8 +87,8 @@ def check_run_folder(run: Run, record: Mapping[str, Any], *, resume: bool) -> No
     kept = run.folder / RUN_RECORD
     if not kept.is_file():
         raise ConfigError(
-            f"{run.folder} holds no run to resume (no {RUN_RECORD}): leave out --resume (resume=True), "
-            "or check output_dir"
+            f"{run.folder} holds no run to resume (no {RUN_RECORD}): leave out --resume "
+            "(resume=True), or check output_dir"
         )
     try:
         different = changes(json.loads(kept.read_text(encoding="utf-8")), record)
