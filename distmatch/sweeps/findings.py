@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from distmatch.evals import Interval
+from distmatch.measuring.intervals import Interval
 
 TUNING = "tuning"
 """The examples that learning rates are chosen by, as their metrics are called."""

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from distmatch import plots
-from distmatch.evals import Interval
 from distmatch.evals.report import text_table
 from distmatch.files import write_text
+from distmatch.measuring.intervals import Interval
 from distmatch.plots import drawn as draw
 from distmatch.sweeps.cells import MATCHES
 from distmatch.sweeps.correlations import probe_correlations

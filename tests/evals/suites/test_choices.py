@@ -9,7 +9,7 @@ import torch
 from distmatch.cli import main
 from distmatch.errors import ConfigError, DataError
 from distmatch.evals import Report
-from distmatch.evals.evaluate import checked_suites
+from distmatch.evals.evaluation import checked_suites
 from distmatch.evals.subject import LocalModel
 from distmatch.evals.suites import choices
 from distmatch.evals.suites.choice_questions import ChoiceQuestion, read_choices

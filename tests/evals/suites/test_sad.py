@@ -8,7 +8,7 @@ import torch
 
 from distmatch.errors import ConfigError, DataError
 from distmatch.evals import Report, compare, evaluate
-from distmatch.evals.evaluate import checked_suites
+from distmatch.evals.evaluation import checked_suites
 from distmatch.evals.subject import LocalModel
 from distmatch.evals.suites import sad
 from distmatch.evals.suites.sad import reference
