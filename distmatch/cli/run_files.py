@@ -15,8 +15,7 @@ from distmatch.errors import ConfigError, unknown_name
 from distmatch.models.loading import QUANTIZATIONS, load_model, load_tokenizer, named_dtype
 from distmatch.models.lora import LoraTarget
 from distmatch.sweeps import Grid
-from distmatch.sweeps.findings import TUNING
-from distmatch.sweeps.setting import NAME
+from distmatch.sweeps.sets import NAME, TUNING
 from distmatch.trainer import DistributionConfig, divergence
 
 SECTIONS = ("model", "data", "lora", "train")

@@ -1,27 +1,25 @@
 """`dm.sweep`: which layers learn it, from a model and examples to the report."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distmatch.data.examples import Example, to_examples
-from distmatch.data.ordinary import ordinary_texts
-from distmatch.errors import ConfigError, LoadError
-from distmatch.evals.outcome import write_text
-from distmatch.scoring import model_encoder, resolve_at_most
+from distmatch.errors import LoadError
 from distmatch.sweeps.cells import Grid
-from distmatch.sweeps.probe import NUM_EXAMPLES, PROBE_FILE, probe
-from distmatch.sweeps.reading import Sweep, read_scores, read_sweep
-from distmatch.sweeps.records import locked
-from distmatch.sweeps.runner import measure_base, run_cells
-from distmatch.sweeps.setting import Setting, check_folder, check_rates, measured_examples
-from distmatch.trainer import DistributionConfig, check_targets
+from distmatch.sweeps.claims import locked
+from distmatch.sweeps.conditions import Conditions
+from distmatch.sweeps.folder import PROBE_FILE
+from distmatch.sweeps.measures import measure_base
+from distmatch.sweeps.outcome import Sweep
+from distmatch.sweeps.plan import Plan
+from distmatch.sweeps.probe import NUM_EXAMPLES, probe, read_scores, write_scores
+from distmatch.sweeps.record import settle_record
+from distmatch.sweeps.report import write_report
+from distmatch.sweeps.runner import run_cells
+from distmatch.trainer import DistributionConfig
 from distmatch.trainer.distribution_trainer import Rows
-
-_TEXTS = 24  # ordinary ones, on which the base is to be kept
 
 
 def sweep(
@@ -57,69 +55,51 @@ def sweep(
         TargetingError: Sites or blocks the model doesn't have.
         LoadError: The folder can't be written to, such as on a full disk; what is finished stays.
     """
-    grid = grid or Grid()
-    cells = grid.cells(model, args.learning_rate)
-    train = to_examples(train_dataset)
-    measured = measured_examples(eval_datasets, tuning_dataset, train)
-    setting = _setting(model, tokenizer, train, measured, args)
-    if tuning_dataset is None:
-        check_rates(setting.folder, cells)
+    plan = Plan.of(
+        model,
+        train_dataset=train_dataset,
+        eval_datasets=eval_datasets,
+        tuning_dataset=tuning_dataset,
+        args=args,
+        grid=grid,
+    )
+    return carry_out(plan, model, tokenizer)
+
+
+def carry_out(plan: Plan, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Sweep:
+    """What comes of a plan, with its report written.
+
+    Args:
+        plan: What to do.
+        model: The one that it was made for, with its weights; it is left as it was.
+        tokenizer: Its tokenizer.
+
+    Raises:
+        DataError: Examples that can't be encoded.
+        ConfigError: A folder with a sweep of other settings, or with files that can't be read.
+        LoadError: The folder can't be written to, such as on a full disk; what is finished stays.
+    """
+    conditions = Conditions.of(plan, model, tokenizer)
     try:
-        with locked(setting.folder):  # the first of several processes does it, the others wait
-            check_folder(setting, cells)
-            measure_base(setting)
-            _probe(setting)
-        elsewhere = run_cells(setting, cells)
-        return replace(read_sweep(setting.folder), elsewhere=tuple(elsewhere))
+        with locked(plan.folder):  # the first of several processes does it, the others wait
+            settle_record(conditions, plan.cells)
+            measure_base(conditions)
+            _leave_probe(conditions)
+        elsewhere = run_cells(conditions, plan.cells)
+        return replace(write_report(plan.folder), elsewhere=tuple(elsewhere))
     except (OSError, SafetensorError) as error:
         raise LoadError(
-            f"{setting.folder} can't be written to ({error}): mend that and start the sweep "
+            f"{plan.folder} can't be written to ({error}): mend that and start the sweep "
             "again; finished cells are kept"
         ) from error
 
 
-def _setting(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    train: Sequence[Example],
-    measured: Mapping[str, Sequence[Example]],
-    args: DistributionConfig,
-) -> Setting:
-    _check_args(args)
-    encoder = model_encoder(model, tokenizer)
-    train = resolve_at_most(model, encoder, train)
-    if not train:
-        raise ConfigError("train_dataset is empty: give examples to train on")
-    check_targets(args, train)
-    texts = [text for kind in ordinary_texts().values() for text in kind]
-    return Setting(
-        model=model,
-        tokenizer=tokenizer,
-        train=train,
-        tests={name: resolve_at_most(model, encoder, rows) for name, rows in measured.items()},
-        texts=encoder.encode_texts([texts[k * len(texts) // _TEXTS] for k in range(_TEXTS)]),
-        args=args,
-    )
-
-
-def _check_args(args: DistributionConfig) -> None:
-    if args.n_gpu > 1 or args.world_size > 1:
-        raise ConfigError(
-            "a cell is trained on one GPU: start a process for each, with CUDA_VISIBLE_DEVICES=0, "
-            "CUDA_VISIBLE_DEVICES=1 and so on; they share the folder"
-        )
-    for name in ("retention_weight", "refresh_steps"):
-        if getattr(args, name):
-            raise ConfigError(f"{name} has no use in a sweep: leave it out")
-
-
-def _probe(setting: Setting) -> None:
+def _leave_probe(conditions: Conditions) -> None:
     """Leave the probe's scores, computed once."""
-    path = setting.folder / PROBE_FILE
-    if path.exists():
-        read_scores(setting.folder)
+    if (conditions.folder / PROBE_FILE).exists():
+        read_scores(conditions.folder)
         return
-    tries = setting.encoder.encode_all(setting.train[:NUM_EXAMPLES])
-    bar = not setting.args.disable_tqdm
-    scores = probe(setting.model, setting.encoder, tries, progress=bar)
-    write_text(path, json.dumps([score._asdict() for score in scores], indent=1) + "\n")
+    tries = conditions.encoder.encode_all(conditions.train[:NUM_EXAMPLES])
+    bar = not conditions.args.disable_tqdm
+    scores = probe(conditions.model, conditions.encoder, tries, progress=bar)
+    write_scores(conditions.folder, scores)
