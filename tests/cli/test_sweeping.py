@@ -75,7 +75,7 @@ def results(folder: Path) -> list[dict]:
 def few_texts():
     """So that ordinary texts, long in so small a vocabulary, don't take most of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["distmatch.sweeps.sweep"], "_TEXTS", 2)
+        patch.setattr(sys.modules["distmatch.sweeps.layer_sweep"], "_TEXTS", 2)
         yield
 
 

@@ -17,7 +17,7 @@ import torch
 from distmatch.cli.tables import to_toml
 from tests.sweeps.small import NAMES, adapters, claims, measured, rows, small_sweep
 
-SWEEP = importlib.import_module("distmatch.sweeps.sweep")  # there's a function of that name
+SWEEP = importlib.import_module("distmatch.sweeps.layer_sweep")  # there's a function of that name
 
 
 @pytest.fixture(scope="module", autouse=True)

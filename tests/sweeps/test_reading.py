@@ -7,6 +7,8 @@ from threading import Thread
 
 import numpy as np
 import pytest
+from distmatch.sweeps.reading import read_sweep
+from distmatch.sweeps.records import append_result, locked
 
 from distmatch.errors import ConfigError
 from distmatch.evals import Report
@@ -14,8 +16,6 @@ from distmatch.evals.items import Answers
 from distmatch.sweeps import reading
 from distmatch.sweeps.cells import Cell
 from distmatch.sweeps.probe import LOSSES, Score
-from distmatch.sweeps.reading import read_sweep
-from distmatch.sweeps.records import append_result, locked
 
 SCORE = Score(LOSSES[0], 1, "mlp", "up", 0.5, 0.5)
 

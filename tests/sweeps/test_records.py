@@ -9,9 +9,6 @@ import time
 from dataclasses import asdict
 
 import pytest
-
-from distmatch.sweeps import records
-from distmatch.sweeps.cells import Cell
 from distmatch.sweeps.records import (
     append_result,
     claimed,
@@ -20,6 +17,9 @@ from distmatch.sweeps.records import (
     own_folder,
     read_results,
 )
+
+from distmatch.sweeps import records
+from distmatch.sweeps.cells import Cell
 
 MEASURED = {"metrics": {"tvd": 0.5}, "kl": 0.1, "train_seconds": 1, "flops": 1}
 

@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 
 from distmatch import plots
-from distmatch.evals import Interval
+from distmatch.measuring import Interval
 from distmatch.sweeps.report import write_report
 from tests.sweeps.small import NAN, SCORES, finding
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import peft
 import pytest
 import torch
+from distmatch.sweeps.records import claimed
 from safetensors import SafetensorError
 
 from distmatch.data.batching import make_batch
@@ -17,7 +18,6 @@ from distmatch.models.adapters import load_adapter
 from distmatch.models.lora import lora
 from distmatch.models.trunk import Tree, Trunk
 from distmatch.sweeps import Grid
-from distmatch.sweeps.records import claimed
 from distmatch.trainer import DistributionTrainer
 from tests.sweeps.small import (
     NAMES,

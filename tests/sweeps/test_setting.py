@@ -6,9 +6,9 @@ from functools import partial
 
 import pytest
 from accelerate import PartialState
+from distmatch.sweeps.records import claimed
 
 from distmatch.errors import ConfigError
-from distmatch.sweeps.records import claimed
 from tests.sweeps.small import GRID, NAMES, ONE, examples, rows, small_sweep, times
 from tests.tiny import tiny_model
 
