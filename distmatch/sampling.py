@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import DynamicCache, StoppingCriteria, StoppingCriteriaList
 
-from distmatch.data.trie import Encoder, Path, TokenTrie
+from distmatch.data.trie import Encoder, TokenIds, TokenTrie
 from distmatch.models.head import unwrapped
 from distmatch.scoring import in_eval_mode
 
@@ -33,21 +33,21 @@ _PLAIN: dict[str, Any] = {
 }
 _ASKED_EVERY = 4  # tokens, whether a continuation is done
 
-IsDone = Callable[[int, Path], bool]
+IsDone = Callable[[int, TokenIds], bool]
 """Whether no more is needed of a continuation: its prompt's number, and its tokens so far."""
 
 
 @torch.no_grad()
 def sample_tokens(
     model: nn.Module,
-    prompts: Sequence[Path],
+    prompts: Sequence[TokenIds],
     ends: Collection[int],
     *,
     max_tokens: int = 512,
     batch_size: int = 16,
     progress: str | None = None,
     is_done: IsDone | None = None,
-) -> list[Path]:
+) -> list[TokenIds]:
     """One continuation of each prompt, up to the first token that ends it.
 
     Randomness comes from torch's global generator.
@@ -63,7 +63,7 @@ def sample_tokens(
             beside it in its batch are drawn as they would be without, and the batch ends with the
             last of them, so what later batches draw does depend on it.
     """
-    written: list[Path] = []
+    written: list[TokenIds] = []
     starts = tqdm(
         range(0, len(prompts), batch_size), desc=progress, leave=False, disable=progress is None
     )
@@ -106,7 +106,7 @@ class _Stop(StoppingCriteria):
 
 def _continued(
     model: nn.Module,
-    prompts: Sequence[Path],
+    prompts: Sequence[TokenIds],
     ends: Collection[int],
     max_tokens: int,
     stop: Sequence[StoppingCriteria],
@@ -131,8 +131,8 @@ def _continued(
 
 @torch.no_grad()
 def sample_repeatedly(
-    model: nn.Module, prompt: Path, num_samples: int, max_tokens: int
-) -> list[Path]:
+    model: nn.Module, prompt: TokenIds, num_samples: int, max_tokens: int
+) -> list[TokenIds]:
     """Many continuations of one prompt, whose own states are computed once.
 
     Randomness comes from torch's global generator. What follows a model's end of text is padding.
@@ -165,7 +165,7 @@ def longest_answer(trie: TokenTrie) -> int:
     return max(map(len, trie.all_paths)) + (trie.boundary != "none")
 
 
-def count_words(continuations: Iterable[Path], trie: TokenTrie, encoder: Encoder) -> list[int]:
+def count_words(continuations: Iterable[TokenIds], trie: TokenTrie, encoder: Encoder) -> list[int]:
     """How many continuations are each word, token by token, and last how many are anything else.
 
     Real samples, to hold exact probabilities against.
@@ -182,7 +182,7 @@ def count_words(continuations: Iterable[Path], trie: TokenTrie, encoder: Encoder
     return counts
 
 
-def _word_of(tokens: Path, trie: TokenTrie, ends: Sequence[bool] | None) -> int:
+def _word_of(tokens: TokenIds, trie: TokenTrie, ends: Sequence[bool] | None) -> int:
     for word, forms in enumerate(trie.paths):
         for path in forms:
             after = tokens[len(path) : len(path) + 1]

@@ -22,7 +22,7 @@ from transformers.trainer_callback import PrinterCallback, TrainerCallback
 from distmatch import __version__
 from distmatch.data.batching import make_batch, make_text_batch
 from distmatch.data.examples import Example
-from distmatch.data.trie import Path as TokenIds
+from distmatch.data.trie import TokenIds
 from distmatch.errors import ConfigError, DivergedError
 from distmatch.evals import Report, evaluate
 from distmatch.evals.outcome import peak_rss_gb

@@ -14,8 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from distmatch.data.batching import make_batch, make_text_batch
 from distmatch.data.examples import Example
 from distmatch.data.jsonl import fingerprint, to_examples
-from distmatch.data.trie import Encoder
-from distmatch.data.trie import Path as TokenIds
+from distmatch.data.trie import Encoder, TokenIds
 from distmatch.errors import ConfigError
 from distmatch.evals.outcome import write_text
 from distmatch.models.base_record import base_record

@@ -26,7 +26,7 @@ from distmatch.data.prompts import render_slot, special_ids
 from distmatch.data.tasks.deviation import GIVEN, LENGTHS, WINDOWS, WORDINGS
 from distmatch.data.tasks.deviation import DeviationQuestion as Question
 from distmatch.data.tasks.deviation import deviation_sides as sides
-from distmatch.data.trie import Path
+from distmatch.data.trie import TokenIds
 from distmatch.errors import converted
 from distmatch.evals.items import Items
 from distmatch.evals.subject import LocalModel
@@ -59,8 +59,8 @@ class Answer(NamedTuple):
 
 
 class _Written(NamedTuple):
-    prompt: Path
-    tokens: Path
+    prompt: TokenIds
+    tokens: TokenIds
     is_cut: bool
 
 
@@ -118,7 +118,7 @@ def answers(subject: LocalModel, asked: Sequence[Question]) -> list[Answer]:
     """
     written = _written(subject, asked)
     found: list[tuple[str, int, tuple[int, int] | None]] = []
-    words: list[tuple[Path, Path]] = []
+    words: list[tuple[TokenIds, TokenIds]] = []
     for question, one in zip(asked, written, strict=True):
         text, ends = _decoded(subject.tokenizer, one)
         place, span = departure(question, text)
@@ -250,7 +250,7 @@ def _written(subject: LocalModel, asked: Sequence[Question]) -> list[_Written]:
 
 
 def _decided(
-    tokenizer: PreTrainedTokenizerBase, rows: Sequence[tuple[Question, Path, int]]
+    tokenizer: PreTrainedTokenizerBase, rows: Sequence[tuple[Question, TokenIds, int]]
 ) -> IsDone:
     """Whether what follows can't change where an answer leaves its text.
 
@@ -259,7 +259,7 @@ def _decided(
         rows: The question, prompt and most tokens of each answer.
     """
 
-    def is_decided(row: int, tokens: Path) -> bool:
+    def is_decided(row: int, tokens: TokenIds) -> bool:
         question, prompt, size = rows[row]
         (text,) = _texts(tokenizer, prompt, [tokens])
         place, span = departure(question, _CUT.sub("", text))
@@ -277,7 +277,7 @@ def _decoded(tokenizer: PreTrainedTokenizerBase, one: _Written) -> tuple[str, li
 
 
 def _texts(
-    tokenizer: PreTrainedTokenizerBase, prompt: Path, continuations: Sequence[Path]
+    tokenizer: PreTrainedTokenizerBase, prompt: TokenIds, continuations: Sequence[TokenIds]
 ) -> list[str]:
     """What continuations of a prompt say."""
     anchor = prompt[-1:]  # since a token's text at the start may lack its space
@@ -300,7 +300,7 @@ def _covering(ends: Sequence[int], start: int, end: int) -> tuple[int, int]:
     return first, last
 
 
-def _unlikely(subject: LocalModel, words: Sequence[tuple[Path, Path]]) -> list[bool]:
+def _unlikely(subject: LocalModel, words: Sequence[tuple[TokenIds, TokenIds]]) -> list[bool]:
     """Whether each word has a token that isn't among the base's likeliest at its place.
 
     Args:

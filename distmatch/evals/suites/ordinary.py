@@ -21,7 +21,7 @@ from distmatch.data.examples import Prompt, plain_prompt
 from distmatch.data.ordinary import ordinary_texts
 from distmatch.data.prompts import render_slot
 from distmatch.data.tasks.suppression import facts
-from distmatch.data.trie import Path
+from distmatch.data.trie import TokenIds
 from distmatch.data.vocabulary import word_pool
 from distmatch.evals.items import Items
 from distmatch.evals.subject import LocalModel
@@ -50,7 +50,7 @@ class _Place(NamedTuple):
 
     group: str
     prompt: Prompt
-    ids: Path
+    ids: TokenIds
     is_text: bool
 
 
@@ -115,7 +115,7 @@ def _batches(places: Sequence[_Place], size: int) -> Iterator[tuple[bool, list[_
 
 @torch.no_grad()
 def _measured(
-    model: nn.Module, sequences: Sequence[Path], *, is_text: bool
+    model: nn.Module, sequences: Sequence[TokenIds], *, is_text: bool
 ) -> list[dict[str, tuple[float, float]]]:
     """Each sequence's metrics, as numerator and denominator."""
     batch = make_text_batch(sequences) if is_text else make_next_batch(sequences)
