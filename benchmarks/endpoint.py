@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from distmatch.evals.backends.measuring import followed
 from machine import device_and_versions
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import distmatch as dm
 from distmatch.data.tasks.suppression import Fact, facts
 from distmatch.evals import Endpoint, Limits, Report
-from distmatch.evals.backends.measuring import followed
 from distmatch.evals.backends.questions import Question
 from distmatch.evals.backends.replies import Next
 from distmatch.models.embedded import EMBEDDED_FILE, EMBEDDED_PACKAGE, packaged_file

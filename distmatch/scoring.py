@@ -15,7 +15,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 from distmatch.data.batching import Batch, TreeBatch, make_batch, make_next_batch
 from distmatch.data.distribution import OtherRule, WordDistribution
 from distmatch.data.examples import Example, Prompt
-from distmatch.data.trie import Encoder, Path, TokenTrie
+from distmatch.data.trie import Encoder, TokenIds, TokenTrie
 from distmatch.errors import ConfigError, DataError
 from distmatch.losses.words import WordLogProbs, word_log_probs
 from distmatch.models.attention import takes_tree_mask, tree_inputs
@@ -136,7 +136,7 @@ def score_tries(
 
 
 def next_log_probs(
-    model: nn.Module, sequences: Sequence[Path], *, batch_size: int = 32
+    model: nn.Module, sequences: Sequence[TokenIds], *, batch_size: int = 32
 ) -> Iterator[Float[Tensor, "batch vocab"]]:
     """Log-probabilities of every token after each sequence, without gradient, in evaluation mode.
 

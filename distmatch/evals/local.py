@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.prompts import render_slot, special_ids
-from distmatch.data.trie import Path as TokenIds
+from distmatch.data.trie import TokenIds
 from distmatch.errors import converted
 from distmatch.evals.items import Answers
 from distmatch.evals.subject import (

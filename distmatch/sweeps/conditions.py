@@ -13,8 +13,7 @@ from distmatch.data.batching import make_batch, make_text_batch
 from distmatch.data.examples import Example
 from distmatch.data.jsonl import fingerprint
 from distmatch.data.ordinary import ordinary_texts
-from distmatch.data.trie import Encoder
-from distmatch.data.trie import Path as TokenIds
+from distmatch.data.trie import Encoder, TokenIds
 from distmatch.measuring.asked_examples import AskedExamples
 from distmatch.models.base_record import base_record
 from distmatch.models.trunk import Tree

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from distmatch.evals.asking import answers_of
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
-from distmatch.evals.asking import answers_of
 from distmatch.evals.mixtures import mixed
 from tests.tiny import tiny_model, tiny_tokenizer
 
