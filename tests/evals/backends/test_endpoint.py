@@ -10,8 +10,9 @@ import torch
 
 from distmatch.data import Example, WordDistribution
 from distmatch.errors import BudgetError, ConfigError, DataError, EndpointError
-from distmatch.evals import Endpoint, Limits, Report, evaluate, suites
-from distmatch.evals.suites import choices, sad
+from distmatch.evals import SUITES, Endpoint, Limits, LocalModel, Report, evaluate, measure
+from distmatch.evals.suites import Choices, Given, Numbers, Sad
+from distmatch.evals.suites.sad import FORMS, without_text
 from distmatch.measuring.metrics import METRICS
 from distmatch.scoring import model_encoder, score
 from tests.evals.backends.serving import serving

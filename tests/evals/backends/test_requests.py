@@ -30,7 +30,7 @@ def test_every_draw_of_every_prompt_has_random_numbers_of_its_own(server):
     assert len(set(seeds)) == 6 and all(0 <= seed < 2**31 for seed in seeds)
     measured(Endpoint(model="tiny", url=server.url, top_k=0, samples=3, extra={"n": 1}), asked)
     assert sorted(body["seed"] for body in server.asked[6:]) == sorted(seeds)
-    measured(endpoint, asked, seed=1)
+    measured(replace(endpoint, seed=1), asked)
     assert not {body["seed"] for body in server.asked[12:]} & set(seeds)
 
 
