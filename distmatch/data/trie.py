@@ -107,8 +107,14 @@ class Encoder:
         """
         return converted(examples, self.encode, name)
 
-    def encode_texts(self, texts: Iterable[Prompt]) -> list[TokenIds]:
-        """Ids of ordinary texts or conversations, each cut after 256 tokens.
+    def encode_texts(
+        self, texts: Iterable[Prompt], max_tokens: int = _TEXT_TOKENS
+    ) -> list[TokenIds]:
+        """Ids of ordinary texts or conversations.
+
+        Args:
+            texts: Strings or messages.
+            max_tokens: Where each is cut.
 
         Raises:
             DataError: Up to 20 texts that aren't one, or with fewer than two tokens, so nothing
@@ -116,10 +122,10 @@ class Encoder:
         """
         if isinstance(texts, str):
             raise DataError(f"expected a list of texts, got the string {texts[:80]!r}")
-        return converted(texts, self._encode_text, "text")
+        return converted(texts, lambda text: self._encode_text(text, max_tokens), "text")
 
-    def _encode_text(self, text: Prompt) -> TokenIds:
-        ids = render_slot(self.tokenizer, checked_prompt(text, "text")).ids[:_TEXT_TOKENS]
+    def _encode_text(self, text: Prompt, max_tokens: int) -> TokenIds:
+        ids = render_slot(self.tokenizer, checked_prompt(text, "text")).ids[:max_tokens]
         if len(ids) < 2:
             raise DataError(f"{text!r} has fewer than two tokens")
         return ids

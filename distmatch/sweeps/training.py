@@ -18,9 +18,9 @@ from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
 from distmatch import __version__
 from distmatch.errors import DivergedError
-from distmatch.evals.outcome import peak_rss_gb
 from distmatch.models.attaching import attached
 from distmatch.models.base_record import write_base_record
+from distmatch.runs.outcome import peak_rss_gb
 from distmatch.sweeps.cells import Cell
 from distmatch.sweeps.conditions import Conditions
 from distmatch.sweeps.flops import step_flops

@@ -57,8 +57,8 @@ class DistributionTrainer(Trainer):
         peft_config: Which weights learn: `distmatch.lora(...)` or a stock PEFT config. None: all
             that require a gradient.
         retention_dataset: Ordinary texts (strings or messages) on which to stay near the base.
-            One accompanies each example of a step, the next ones in the next epoch; every
-            evaluation reports the divergence on all.
+            One accompanies each example of a step, the next ones in the next epoch, or
+            `args.retention_per_step` each step; every evaluation reports the divergence on all.
         refresh: Given model and examples, as many new examples, for targets that depend on the
             model. Called every `args.refresh_steps` steps.
         callbacks: As in `transformers.Trainer`.
@@ -97,7 +97,7 @@ class DistributionTrainer(Trainer):
         self.encoder = model_encoder(model, processing_class)
         self.adapted: nn.Module = model
         self._has_base = peft_config is not None or isinstance(model, PeftModel)
-        self.texts = self.encoder.encode_texts(retention_dataset or [])
+        self.texts = self.encoder.encode_texts(retention_dataset or [], args.retention_tokens)
         if self.texts and not self._has_base:
             raise ConfigError(f"retention_dataset {_NEEDS_BASE}")
         if args.retention_weight and not self.texts:
@@ -224,6 +224,7 @@ class DistributionTrainer(Trainer):
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor:
         """Examples of the optimiser step over all processes, and beside them retention tokens."""
         rows = [row for sample in batch_samples for row in sample["rows"].tolist()]
+        self._step_rows = rows
         tokens = sum(len(text) - 1 for text in self._texts_beside(rows))
         counts = torch.tensor([[len(rows), tokens]], device=device)
         if self.args.world_size > 1:
@@ -232,9 +233,21 @@ class DistributionTrainer(Trainer):
         return num_examples
 
     def _texts_beside(self, rows: Sequence[int]) -> list[tuple[int, ...]]:
-        """The retention texts of these rows, the next ones in the next epoch."""
+        """The retention texts of these rows, the next ones in the next epoch or step."""
         if not self.texts:
             return []
+        if (count := self.args.retention_per_step) is not None:
+            first = self.state.global_step * count
+            of_step = range(first, first + count)
+            mine = of_step[self.args.process_index :: self.args.world_size]
+            whose = [
+                self._step_rows[k * len(self._step_rows) // len(mine)] for k in range(len(mine))
+            ]
+            return [
+                self.texts[i % len(self.texts)]
+                for i, row in zip(mine, whose, strict=True)
+                if row in rows
+            ]
         passed = int(self.state.epoch or 0) * len(self.train_tries)
         return [self.texts[(passed + row) % len(self.texts)] for row in rows]
 

@@ -44,6 +44,10 @@ class DistributionConfig(TrainingArguments):
     the target is 0."""
     retention_weight: float = 0.0
     """Weight of KL(base || adapted) per token of `retention_dataset`."""
+    retention_per_step: int | None = None
+    """How many of its texts accompany a step; None: one an example."""
+    retention_tokens: int = 256
+    """Where its texts are cut."""
     refresh_steps: int | None = None
     """Call `refresh` after every so many steps; None: never."""
 
@@ -64,8 +68,11 @@ class DistributionConfig(TrainingArguments):
         for name in ("warmup_steps_forward_kl", "target_floor", "retention_weight"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 or more")
-        if self.refresh_steps is not None and self.refresh_steps < 1:
-            raise ConfigError(f"refresh_steps is {self.refresh_steps}, expected 1 or more, or None")
+        for name in ("refresh_steps", "retention_per_step"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ConfigError(f"{name} is {value}, expected 1 or more, or None")
+        if self.retention_tokens < 2:
+            raise ConfigError(f"retention_tokens is {self.retention_tokens}, expected 2 or more")
         divergence(self)
 
 
