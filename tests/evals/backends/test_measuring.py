@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
+from distmatch.evals.backends.measuring import followed, sampled, walked
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
 from distmatch.errors import DataError, EndpointError
 from distmatch.evals.backends.bounds import clopper_pearson
-from distmatch.evals.backends.measuring import followed, sampled, walked
 from distmatch.evals.backends.questions import Question
 from distmatch.evals.backends.replies import Answer, Next, answers
 
