@@ -16,7 +16,7 @@ from distmatch.data.batching import Batch, TreeBatch, make_batch, make_next_batc
 from distmatch.data.distribution import OtherRule, WordDistribution
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.trie import Encoder, TokenIds, TokenTrie
-from distmatch.errors import ConfigError, DataError
+from distmatch.errors import ConfigError, DataError, renumbered
 from distmatch.losses.words import WordLogProbs, word_log_probs
 from distmatch.models.attention import takes_tree_mask, tree_inputs
 from distmatch.models.head import is_checkpointing, predicting_rows, unwrapped
@@ -169,7 +169,7 @@ def in_eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def resolve_at_most(
-    base: nn.Module, encoder: Encoder, examples: Sequence[Example]
+    base: nn.Module, encoder: Encoder, examples: Sequence[Example], *, batch_size: int = 32
 ) -> list[Example]:
     """The examples with every upper bound turned into a target.
 
@@ -180,9 +180,15 @@ def resolve_at_most(
         base: The model without its adapters.
         encoder: Of its tokenizer.
         examples: Any examples; the others come back as they are.
+        batch_size: Examples a forward.
+
+    Raises:
+        DataError: Upper bounds of examples that can't be scored, each with its number.
     """
     bounded = [i for i, example in enumerate(examples) if example.target.other == "at_most"]
-    scores = score_tries(base, encoder, encoder.encode_all([examples[i] for i in bounded]))
+    with renumbered(bounded, "row"):
+        tries = encoder.encode_all([examples[i] for i in bounded])
+    scores = score_tries(base, encoder, tries, batch_size=batch_size)
     resolved = list(examples)
     for i, base_probs in zip(bounded, scores.words.exp().tolist(), strict=True):
         target = examples[i].target
