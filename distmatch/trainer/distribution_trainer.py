@@ -19,6 +19,7 @@ from transformers.trainer_callback import ProgressCallback, TrainerCallback
 from distmatch.data.batching import make_batch
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.jsonl import read_jsonl, to_examples, write_jsonl
+from distmatch.data.trie import TokenIds
 from distmatch.errors import ConfigError, DivergedError, unknown_name
 from distmatch.losses.divergences import Divergence, forward_kl
 from distmatch.losses.words import other_shape_kl, support_log_probs, word_log_probs
@@ -197,8 +198,8 @@ class DistributionTrainer(Trainer):
         losses = self._losses(model, rows) if rows else _nothing(model)
         # Distributed backwards average over processes, each of which divided by the whole count.
         loss = losses.sum() / num_items_in_batch * self.accelerator.num_processes
-        if self.args.retention_weight and rows:
-            loss = loss + self.args.retention_weight * self._retention(model, rows)
+        if self.args.retention_weight and (texts := self._texts_beside(rows)):
+            loss = loss + self.args.retention_weight * self._retention(model, texts)
         return (loss, {"losses": losses}) if return_outputs else loss
 
     def _losses(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
@@ -224,9 +225,9 @@ class DistributionTrainer(Trainer):
         target = floored(outcomes.target, is_outcome, self.args.target_floor)
         return loss(support_log_probs(outcomes.scores, outcomes.is_free), target)
 
-    def _retention(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
-        """These rows' share of the mean over all retention tokens of the optimiser step."""
-        per_token = text_kl(model, self._texts_beside(rows))
+    def _retention(self, model: nn.Module, texts: Sequence[TokenIds]) -> Tensor:
+        """These texts' share of the mean over all retention tokens of the optimiser step."""
+        per_token = text_kl(model, texts)
         self._observed.add(retention_kl=Ratio(per_token, torch.ones_like(per_token)))
         return per_token.sum() / self._num_step_tokens * self.accelerator.num_processes
 
@@ -241,9 +242,9 @@ class DistributionTrainer(Trainer):
         num_examples, self._num_step_tokens = counts.sum(0).clamp(min=1)
         return num_examples
 
-    def _texts_beside(self, rows: Sequence[int]) -> list[tuple[int, ...]]:
+    def _texts_beside(self, rows: Sequence[int]) -> list[TokenIds]:
         """The retention texts of these rows, the next ones in the next epoch or step."""
-        if not self.texts:
+        if not self.texts or not rows:
             return []
         if (count := self.args.retention_per_step) is not None:
             first = self.state.global_step * count
