@@ -1,4 +1,4 @@
-"""What all cells have alike: a folder goes on with its own settings only."""
+"""A folder goes on with its own settings only."""
 
 import json
 from dataclasses import replace
@@ -8,11 +8,9 @@ import pytest
 from accelerate import PartialState
 
 from distmatch.errors import ConfigError
-from distmatch.sweeps.records import claimed
+from distmatch.sweeps.claims import claimed
 from tests.sweeps.small import GRID, NAMES, ONE, examples, rows, small_sweep, times
 from tests.tiny import tiny_model
-
-pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.mark.parametrize(
