@@ -83,15 +83,6 @@ def test_a_loss_of_the_users_own_is_known_again(tmp_path):
         small_sweep(tmp_path, grid=ONE, loss=partial(squared, power=4))
 
 
-def test_a_folder_of_another_run_is_refused(tmp_path):
-    (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(ConfigError, match="holds another run"):
-        small_sweep(tmp_path)
-    assert [path.name for path in tmp_path.iterdir() if path.name != "lock"] == [
-        "adapter_config.json"
-    ]
-
-
 def test_settings_may_change_while_there_is_no_result(folder, finished):
     (folder / "results.jsonl").unlink()
     probed = (folder / "probe.json").read_text()
