@@ -8,9 +8,10 @@ import torch
 
 from distmatch.data import output_control
 from distmatch.errors import DataError
-from distmatch.evals import Interval, comparison_table, evaluate
+from distmatch.evals import comparison_table, evaluate
 from distmatch.evals.items import Answers, Items
 from distmatch.evals.report import Report
+from distmatch.measuring import Interval
 from distmatch.measuring.metrics import METRICS
 from distmatch.scoring import score
 

@@ -27,7 +27,7 @@ def test_the_attention_is_a_part_of_what_answers_depend_on(folder):
 
 
 def test_an_attention_that_is_unknown_or_not_there_is_refused(folder):
-    with pytest.raises(ConfigError, match='unknown attention "eagre".*Did you mean "eager"'):
+    with pytest.raises(ConfigError, match=r'unknown attention "eagre".*Did you mean "eager"'):
         ModelChoice(name=folder, attention="eagre")
     with pytest.raises(ConfigError, match='attention "flash_attention_2" can\'t be used here: '):
         ModelChoice(name=folder, attention="flash_attention_2").load()

@@ -307,5 +307,5 @@ def test_ready_suites_are_asked_too(saved_model, tmp_path):
 def test_the_attention_is_of_the_run(saved_model, tmp_path):
     choice = ModelChoice(name=str(saved_model), attention="eager")
     perform(small_run(saved_model, tmp_path / "run", model=choice, suites=()), tell=silent)
-    with pytest.raises(ConfigError, match='model.attention: "eager" there, not set here'):
+    with pytest.raises(ConfigError, match=r'model\.attention: "eager" there, not set here'):
         perform(small_run(saved_model, tmp_path / "run", suites=()), resume=True, tell=silent)

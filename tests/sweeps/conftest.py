@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from distmatch import plots
 from tests.sweeps.small import small_sweep
 
 
@@ -25,3 +26,16 @@ def finished(tmp_path_factory):
 def folder(finished, tmp_path):
     """A copy to go on with."""
     return shutil.copytree(finished[0], tmp_path / "sweep")
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What figures are drawn of, by their files."""
+    given = {}
+
+    def kept(*args, path, **kwargs):
+        given[path.stem] = args, kwargs
+
+    for name in ("layer_curves", "layer_maps", "layer_ranking"):
+        monkeypatch.setattr(plots, name, kept)
+    return given
