@@ -162,13 +162,8 @@ def _renew(path: Path, every: float, done: threading.Event) -> None:
 
 
 def _started(pid: int) -> float | None:
-<<<<<<< HEAD
-    """When a living process began, in seconds since the machine did: no clock set anew moves it."""
-    machine = psutil.boot_time()
-=======
     """When a living process began, in seconds since the machine did; None if there is none."""
     machine = psutil.boot_time()  # both move with the clock when it is set
->>>>>>> wt-sweeps
     try:
         process = psutil.Process(pid)
         if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):

@@ -10,13 +10,8 @@ import torch
 
 from distmatch.cli import main
 from distmatch.cli.run_files import read_data_section, read_sweep_run
-<<<<<<< HEAD
 from distmatch.cli.sources import section_examples
-from distmatch.cli.sweeping import planned_cells
-=======
-from distmatch.cli.sources import TASKS, examples
 from distmatch.cli.sweeping import sweep_plan
->>>>>>> wt-sweeps
 from distmatch.cli.tables import read_tables, to_toml
 from distmatch.data import output_control, read_jsonl, write_jsonl
 from distmatch.data.tasks import TASKS
@@ -75,17 +70,6 @@ def results(folder: Path) -> list[dict]:
     return [json.loads(line) for line in lines]
 
 
-<<<<<<< HEAD
-@pytest.fixture(scope="module", autouse=True)
-def few_texts():
-    """So that ordinary texts, long in so small a vocabulary, don't take most of the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["distmatch.sweeps.layer_sweep"], "_TEXTS", 2)
-        yield
-
-
-=======
->>>>>>> wt-sweeps
 @pytest.fixture(scope="module")
 def swept(model, tmp_path_factory):
     """The folder of a finished sweep."""
@@ -176,15 +160,9 @@ def test_training_rows_choose_no_learning_rate(model, tmp_path):
     few = {"n": 150, "n_test": 3, "wordings": ["bare"], "pool": ["red", "blue"]}
     changes = {"data": few, "tuning": {"n_test": 9}, "transfer.three words": {"words": [2]}}
     run = read_sweep_run(run_file(tmp_path, model, **changes))
-<<<<<<< HEAD
-    train, _, tuning = sweeping._all_examples(run)
-    known = [row.prompt for row in train]
-    _, drawn = section_examples(run.data | {"n_test": 12})
-=======
     plan = sweep_plan(run)
     known, tuning = [row.prompt for row in plan.train], plan.sets.tuning
-    _, drawn = examples(run.data | {"n_test": 12})
->>>>>>> wt-sweeps
+    _, drawn = section_examples(run.data | {"n_test": 12})
     assert [row for row in drawn if row.prompt in known]  # so some had to be left out
     assert len(tuning) == 9
     assert not [row for row in tuning if row.prompt in known]
