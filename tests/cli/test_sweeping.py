@@ -3,6 +3,7 @@
 import json
 import shutil
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from distmatch.cli.sweeping import sweep_plan
 from distmatch.cli.tables import read_tables, to_toml
 from distmatch.data import output_control, read_jsonl, write_jsonl
 from distmatch.data.tasks import TASKS
+from distmatch.errors import ConfigError
 from distmatch.models.quantizers import save_packed
 from tests.cli.small import refusal, write_changed
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -324,8 +326,10 @@ def test_a_file_of_test_rows_takes_the_place_of_a_task(model, tmp_path):
     of_files = {"transfer.mine": {"test": str(rows)}, "tuning": {"test": str(rows)}}
     run = read_sweep_run(run_file(tmp_path, model, **of_files))
     assert run.transfers["mine"] == run.tuning == {"test": str(rows)}
-    _, tests, tuning = sweeping._all_examples(run)
-    assert tests["mine"] == tuning == read_jsonl(rows)
+    with pytest.raises(ConfigError, match='in "mine" too'):  # as it should be of the same rows
+        sweep_plan(run)
+    (plan,) = [sweep_plan(replace(run, tuning=None))]
+    assert plan.sets.transfer["mine"] == read_jsonl(rows)
 
 
 def test_a_transfer_with_a_task_takes_the_place_of_files(model, tmp_path):
