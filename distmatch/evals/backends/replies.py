@@ -91,7 +91,8 @@ class _Choice(NamedTuple):
         said, places = "", {0, len(self.text)}
         for step in self.steps or ():
             said += decoder.decode(step.token)
-            if self.text.startswith(said) and not self.thought:
+            is_whole_character = not decoder.getstate()[0]
+            if is_whole_character and self.text.startswith(said) and not self.thought:
                 places.add(len(said))
         return tuple(sorted(places))
 

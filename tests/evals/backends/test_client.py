@@ -258,6 +258,19 @@ def test_a_line_torn_by_a_kill_is_asked_again(tmp_path):
         assert [Cache(path).get(str(n)) for n in range(3)] == [{"value": n} for n in range(3)]
 
 
+def test_two_may_keep_replies_in_one_file_though_one_was_torn(tmp_path):
+    path = tmp_path / "replies.jsonl"
+    first, second = Cache(path), Cache(path)
+    first.keep("1", {"value": 1})
+    second.keep("2", {"value": 2})
+    with path.open("ab") as file:
+        file.write(b'{"key": "3", "rep')
+    second.keep("4", {"value": 4})
+    first.keep("5", {"value": 5})
+    there = [n for n in range(1, 6) if Cache(path).get(str(n))]
+    assert there == [1, 2, 5]  # what was joined to a torn line is asked again
+
+
 @pytest.mark.parametrize("content", ['{"a": 1}\n', "[]\n", '{\n "a": 1\n}\n', "text\nmore\n"])
 def test_a_file_of_something_else_is_left_alone(tmp_path, content):
     (tmp_path / "notes.json").write_text(content)

@@ -101,6 +101,31 @@ def test_tokens_that_make_the_text_are_read(text, tokens, reason):
     assert len(read.steps) == len(tokens) and read.text == text
 
 
+@pytest.mark.parametrize(
+    ("text", "tokens", "ends"),
+    [
+        ("red fox.", ["red", " fox", ".", "<|im_end|>"], (0, 3, 7, 8)),
+        ("red", ["red", "."], (0, 3)),  # a stop text
+        ("red", ["red", ""], (0, 3)),  # an end without text
+        ("", ["<|im_end|>"], (0,)),
+        ("a été", ["a", b" \xc3", b"\xa9", "t", b"\xc3\xa9"], (0, 1, 3, 4, 5)),
+        ("é sees", ["\ufffd", "\ufffd", " sees"], (0, 6)),  # pieces without bytes
+        ("é sees", ["", "é", " sees"], (0, 1, 6)),  # nor text
+        ("red", ["<think>", "so", "</think>", "red"], (0, 3)),
+    ],
+)
+def test_a_text_ends_where_its_tokens_do(text, tokens, ends):
+    reply = {"choices": [choice(text, [((token, 0.5),) for token in tokens])]}
+    (read,) = reply_answers(reply)
+    assert (read.text, read.ends) == (text, ends)
+
+
+def test_tokens_of_a_thought_are_none_of_the_texts():
+    told = choice("red", [(("red", 0.5),), ((" herring", 0.5),)], reasoning_content="red herring")
+    (read,) = reply_answers({"choices": [told]})
+    assert (read.text, read.ends) == ("red", (0, 3))
+
+
 @pytest.mark.parametrize(("text", "token"), [("red", " red"), (" red", "red")])
 def test_tokens_that_do_not_make_the_text_are_refused(text, token):
     with pytest.raises(EndpointError, match=r"tokens of a reply make .*red', and its text is .*r"):

@@ -1,5 +1,6 @@
 """An endpoint that writes, and what its base expects: against the same weights here."""
 
+import re
 from dataclasses import replace
 from itertools import accumulate, chain
 
@@ -15,11 +16,13 @@ from distmatch.evals.suites import Deviation
 from tests.evals.backends.serving import serving
 from tests.tiny import VOCAB_SIZE, tiny_model, tiny_tokenizer
 
+LIKELY = "a likely word"
 CHAT = ({"role": "user", "content": "Go on."}, {"role": "assistant", "content": "The red"})
 ASKED = {
     "chat": {"continues": True},
     "completions": {"api": "completions"},
 }
+MANY = 150  # so that some ranks of a model that has learnt nothing are below
 KNOWN = Known("passage", "the cat", "The cat saw a dog, and the red fox saw a blue cat and a dog.")
 FEW = Deviation(passages=2, patterns=0, per_text=2, alone=1, room=0.05, spare=4)
 
@@ -131,22 +134,22 @@ def spelled(text):
     return Written(CHAT, text, tuple(ends), is_cut=False, tokens=tuple(tokens))
 
 
-@pytest.mark.parametrize("top_k", [10, VOCAB_SIZE])
+@pytest.mark.parametrize("top_k", [MANY, VOCAB_SIZE])
 @pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
 def test_an_endpoint_ranks_what_was_written_as_a_model_here_does(server, models, top_k, asked):
     tokenizer = tiny_tokenizer()
-    texts = [spelled(text) for text in (" cat and the dog", " fox, the red. user", " blue red")]
+    texts = [spelled(text) for text in (" cat and the dog", " fox, the red.", " blue red")]
     if "api" in asked:
         tokenizer.chat_template = None
         texts += [spelled(" saw an otter 7")]  # cut behind spaces, where a chat can't be asked
     spans = [(one, 0, len(one.tokens)) for one in texts] + [(texts[0], 2, 4), (texts[0], 0, 0)]
     local = LocalModel(model=models[1], tokenizer=tokenizer, progress=False)
-    expected = [[min(rank, 10) for rank in ranks] for ranks in local.ranks(spans, 10, "ranks")]
-    found = with_base(server, **asked, top_k=top_k).base().ranks(spans, 10, "ranks")
+    expected = [[min(rank, MANY) for rank in ranks] for ranks in local.ranks(spans, MANY, "ranks")]
+    found = with_base(server, **asked, top_k=top_k).base().ranks(spans, MANY, "ranks")
     assert found == expected
     assert {body["model"] for body in server.asked} == {"base"}
     ranks = list(chain.from_iterable(expected))
-    assert min(ranks) < 10 == max(ranks)
+    assert min(ranks) < MANY == max(ranks)
 
 
 def test_what_cannot_be_asked_about_counts_as_expected(server):
@@ -237,9 +240,8 @@ def test_the_suite_deviation_asks_an_endpoint_and_its_base(server, asked):
     "text",
     [
         " saw a dog, and the kumquat saw",
-        " saw a dog, and the red cat",
-        " saw a dog, user dog",
         " saw a the",
+        LIKELY,
         " saw a dog, and the red fox saw a blue cat and a dog.",
         "",
     ],
@@ -247,18 +249,39 @@ def test_the_suite_deviation_asks_an_endpoint_and_its_base(server, asked):
 def test_of_the_same_text_an_endpoint_judges_as_a_model_here(
     server, models, monkeypatch, text, asked
 ):
-    server.says["tiny"] = text
     tokenizer = tiny_tokenizer()
     if "api" in asked:
         tokenizer.chat_template = None
-    ids = torch.tensor([tokenizer(text)["input_ids"] + [2]], dtype=torch.long)
+    local = LocalModel(model=models[1], tokenizer=tokenizer, progress=False)
+    question = DeviationQuestion(known=KNOWN, given=2, length=3, window=4, wording="go_on")
+    if text == LIKELY:
+        text = likely_departure(local, question)
+    server.says["tiny"] = text
+    says_here(monkeypatch, models[1], tokenizer, text)
+    (found,) = Deviation().departures(with_base(server, **asked), [question])
+    (here,) = Deviation().departures(local, [question])
+    assert found._replace(text="") == here._replace(text="")
+    assert found.is_unlikely == ("kumquat" in text or "saw a the" in text)
+
+
+def likely_departure(local, question):
+    """A text that is left with a word among the ten likeliest tokens."""
+    words = question.rest.split(" ")
+    befores = [" ".join(words[:k]) for k in range(1, question.length + question.window + 1)]
+    begun = [{"role": "assistant", "content": question.beginning + text} for text in befores]
+    tops = local.first_tokens([(*question.prompt, told) for told in begun], 10, "first")
+    return next(
+        before + text
+        for before, right, top in zip(befores, words[1:], tops, strict=False)
+        for text, _ in top
+        if re.fullmatch(" [a-z]+", text) and text.strip() != right
+    )
+
+
+def says_here(monkeypatch, model, tokenizer, text):
+    ids = torch.tensor([[*tokenizer(text)["input_ids"], 2]], dtype=torch.long)
 
     def generate(self, input_ids, **settings):
         return torch.cat([input_ids, ids], dim=1)
 
-    monkeypatch.setattr(type(models[1]), "generate", generate)
-    local = LocalModel(model=models[1], tokenizer=tokenizer, progress=False)
-    question = DeviationQuestion(known=KNOWN, given=2, length=3, window=4, wording="go_on")
-    (found,) = Deviation().departures(with_base(server, **asked), [question])
-    (here,) = Deviation().departures(local, [question])
-    assert found._replace(text="") == here._replace(text="")
+    monkeypatch.setattr(type(model), "generate", generate)
