@@ -13,7 +13,14 @@ def tiny():
 
 
 @pytest.fixture(scope="session")
+def smallest():
+    """A subject of one block, for long suites."""
+    model = tiny_model("llama", num_hidden_layers=1, max_position_embeddings=1024)
+    return LocalModel(model=model, tokenizer=tiny_tokenizer(), progress=False)
+
+
+@pytest.fixture(scope="session")
 def subject(tiny):
-    """The same, as suites ask it."""
+    """`tiny`, as suites ask it."""
     model, tokenizer = tiny
     return LocalModel(model=model, tokenizer=tokenizer, progress=False)

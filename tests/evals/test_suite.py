@@ -136,6 +136,23 @@ def test_own_examples_are_known_by_what_they_say(subject):
     assert not measure(subject, records, num_resamples=5).groups()
 
 
+def test_a_suite_is_a_report_by_groups(subject):
+    prompt = {"prompt": "red or blue:"}
+    rows = [
+        {"words": ["red", "blue"], "probs": [p, 1 - p], "metadata": {"group": name}} | prompt
+        for p, name in ((0.1, "low"), (0.2, "low"), (0.7, "high"))
+    ]
+    report = measure(subject, OwnExamples(rows=rows), num_resamples=20)
+    assert {name: part.num_examples for name, part in report.groups().items()} == {
+        "low": 2,
+        "high": 1,
+    }
+    lines = report.group_table().splitlines()
+    assert lines[0].split()[:2] == ["group", "items"]
+    assert [line.split()[:2] for line in lines[2:]] == [["low", "2"], ["high", "1"], ["all", "3"]]
+    assert "within_0.10" in lines[0] and "within_0.05" not in lines[0]  # a detail
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """Every suite, asking as little as it can."""
@@ -158,12 +175,12 @@ def small(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", SUITES)
-def test_every_suite_says_how_its_metrics_are_read(name, small, subject):
+def test_every_suite_says_how_its_metrics_are_read(name, small, smallest):
     if name == "not_given":
         pytest.importorskip("wordfreq")
     suite = small[name]
     assert type(SUITES[name]) is type(suite) and SUITES[name].name == name
-    report = measure(subject, suite, num_resamples=5)
+    report = measure(smallest, suite, num_resamples=5)
     known = [metric.name for metric in suite.metrics]
     assert len(set(known)) == len(known) and set(report.metrics) <= set(known)
     assert report.headline == suite.metrics[0]

@@ -190,9 +190,10 @@ def test_an_answer_is_decided_only_where_nothing_that_follows_can_change_it(subj
 
 
 def test_answers_are_the_same_whether_or_not_their_writing_is_stopped(subject):
-    asked = Deviation().questions()[::24]
-    stopped = Deviation().departures(subject, asked)
-    whole = Deviation().departures(as_kind(Unstopped, subject), asked)
+    suite = Deviation(passages=2, patterns=1, per_text=2, room=0, spare=24)
+    asked = suite.questions()
+    stopped = suite.departures(subject, asked)
+    whole = suite.departures(as_kind(Unstopped, subject), asked)
     assert any(one.text != other.text for one, other in zip(stopped, whole, strict=True))
     assert [one._replace(text="") for one in stopped] == [one._replace(text="") for one in whole]
 

@@ -43,21 +43,11 @@ def test_extremes_are_extreme(asked):
 
 
 def test_a_model_without_a_template_is_not_asked_for_words_it_cannot_end(tiny):
+    class Foreign(Given):
+        def examples(self, seed=0):
+            groups = ("japanese", "german")
+            return [e for e in super().examples(seed) if e.metadata["group"] in groups]
+
     subject = LocalModel(model=tiny[0], tokenizer=tiny_tokenizer(chat=False), progress=False)
-    suite = Given(per_group=1)
-    groups = set(measure(subject, suite, num_resamples=5).groups())
-    left_out = {example.metadata["group"] for example in suite.examples()} - groups
-    assert "german" in groups and "japanese" in left_out
-
-
-def test_a_suite_is_a_report_by_groups(subject):
-    suite = Given(per_group=2)
-    report = measure(subject, suite, num_resamples=20)
-    names = list(dict.fromkeys(example.metadata["group"] for example in suite.examples()))
-    assert {name: part.num_examples for name, part in report.groups().items()} == dict.fromkeys(
-        names, 2
-    )
-    lines = report.group_table().splitlines()
-    assert lines[0].split()[:2] == ["group", "items"]
-    assert [line.split("  ")[0] for line in lines[2:]] == [*names, "all"]
-    assert "within_0.10" in lines[0] and "within_0.05" not in lines[0]  # a detail
+    report = measure(subject, Foreign(per_group=1), num_resamples=5)
+    assert list(report.groups()) == ["german"]

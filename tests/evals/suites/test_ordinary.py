@@ -42,8 +42,8 @@ def test_there_are_enough_texts_of_each_kind():
     assert len(Ordinary().false_control()) == 48
 
 
-def test_a_model_without_adapters_differs_in_nothing(tiny):
-    report = measured(tiny[0])
+def test_a_model_without_adapters_differs_in_nothing(smallest):
+    report = measured(smallest.model)
     assert report.num_examples >= 200
     assert tuple(report.metrics) == NAMES
     assert report.metrics["kl"] == (0, 0, 0)
