@@ -85,7 +85,7 @@ def check_run_folder(run: Run, record: Mapping[str, Any], *, resume: bool) -> No
     kept = run.folder / RUN_RECORD
     if not kept.is_file():
         raise ConfigError(
-            f"{run.folder} holds no run to resume (no {RUN_RECORD}): start it without resuming, "
+            f"{run.folder} holds no run to resume (no {RUN_RECORD}): leave out --resume (resume=True), "
             "or check output_dir"
         )
     try:
@@ -169,7 +169,9 @@ class _Performance:
         self._measure(BEFORE, trainer.adapted, tokenizer, self.record["adapter"])
         trainer.train(resume_from_checkpoint=True)
         trainer.save_model()
-        history = json.dumps(trainer.state.log_history, indent=1)  # which may hold NaN
+        # Without the last line, which is of this process alone
+        logged = [line for line in trainer.state.log_history if "train_runtime" not in line]
+        history = json.dumps(logged, indent=1)  # which may hold NaN
         write_text(self.run.folder / HISTORY_FILE, history + "\n")
         return trainer.adapted
 
