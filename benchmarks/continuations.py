@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
-from distmatch.data.trie import Encoder, Path, TokenTrie
+from distmatch.data.trie import Encoder, TokenIds, TokenTrie
 from distmatch.models.head import unwrapped
 from distmatch.sampling import OWN_DISTRIBUTION
 from distmatch.scoring import in_eval_mode
@@ -14,8 +14,8 @@ from distmatch.scoring import in_eval_mode
 
 @torch.no_grad()
 def sample_repeatedly(
-    model: nn.Module, prompt: Path, num_samples: int, max_tokens: int
-) -> list[Path]:
+    model: nn.Module, prompt: TokenIds, num_samples: int, max_tokens: int
+) -> list[TokenIds]:
     """Many continuations of one prompt, whose own states are computed once.
 
     Randomness comes from torch's global generator. What follows a model's end of text is padding.
@@ -48,7 +48,7 @@ def longest_answer(trie: TokenTrie) -> int:
     return max(map(len, trie.all_paths)) + (trie.boundary != "none")
 
 
-def count_words(continuations: Iterable[Path], trie: TokenTrie, encoder: Encoder) -> list[int]:
+def count_words(continuations: Iterable[TokenIds], trie: TokenTrie, encoder: Encoder) -> list[int]:
     """How many continuations are each word, token by token, and last how many are anything else.
 
     Real samples, to hold exact probabilities against.
@@ -65,7 +65,7 @@ def count_words(continuations: Iterable[Path], trie: TokenTrie, encoder: Encoder
     return counts
 
 
-def _word_of(tokens: Path, trie: TokenTrie, ends: Sequence[bool] | None) -> int:
+def _word_of(tokens: TokenIds, trie: TokenTrie, ends: Sequence[bool] | None) -> int:
     for word, forms in enumerate(trie.paths):
         for path in forms:
             after = tokens[len(path) : len(path) + 1]

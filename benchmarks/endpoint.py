@@ -22,10 +22,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import distmatch as dm
 from distmatch.data.tasks.suppression import Fact, facts
-from distmatch.evals import Endpoint, Limits, Report
-from distmatch.evals.backends.measuring import followed
-from distmatch.evals.backends.questions import Question
+from distmatch.evals import Endpoint, Limits, Report, measure
+from distmatch.evals.backends.questions import WordQuestion
 from distmatch.evals.backends.replies import Next
+from distmatch.evals.backends.word_bounds import followed
+from distmatch.evals.suites import OwnExamples
 from distmatch.models.embedded import EMBEDDED_FILE, EMBEDDED_PACKAGE, packaged_file
 from distmatch.scoring import next_log_probs
 
@@ -57,11 +58,13 @@ def main() -> None:
         limits=Limits(parallel=1, timeout=600),
     )
     start = time.perf_counter()
-    theirs = dm.evaluate(endpoint, examples=asked)
+    theirs = measure(endpoint, OwnExamples(rows=asked))
     seconds = time.perf_counter() - start
     model, tokenizer = dm.load_model("smollm2-135m", dtype="float32")
     ours = dm.evaluate(model, tokenizer, asked)
-    by_text = [followed(Question.of(e, as_text=True), local(model, tokenizer, e)) for e in asked]
+    by_text = [
+        followed(WordQuestion.of(e, as_text=True), local(model, tokenizer, e)) for e in asked
+    ]
     report = {
         "command": " ".join(["python", *sys.argv]),
         "server": args.server,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import StoppingCriteria, StoppingCriteriaList
 
-from distmatch.data.trie import Path
+from distmatch.data.trie import TokenIds
 from distmatch.models.head import unwrapped
 from distmatch.scoring import in_eval_mode
 
@@ -34,21 +34,21 @@ OWN_DISTRIBUTION: dict[str, Any] = {
 
 _ASKED_EVERY = 4  # tokens, whether a continuation is done
 
-IsDone = Callable[[int, Path], bool]
+IsDone = Callable[[int, TokenIds], bool]
 """Whether no more is needed of a continuation: its prompt's number, and its tokens so far."""
 
 
 @torch.no_grad()
 def sample_tokens(
     model: nn.Module,
-    prompts: Sequence[Path],
+    prompts: Sequence[TokenIds],
     ends: Collection[int],
     *,
     max_tokens: int = 512,
     batch_size: int = 16,
     progress: str | None = None,
     is_done: IsDone | None = None,
-) -> list[Path]:
+) -> list[TokenIds]:
     """One continuation of each prompt, up to the first token that ends it.
 
     Randomness comes from torch's global generator.
@@ -64,7 +64,7 @@ def sample_tokens(
             beside it in its batch are drawn as they would be without, and the batch ends with the
             last of them, so what later batches draw does depend on it.
     """
-    written: list[Path] = []
+    written: list[TokenIds] = []
     starts = tqdm(
         range(0, len(prompts), batch_size), desc=progress, leave=False, disable=progress is None
     )
@@ -107,7 +107,7 @@ class _Stop(StoppingCriteria):
 
 def _continued(
     model: nn.Module,
-    prompts: Sequence[Path],
+    prompts: Sequence[TokenIds],
     ends: Collection[int],
     max_tokens: int,
     stop: Sequence[StoppingCriteria],

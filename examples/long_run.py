@@ -18,9 +18,16 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 import distmatch as dm
-from distmatch.data import split_words, word_pool, words_of_tokens
-from distmatch.data.tasks import AHEAD_WORDINGS, PHRASINGS, WORDINGS, OutputControl
-from distmatch.evals.suites import OwnExamples
+from distmatch.data import (
+    AHEAD_WORDINGS,
+    PHRASINGS,
+    WORDINGS,
+    OutputControl,
+    split_words,
+    word_pool,
+    words_of_tokens,
+)
+from distmatch.evals import OwnExamples
 from distmatch.models import ModelChoice
 from distmatch.runs import Run, perform
 

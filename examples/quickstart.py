@@ -13,10 +13,9 @@ from pathlib import Path
 import torch
 
 import distmatch as dm
-from distmatch.data import word_pool, words_of_tokens
-from distmatch.data.tasks import AHEAD_WORDINGS, OutputControl
+from distmatch.data import AHEAD_WORDINGS, OutputControl, word_pool, words_of_tokens
 from distmatch.errors import ConfigError
-from distmatch.evals.suites import OwnExamples
+from distmatch.evals import OwnExamples
 from distmatch.models import ModelChoice
 from distmatch.runs import Run, perform
 

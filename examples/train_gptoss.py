@@ -25,10 +25,9 @@ from torch import nn
 from transformers import GptOssConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 import distmatch as dm
-from distmatch.data.tasks import AHEAD_WORDINGS, OutputControl
+from distmatch.data import AHEAD_WORDINGS, OutputControl
 from distmatch.errors import DistmatchError
-from distmatch.evals import LocalModel, LocalSource, measure_all
-from distmatch.evals.suites import OwnExamples
+from distmatch.evals import LocalModel, LocalSource, OwnExamples, measure_all
 from distmatch.models import DTYPES, QUANTIZATIONS, ModelChoice, free_memory, random_packed
 from distmatch.runs import Run, perform
 from distmatch.thinking import sample_thinking

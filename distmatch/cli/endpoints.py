@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,11 @@ def add_endpoint_options(parser: Any) -> None:
         metavar="JSON",
         help='what every request says besides, such as \'{"reasoning_effort": "none"}\'',
     )
+    group.add_argument(
+        "--beneath",
+        metavar="NAME",
+        help="the same model without its adapter, at the same URL, for suites that ask both",
+    )
     group.add_argument("--max-requests", type=int, help="stop before more are sent")
     group.add_argument("--max-tokens", type=int, help="stop once so many are used")
     group.add_argument("--parallel", type=int, help="requests at once (8)")
@@ -66,11 +72,18 @@ def chosen_endpoint(args: argparse.Namespace) -> "Endpoint | None":
     """
     given = {n for n, value in vars(args).items() if value is not None and value is not False}
     if args.endpoint is None:
-        if stray := [name for name in (*_OF_ENDPOINTS, *_LIMITS) if name in given]:
+        if stray := [name for name in (*_OF_ENDPOINTS, "beneath", *_LIMITS) if name in given]:
             raise ConfigError(f"{_options(stray)} only with --endpoint: give its URL")
         return None
     if stray := [name for name in _OF_WEIGHTS if name in given]:
         raise ConfigError(f"{_options(stray)} only without --endpoint, which has no weights here")
+    endpoint = _endpoint(args, given)
+    if args.beneath is None:
+        return endpoint
+    return replace(endpoint, beneath=replace(endpoint, model=args.beneath))
+
+
+def _endpoint(args: argparse.Namespace, given: set[str]) -> "Endpoint":
     from distmatch.evals import Endpoint, Limits
 
     chosen = {name: getattr(args, name) for name in _OF_ENDPOINTS if name in given}

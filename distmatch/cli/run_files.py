@@ -23,8 +23,7 @@ from distmatch.files import write_text
 from distmatch.models.choice import ModelChoice
 from distmatch.models.lora import LoraTarget
 from distmatch.sweeps import Grid
-from distmatch.sweeps.findings import TUNING
-from distmatch.sweeps.setting import NAME
+from distmatch.sweeps.sets import NAME, TUNING
 from distmatch.trainer import DistributionConfig, divergence
 
 SECTIONS = ("model", "data", "lora", "train", "measure", "suite.*", "retention")

@@ -114,12 +114,15 @@ class Report:
         known = dict.fromkeys(name for metadata in self.items.metadata for name in metadata)
         if key not in known:
             raise DataError(unknown_name("metadata key", key, known))
+        values: dict[str, Any] = {}
         groups: dict[str, list[int]] = {}
         for row, metadata in enumerate(self.items.metadata):
-            groups.setdefault(value_key(metadata.get(key)), []).append(row)
-        values = {name: self.items.metadata[rows[0]].get(key) for name, rows in groups.items()}
+            name = value_key(value := metadata.get(key))
+            values.setdefault(name, value)
+            groups.setdefault(name, []).append(row)
         reports: dict[Any, Report] = {}
-        for name in sorted(groups, key=values.get) if _have_order(values.values()) else groups:  # type: ignore[arg-type]
+        has_order = _have_order(values.values())
+        for name in sorted(groups, key=values.__getitem__) if has_order else groups:
             reports[_key(values[name], name, reports)] = self.of_items(groups[name])
         return reports
 

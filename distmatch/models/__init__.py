@@ -1,8 +1,5 @@
 """Everything that touches weights or a model family."""
 
-from distmatch.models.checkpoints import free_memory
-from distmatch.models.choice import ModelChoice
-from distmatch.models.loading import DTYPES, QUANTIZATIONS
-from distmatch.models.quantizers import random_packed
+import lazy_loader
 
-__all__ = ["DTYPES", "QUANTIZATIONS", "ModelChoice", "free_memory", "random_packed"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -136,10 +136,15 @@ def layer_curves(
             axis.set_title(title)
             axis.set_xlabel(labels[0])
         axes[0].set_ylabel(labels[1])
-        named = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes]
-        handles = {label: handle for pairs in named for handle, label in pairs}
-        figure.legend(handles.values(), handles, loc="outside lower center", ncols=2 * len(drawn))
+        _name_once(figure, axes)
     return figure
+
+
+def _name_once(figure: "matplotlib.figure.Figure", axes: Sequence[Any]) -> None:
+    """A legend of what any of the axes draw."""
+    named = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes]
+    handles = {label: handle for pairs in named for handle, label in pairs}
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=2 * len(axes))
 
 
 def _draw_curve(axis: Any, name: str, points: Curve, look: tuple[Any, str]) -> None:

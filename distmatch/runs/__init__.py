@@ -1,7 +1,5 @@
 """Runs: measure, train, measure, keep, resume."""
 
-from distmatch.runs.outcome import RunOutcome
-from distmatch.runs.performing import perform
-from distmatch.runs.run import Run
+import lazy_loader
 
-__all__ = ["Run", "RunOutcome", "perform"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

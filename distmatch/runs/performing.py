@@ -6,7 +6,7 @@ suite that is measured, with `history.json` the adapter is trained, with `metric
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -19,16 +19,14 @@ from distmatch.data.examples import Example
 from distmatch.data.jsonl import read_jsonl, write_jsonl
 from distmatch.errors import ConfigError
 from distmatch.evals import Capability, LocalModel
-from distmatch.evals.items import Answers
 from distmatch.evals.store import measure_all
 from distmatch.files import write_json, write_text
-from distmatch.models.adapters import load_adapter, switched_off
+from distmatch.models.adapters import load_adapter
 from distmatch.models.choice import adapter_record
 from distmatch.models.lora import LoraTarget, target_table
 from distmatch.runs.outcome import AFTER, BEFORE, HISTORY_FILE, METRICS_FILE, RunOutcome
 from distmatch.runs.record import changes
 from distmatch.runs.run import RUN_RECORD, Run
-from distmatch.scoring import model_encoder, resolve_at_most
 from distmatch.trainer import DistributionTrainer, check_output_dir
 
 DRAWN_FILE = "drawn.jsonl"
@@ -118,34 +116,27 @@ def _refuse_another(run: Run) -> None:
         ) from error
 
 
-class _Asked(LocalModel):
-    """A model whose base says what upper bounds ask for."""
-
-    def answers(self, examples: Iterable[Example], name: str) -> Answers:
-        encoder = model_encoder(self.model, self.tokenizer)
-        with switched_off(self.model):
-            resolved = resolve_at_most(self.model, encoder, list(examples))
-        return super().answers(resolved, name)
-
-
 @dataclass(frozen=True)
 class _Source:
     """A loaded model, and what its answers depend on."""
 
-    subject: LocalModel
+    model: LocalModel
     told: Mapping[str, Any]
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        return self.subject.capabilities
+        return self.model.capabilities
 
     @property
     def seed(self) -> int:
-        return self.subject.seed
+        return self.model.seed
 
     @property
     def batch_size(self) -> int | None:
-        return self.subject.batch_size
+        return self.model.batch_size
+
+    def subject(self) -> LocalModel:
+        return self.model
 
     def record(self) -> Mapping[str, Any]:
         return self.told
@@ -230,7 +221,7 @@ class _Performance:
         if not self.run.suites:
             return
         config = self.run.config
-        subject = _Asked(
+        subject = LocalModel(
             model=model,
             tokenizer=tokenizer,
             batch_size=config.per_device_eval_batch_size,

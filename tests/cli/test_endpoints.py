@@ -1,13 +1,12 @@
 """`distmatch eval --endpoint`, against a server in this process."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from distmatch.cli import main
 from distmatch.data import output_control, write_jsonl
-from distmatch.evals import Report, suites
+from distmatch.evals import Report
 from tests.evals.backends.serving import serving
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -19,34 +18,44 @@ def server():
 
 
 @pytest.fixture
-def few(monkeypatch):
-    drawn = output_control(n=1, n_test=3, words=2)[1]
-    examples = [replace(one, metadata={**one.metadata, "group": "2 words"}) for one in drawn]
-    monkeypatch.setattr(suites.given, "examples", lambda seed: examples)
-    return examples
+def few():
+    return output_control(n=1, n_test=3, words=2)[1]
 
 
-def test_suites_are_asked_of_an_endpoint_kept_and_gone_on_with(server, few, tmp_path, capsys):
+def test_suites_are_asked_of_an_endpoint_kept_and_gone_on_with(server, tmp_path, capsys):
     out = tmp_path / "out"
-    argv = ["eval", "tiny", "--endpoint", server.url, "--suite", "given", "--out", str(out)]
-    argv += ["--samples", "4", "--parallel", "1"]
+    argv = ["eval", "tiny", "--endpoint", server.url, "--out", str(out), "--samples", "4"]
+    argv += ["--parallel", "1", "--suite", "numbers", "numbers.per_kind=1"]
     assert main([*argv, "--max-requests", "4"]) == 2
     told = capsys.readouterr().err
     assert "the limit of 4 requests is reached" in told and "Traceback" not in told
     assert (
-        f"(4 of 6 prompts are answered; what they took is kept in {out / 'replies.jsonl'}" in told
+        f"(4 of 7 prompts are answered; what they took is kept in {out / 'replies.jsonl'}" in told
     )
-    assert not (out / "given").exists()
+    assert not (out / "numbers").exists()
     asked = len(server.asked)
-    assert main([*argv, "--max-requests", "2"]) == 0
-    assert len(server.asked) == asked + 2
+    assert main([*argv, "--max-requests", "3"]) == 0
+    assert len(server.asked) == asked + 3
     assert "tvd_low" in capsys.readouterr().out
-    settings = json.loads((out / "given" / "settings.json").read_text())
+    settings = json.loads((out / "numbers" / "settings.json").read_text())
     assert settings["url"] == server.url and settings["samples"] == 4
     assert main(argv) == 0
-    assert capsys.readouterr().out.startswith("given, measured before\n")
+    assert capsys.readouterr().out.startswith("numbers, measured before\n")
     assert main([*argv, "--top-k", "5"]) == 2
-    assert "was measured with top_k 20, not 5: choose another --out" in capsys.readouterr().err
+    assert "was measured with top_k 20, not 5: choose another folder" in capsys.readouterr().err
+
+
+def test_a_base_at_the_same_url_is_asked_within_the_same_limits(server, tmp_path, capsys):
+    argv = ["eval", "tiny", "--endpoint", server.url, "--api", "completions", "--beneath", "base"]
+    argv += ["--out", str(tmp_path), "--suite", "deviation", "deviation.passages=2"]
+    argv += ["deviation.patterns=0", "deviation.per_text=1", "deviation.alone=1"]
+    argv += ["deviation.room=0", "deviation.spare=4"]
+    assert main([*argv, "--max-requests", "5"]) == 2
+    assert "the limit of 5 requests is reached" in capsys.readouterr().err
+    assert main(argv) == 0
+    assert {"tiny", "base"} <= {body["model"] for body in server.asked}
+    settings = json.loads((tmp_path / "deviation" / "settings.json").read_text())
+    assert settings["beneath"]["model"] == "base" and settings["model"] == "tiny"
 
 
 def test_examples_of_a_file_are_asked_of_an_endpoint(server, few, tmp_path, capsys):
@@ -64,7 +73,8 @@ def test_examples_of_a_file_are_asked_of_an_endpoint(server, few, tmp_path, caps
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--suite", "ordinary"], "ordinary can't be asked of an endpoint"),
+        (["--suite", "ordinary"], "ordinary can't be asked here: it needs whole distributions"),
+        (["--suite", "deviation"], "it needs being asked without its adapter"),
         (["--suite", "givn"], 'unknown suite "givn"'),
         (["--suite", "given", "--adapter", "x"], "--adapter makes sense only without --endpoint"),
         (["--suite", "given", "--batch-size", "1"], "--batch-size makes sense only without"),
@@ -75,13 +85,13 @@ def test_examples_of_a_file_are_asked_of_an_endpoint(server, few, tmp_path, caps
         (["--suite", "given", "--endpoint", "host"], 'the endpoint is "host", expected a URL'),
     ],
 )
-def test_what_cannot_be_asked_of_an_endpoint_is_refused(argv, message, few, capsys):
+def test_what_cannot_be_asked_of_an_endpoint_is_refused(argv, message, capsys):
     assert main(["eval", "tiny", "--endpoint", "http://127.0.0.1:1/v1", *argv]) == 2
     told = capsys.readouterr().err
     assert message in told and told.count("distmatch: error: ") == 1
 
 
 def test_options_of_endpoints_need_one(capsys):
-    assert main(["eval", "tiny", "--suite", "given", "--top-k", "0", "--max-tokens", "9"]) == 2
+    assert main(["eval", "tiny", "--suite", "given", "--beneath", "b", "--max-tokens", "9"]) == 2
     told = capsys.readouterr().err
-    assert "--top-k and --max-tokens make sense only with --endpoint: give its URL" in told
+    assert "--beneath and --max-tokens make sense only with --endpoint: give its URL" in told

@@ -3,12 +3,15 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from distmatch.data.examples import Example, Prompt
 from distmatch.errors import ConfigError, converted
 from distmatch.evals.backends.bounded_answers import bounded_answers
 from distmatch.evals.backends.bounds import Bounds
+from distmatch.evals.backends.client import Client
 from distmatch.evals.backends.questions import AnswerPlace, WordQuestion
 from distmatch.evals.backends.replies import Next
 from distmatch.evals.backends.requests import Requests
@@ -27,11 +30,34 @@ class Endpoint(Requests, Subject):
 
     Raises:
         ConfigError: A URL that isn't one or holds a password, an unknown api, or numbers that ask
-            for nothing.
+            for nothing; or the endpoint beneath is asked in another way.
     """
 
     beneath: "Endpoint | None" = None
-    """The same model without its adapter, where a server has both."""
+    """The same model without its adapter, where a server has both; asked in the same way."""
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without asking."""
+        super().__post_init__()
+        if self.beneath is None:
+            return
+        names = ("api", "top_k", "continues")
+        if other := [n for n in names if getattr(self, n) != getattr(self.beneath, n)]:
+            raise ConfigError(
+                f"the endpoint beneath differs in {' and '.join(other)}, and is to be asked as "
+                "this one is: give both the same"
+            )
+
+    @cached_property
+    def client(self) -> Client:
+        """What sends its requests, made when first used.
+
+        The endpoint beneath has the same one where nothing tells them apart, so that limits are
+        those of both together.
+        """
+        if self.beneath is not None and self.beneath.reached_by == self.reached_by:
+            return self.beneath.client
+        return super().client
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -48,7 +74,6 @@ class Endpoint(Requests, Subject):
         """Never: the end of a word completes it."""
         return False
 
-    @property
     def subject(self) -> "Endpoint":
         """Itself: there is nothing to load."""
         return self
@@ -59,7 +84,8 @@ class Endpoint(Requests, Subject):
 
     def base(self) -> "Endpoint":
         """The endpoint beneath."""
-        assert self.beneath is not None
+        if self.beneath is None:
+            raise self._lacks(Capability.BASE)
         return self.beneath
 
     def record(self) -> dict[str, Any]:
@@ -108,27 +134,22 @@ class Endpoint(Requests, Subject):
     ) -> list[list[int]]:
         """See `Subject`; tokens are told apart by their texts.
 
-        A token that isn't among those shown has the rank `most`; one at a place that can't be asked
-        about, such as behind white space in a chat, has 0, as if it were expected.
+        What isn't known counts as expected: a place that can't be asked about, such as behind white
+        space in a chat, and a token that isn't shown and may be a piece of a character.
+
+        Raises:
+            ConfigError: The endpoint isn't asked for as many next tokens.
+            EndpointError: No reply, or none that can be read.
+            BudgetError: The limits are reached.
         """
         self._check_top_k(most)
         places = converted([written.prompt for written, _, _ in spans], self._place, "prompt")
         asked = [
-            (place, written.text[: written.ends[k]], written.text[slice(*written.ends[k : k + 2])])
+            (place, written.text[:start], written.text[start:end])
             for place, (written, first, last) in zip(places, spans, strict=True)
-            for k in range(first, last)
+            for start, end in pairwise(written.ends[first : last + 1])
         ]
-
-        def rank(one: tuple[AnswerPlace, str, str]) -> int:
-            place, before, token = one
-            if not place.keeps(before):
-                return 0
-            likeliest = dict(self.next_tokens(place, before).tokens)
-            if token not in likeliest:
-                return most
-            return sum(prob > likeliest[token] for prob in likeliest.values())
-
-        found = iter(self.each(asked, rank, name))
+        found = iter(self.each(asked, lambda one: self._rank(*one, most), name))
         return [[next(found) for _ in range(first, last)] for _, first, last in spans]
 
     def write(
@@ -138,24 +159,17 @@ class Endpoint(Requests, Subject):
         is_enough: IsEnough,
         name: str,
     ) -> list[Written]:
-        """See `Subject`; texts are always written to their end or length."""
+        """See `Subject`; each text in one request, to its end or length.
+
+        Raises:
+            ConfigError: An answer is begun that the endpoint doesn't continue.
+            DataError: Prompts that can't be asked, each with its number.
+            EndpointError: No reply, or none that can be read.
+            BudgetError: The limits are reached.
+        """
         places = converted(prompts, self._place, "prompt")
-        times: Counter[str] = Counter()
-        asked = []
-        for prompt, place, most in zip(prompts, places, max_tokens, strict=True):
-            asked.append((prompt, place, most, times[repr(prompt)]))
-            times[repr(prompt)] += 1
-
-        def written(one: tuple[Prompt, AnswerPlace, int, int]) -> Written:
-            prompt, place, most, draw = one
-            (answer, *_) = self.answers_after(place, "", most, draw=draw)
-            text, ends = "", [0]
-            for token, _ in answer.steps or ():
-                text += token
-                ends.append(len(text))
-            return Written(prompt, answer.text, tuple(ends), not answer.is_whole)
-
-        return self.each(asked, written, name)
+        asked = list(zip(prompts, places, max_tokens, _times_before(prompts), strict=True))
+        return self.each(asked, lambda one: self._written(*one), name)
 
     def num_tokens(self, texts: Sequence[str]) -> list[int]:
         """See `Subject`; rather too many: one for every two bytes."""
@@ -164,7 +178,7 @@ class Endpoint(Requests, Subject):
     def _check_top_k(self, k: int) -> None:
         if self.top_k < k:
             raise ConfigError(
-                f"the likeliest {k} first tokens are asked for, and top_k is "
+                f"the likeliest {k} next tokens are asked for, and top_k is "
                 f"{self.top_k}: this needs an endpoint that gives {k} (top_k={k})"
             )
 
@@ -205,3 +219,27 @@ class Endpoint(Requests, Subject):
         if not question.place.keeps(text):
             return None
         return self.next_tokens(question.place, text, len(question.spellings))
+
+    def _rank(self, place: AnswerPlace, before: str, token: str, most: int) -> int:
+        """How many of the tokens shown behind a text are likelier than one; at most so many."""
+        if not place.keeps(before):
+            return 0
+        shown = self.next_tokens(place, before).tokens
+        own = max((prob for text, prob in shown if text == token), default=0.0)
+        if not own and not token.isascii():
+            return 0
+        return min(most, sum(prob > own for _, prob in shown))
+
+    def _written(self, prompt: Prompt, place: AnswerPlace, most: int, draw: int) -> Written:
+        answer, *_ = self.answers_after(place, "", most, draw=draw)
+        return Written(prompt, answer.text, answer.ends, is_cut=not answer.is_whole)
+
+
+def _times_before(prompts: Sequence[Prompt]) -> list[int]:
+    """How often each prompt stands before its place already."""
+    seen: Counter[str] = Counter()
+    times = []
+    for said in map(repr, prompts):
+        times.append(seen[said])
+        seen[said] += 1
+    return times

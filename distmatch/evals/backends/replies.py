@@ -5,6 +5,7 @@ Two formats are read: that of chats (`logprobs.content`) and the older one of co
 """
 
 import math
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -47,7 +48,7 @@ class Next(NamedTuple):
         return cls(tuple((text, prob / scale) for text, prob in tokens), max(0.0, 1.0 - total))
 
 
-class Answer(NamedTuple):
+class ReplyAnswer(NamedTuple):
     """One answer that an endpoint gave."""
 
     text: str
@@ -55,6 +56,9 @@ class Answer(NamedTuple):
     """Whether it ended by itself; else it was cut."""
     steps: tuple[tuple[str, Next], ...] | None
     """Each of its tokens, and what could have stood there; None: not given. An end has no text."""
+    ends: tuple[int, ...] = (0,)
+    """Where its text ends before each of its tokens, and after the last. Tokens that make a
+    character together count as one, and so do those that can't be told apart."""
 
 
 class _Step(NamedTuple):
@@ -81,6 +85,18 @@ class _Choice(NamedTuple):
         return bool(self.thought) or begins_thought(self.said)
 
     @property
+    def ends(self) -> tuple[int, ...]:
+        """Where its text ends before each of its tokens, and after the last."""
+        decoder = getincrementaldecoder("utf-8")(errors="replace")
+        said, places = "", {0, len(self.text)}
+        for step in self.steps or ():
+            said += decoder.decode(step.token)
+            is_whole_character = not decoder.getstate()[0]
+            if is_whole_character and self.text.startswith(said) and not self.thought:
+                places.add(len(said))
+        return tuple(sorted(places))
+
+    @property
     def end(self) -> bytes | None:
         """The token that ended it, if it is shown: its text lacks that one alone."""
         if not self.is_whole or not self.steps or self.has_thought:
@@ -102,7 +118,7 @@ def shortened(told: Any) -> str:
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
-def answers(reply: Reply, shown: Callable[[Any], str] = shortened) -> list[Answer]:
+def reply_answers(reply: Reply, shown: Callable[[Any], str] = shortened) -> list[ReplyAnswer]:
     """The answers of a reply.
 
     Args:
@@ -117,7 +133,10 @@ def answers(reply: Reply, shown: Callable[[Any], str] = shortened) -> list[Answe
             raise ValueError("no choices")
         choices = [_choice(choice) for choice in reply["choices"]]
         ends = {choice.end for choice in choices}
-        found = [_answer(choice, ends) for choice in choices]
+        found = [
+            ReplyAnswer(choice.text, choice.is_whole, _told_steps(choice, ends), choice.ends)
+            for choice in choices
+        ]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise EndpointError(
             f"a reply has another form than OpenAI's ({shown(repr(error))}): {shown(reply)}. Is "
@@ -137,18 +156,19 @@ def _choice(choice: Mapping[str, Any]) -> _Choice:
     return _Choice(text, choice.get("finish_reason") == "stop", steps, thought)
 
 
-def _answer(choice: _Choice, ends: set[bytes | None]) -> Answer:
-    text, is_whole, steps, thought = choice
+def _told_steps(choice: _Choice, ends: set[bytes | None]) -> tuple[tuple[str, Next], ...] | None:
+    """See `ReplyAnswer`; whatever ended an answer of the reply is an end."""
+    steps = choice.steps
     if steps is None:
-        return Answer(text, is_whole, None)
-    if thought and not begins_thought(choice.said):  # where it began isn't shown
-        return Answer(text, is_whole, (("", Next((), 1.0)),))
+        return None
+    if choice.thought and not begins_thought(choice.said):  # where it began isn't shown
+        return (("", Next((), 1.0)),)
     found = []
     for number, step in enumerate(steps, 1):
         is_end = number == len(steps) and choice.end is not None
         token = b"" if step.token in ends else step.token
         found.append((token.decode(errors="replace"), _next(step, ends, is_end)))
-    return Answer(text, is_whole, tuple(found))
+    return tuple(found)
 
 
 def _next(step: _Step, ends: set[bytes | None], is_end: bool) -> Next:

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from distmatch.errors import BudgetError, ConfigError, EndpointError
 from distmatch.evals.backends.client import OPENAI, Client, Limits, check_url
 from distmatch.evals.backends.questions import AnswerPlace
-from distmatch.evals.backends.replies import Answer, Next, answers
+from distmatch.evals.backends.replies import Next, ReplyAnswer, reply_answers
 from distmatch.evals.backends.word_bounds import walked
 
 _T = TypeVar("_T")
@@ -87,6 +87,11 @@ class Requests:
         return Client(self.url, PATHS[self.api], self.key_env, self.limits, cache)
 
     @property
+    def reached_by(self) -> tuple[Any, ...]:
+        """What its client depends on."""
+        return self.url, self.api, self.key_env, self.limits, self.cache
+
+    @property
     def template_extra(self) -> Mapping[str, Any]:
         """What every chat template is told besides."""
         told = self.extra.get(TEMPLATE)
@@ -111,9 +116,11 @@ class Requests:
             raise EndpointError(f"{self.url} answered nothing after {text!r}, not an end")
         return found
 
-    def drawn_answers(self, place: AnswerPlace, text: str, max_tokens: int = 1) -> list[Answer]:
+    def drawn_answers(
+        self, place: AnswerPlace, text: str, max_tokens: int = 1
+    ) -> list[ReplyAnswer]:
         """As many answers as are to be drawn, in as few requests as it takes."""
-        drawn: list[Answer] = []
+        drawn: list[ReplyAnswer] = []
         while len(drawn) < self.samples:
             some = min(self.samples - len(drawn), _MOST_AT_ONCE)
             drawn += self.answers_after(place, text, max_tokens, some, len(drawn))[:some]
@@ -121,7 +128,7 @@ class Requests:
 
     def answers_after(
         self, place: AnswerPlace, text: str, max_tokens: int = 1, count: int = 1, draw: int = 0
-    ) -> list[Answer]:
+    ) -> list[ReplyAnswer]:
         """Answers from one request; another `draw` gives others."""
         length = "max_tokens"
         if self.url.rstrip("/") == OPENAI and self.api == "chat":
@@ -166,8 +173,8 @@ class Requests:
             return {"logprobs": self.top_k}
         return {"logprobs": True, "top_logprobs": self.top_k}
 
-    def _read(self, reply: dict[str, Any]) -> list[Answer]:
-        read = answers(reply, self.client.shown)
+    def _read(self, reply: dict[str, Any]) -> list[ReplyAnswer]:
+        read = reply_answers(reply, self.client.shown)
         if self.top_k and any(
             answer.steps is None and (answer.text or not answer.is_whole) for answer in read
         ):

@@ -14,7 +14,7 @@ import numpy as np
 
 from distmatch.evals.backends.bounds import Bounds, clopper_pearson
 from distmatch.evals.backends.questions import ENDS, WordQuestion
-from distmatch.evals.backends.replies import Answer, Next, begins_thought
+from distmatch.evals.backends.replies import Next, ReplyAnswer, begins_thought
 
 LEAST = 1e-5
 """Beginnings less probable than this aren't followed."""
@@ -62,7 +62,7 @@ def followed(
     return Bounds.between(low, np.minimum(high, 1.0), tuple(unmeasured))
 
 
-def sampled(question: WordQuestion, answers: Sequence[Answer]) -> Bounds:
+def sampled(question: WordQuestion, answers: Sequence[ReplyAnswer]) -> Bounds:
     """The exact interval for each word and for other, all of them right at once in 95 % of cases.
 
     The estimate is the share of answers. One that was cut where it may still become a word, or that
@@ -94,7 +94,7 @@ def sampled(question: WordQuestion, answers: Sequence[Answer]) -> Bounds:
     return Bounds(low, high, counts / size)
 
 
-def walked(answers: Sequence[Answer], places: int = 1) -> Callable[[str], Next | None]:
+def walked(answers: Sequence[ReplyAnswer], places: int = 1) -> Callable[[str], Next | None]:
     """What may follow each beginning that some answers went through.
 
     Where answers only ended, which endpoints don't show as a token, the share of them that did is

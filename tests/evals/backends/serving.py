@@ -18,6 +18,8 @@ class Served:
         self.model, self.tokenizer = model, tokenizer
         self.shows_end, self.gives_logprobs = shows_end, gives_logprobs
         self.most_choices = 1000
+        self.models = {}  # others than the model, by name
+        self.says = {}  # by name what a model writes, whatever it would have drawn
         self.faults = []  # of the next requests: a status, or a name of `_Handler.fail`
         self.asked = []
         self.authorizations = []
@@ -34,7 +36,7 @@ class Served:
         choices, used = [], len(ids)
         for number in range(min(body.get("n", 1), self.most_choices)):
             generator = torch.Generator().manual_seed(1000 * body.get("seed", 0) + number)
-            steps, reason = self._generated(ids, body["max_tokens"], generator)
+            steps, reason = self._generated(body["model"], ids, body["max_tokens"], generator)
             used += len(steps)
             top_k = body.get("top_logprobs" if is_chat else "logprobs", 0)
             form = self._chat_logprobs if is_chat else self._text_logprobs
@@ -59,12 +61,15 @@ class Served:
         )
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _generated(self, ids, max_tokens, generator):
+    def _generated(self, name, ids, max_tokens, generator):
         """Chosen tokens, each with the log-probabilities it was drawn by, and why they end."""
         steps = []
-        for _ in range(max_tokens):
-            log_probs = self._log_probs(ids)
+        told = self.tokenizer(self.says[name])["input_ids"] if name in self.says else []
+        for place in range(max_tokens):
+            log_probs = self._log_probs(name, ids)
             token = int(torch.multinomial(log_probs.exp(), 1, generator=generator))
+            if name in self.says:
+                token = [*told, min(self._ends)][place]
             if token not in self._ends or self.shows_end:
                 steps.append((token, log_probs))
             if token in self._ends:
@@ -72,13 +77,15 @@ class Served:
             ids = (*ids, token)
         return steps, "length"
 
-    def _log_probs(self, ids):
+    def _log_probs(self, name, ids):
+        model = self.models.get(name, self.model)
+        key = id(model), ids
         with self._lock:
-            if ids not in self._known:
+            if key not in self._known:
                 with torch.no_grad():
-                    logits = self.model(input_ids=torch.tensor([ids])).logits[0, -1]
-                self._known[ids] = logits.double().log_softmax(-1)
-            return self._known[ids]
+                    logits = model(input_ids=torch.tensor([ids])).logits[0, -1]
+                self._known[key] = logits.double().log_softmax(-1)
+            return self._known[key]
 
     def _chat_logprobs(self, steps, top_k):
         def told(token, log_prob):

@@ -6,7 +6,8 @@ import torch
 
 from distmatch.data import Example, WordDistribution
 from distmatch.data.batching import make_batch
-from distmatch.evals import evaluate
+from distmatch.evals import measure
+from distmatch.evals.suites import OwnExamples
 from distmatch.losses import forward_kl, support_log_probs
 from distmatch.scoring import model_encoder, score_batch
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -47,9 +48,8 @@ _TEXTS = (
 CHATS, TEXTS = (tuple(asked(one) for one in some) for some in (_CHATS, _TEXTS))
 
 
-def measured(endpoint, examples, **settings):
-    settings = {"num_resamples": 10, "progress": False, **settings}
-    return evaluate(endpoint, examples=examples, **settings)
+def measured(endpoint, examples):
+    return measure(endpoint, OwnExamples(rows=examples), num_resamples=10)
 
 
 def taught_model():

@@ -13,7 +13,7 @@ from distmatch.errors import BudgetError, ConfigError, DataError, EndpointError,
 from distmatch.evals import Endpoint, Limits
 from distmatch.evals.backends.cache import Cache, request_key
 from distmatch.evals.backends.client import Client
-from distmatch.evals.backends.replies import answers
+from distmatch.evals.backends.replies import reply_answers
 from tests.evals.backends.serving import serving
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -42,16 +42,16 @@ def client(server, cache=None, key_env=None, **limits):
 
 @pytest.mark.parametrize("fault", [429, 500, 503, 408, "truncated", "broken off"])
 def test_what_may_pass_is_tried_again(server, fault):
-    expected = client(server).ask(BODY, answers)
+    expected = client(server).ask(BODY, reply_answers)
     server.asked.clear()
     server.faults += [fault, fault]
-    assert client(server).ask(BODY, answers) == expected
+    assert client(server).ask(BODY, reply_answers) == expected
     assert server.asked == [BODY] * 3
 
 
 def test_what_takes_too_long_is_tried_again(server):
     server.faults += ["slow"]
-    assert client(server, timeout=0.3).ask(BODY, answers)
+    assert client(server, timeout=0.3).ask(BODY, reply_answers)
     assert len(server.asked) == 2
 
 
@@ -68,7 +68,7 @@ def test_what_takes_too_long_is_tried_again(server):
 def test_what_never_passes_says_so(server, fault, message):
     server.faults += [fault] * 2
     with pytest.raises(EndpointError, match=message):
-        client(server, retries=1, timeout=0.3).ask(BODY, answers)
+        client(server, retries=1, timeout=0.3).ask(BODY, reply_answers)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_what_never_passes_says_so(server, fault, message):
 def test_what_is_wrong_is_not_tried_again(server, fault, message, tmp_path):
     server.faults += [fault]
     with pytest.raises(EndpointError, match=message):
-        client(server, tmp_path / "replies.jsonl").ask(BODY, answers)
+        client(server, tmp_path / "replies.jsonl").ask(BODY, reply_answers)
     assert len(server.asked) == 1
     assert not (tmp_path / "replies.jsonl").exists()
 
@@ -93,7 +93,7 @@ def test_what_is_wrong_is_not_tried_again(server, fault, message, tmp_path):
 def test_what_is_tried_again_counts_as_a_request(server, fault):
     server.faults += [fault] * 3
     with pytest.raises(BudgetError, match="limit of 2 requests is reached"):
-        client(server, requests=2, retries=5, timeout=0.3).ask(BODY, answers)
+        client(server, requests=2, retries=5, timeout=0.3).ask(BODY, reply_answers)
     assert len(server.asked) == 2
 
 
@@ -111,7 +111,7 @@ def test_an_endpoint_that_is_down_is_named():
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     down = Client(url, "/completions", None, Limits(retries=0), None)
     with pytest.raises(EndpointError, match=rf"{url}/completions: no connection .*is it running\?"):
-        down.ask(BODY, answers)
+        down.ask(BODY, reply_answers)
 
 
 @pytest.mark.parametrize(
@@ -163,15 +163,15 @@ def test_a_key_comes_from_the_environment_and_is_seen_nowhere(
     caplog.set_level(logging.DEBUG)
     cache = tmp_path / "replies.jsonl"
     asking = client(server, cache, key_env="MY_KEY")
-    assert asking.ask(BODY, answers)
+    assert asking.ask(BODY, reply_answers)
     assert server.authorizations == [f"Bearer {SECRET}"]
     server.faults += [401]
     with pytest.raises(EndpointError) as refused:  # the server repeats the header
-        asking.ask(BODY | {"seed": 1}, answers)
+        asking.ask(BODY | {"seed": 1}, reply_answers)
     assert "your header was Bearer ***" in str(refused.value)
     endpoint = Endpoint(model="tiny", url=server.url, key_env="MY_KEY", cache=cache)
     seen = [cache.read_text(), caplog.text, str(refused.value), repr(asking), repr(endpoint)]
-    seen += [json.dumps(endpoint.settings()), repr(refused.value.__context__)]
+    seen += [json.dumps(endpoint.record()), repr(refused.value.__context__)]
     assert caplog.text and not any(SECRET in text for text in seen)
 
 
@@ -180,11 +180,11 @@ def test_openais_key_is_sent_to_nobody_else(server, monkeypatch):
         monkeypatch.setenv(f"OPENAI_{name}", SECRET)
     headers = f"Authorization: Bearer {SECRET}\nX-Mine: {SECRET}"
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", headers)
-    assert client(server).ask(BODY, answers)
+    assert client(server).ask(BODY, reply_answers)
     assert server.authorizations == ["Bearer none"]
     assert SECRET not in str(server.headers)
     monkeypatch.setenv("MY_KEY", "mine")
-    assert client(server, key_env="MY_KEY").ask(BODY, answers)
+    assert client(server, key_env="MY_KEY").ask(BODY, reply_answers)
     assert server.authorizations[1:] == ["Bearer mine"]
     assert SECRET not in str(server.headers)
 
@@ -195,7 +195,7 @@ def test_no_part_of_a_key_is_shown_where_a_message_is_cut(server, monkeypatch, b
     asking = client(server, key_env="MY_KEY")
     assert "sk-" not in asking.shown("x" * before + SECRET)
     with pytest.raises(EndpointError) as refused:
-        answers({"x" * (before - 2) + SECRET: 1}, asking.shown)
+        reply_answers({"x" * (before - 2) + SECRET: 1}, asking.shown)
     assert "sk-" not in str(refused.value)
 
 
@@ -212,11 +212,11 @@ def test_a_key_that_is_not_there_is_asked_for(server, monkeypatch):
 
 def test_nothing_is_asked_twice(server, tmp_path):
     cache = tmp_path / "deep" / "replies.jsonl"
-    first = client(server, cache).ask(BODY, answers)
+    first = client(server, cache).ask(BODY, reply_answers)
     again = client(server, cache)
-    assert again.ask(dict(reversed(BODY.items())), answers) == first
+    assert again.ask(dict(reversed(BODY.items())), reply_answers) == first
     assert len(server.asked) == 1
-    again.ask(BODY | {"seed": 1}, answers)
+    again.ask(BODY | {"seed": 1}, reply_answers)
     assert len(server.asked) == 2
     assert len(cache.read_text().splitlines()) == 2
 
@@ -225,7 +225,7 @@ def test_what_is_asked_twice_at_once_is_sent_once(server, tmp_path):
     asking = client(server, tmp_path / "replies.jsonl")
     server.faults += ["late"]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda _: asking.ask(BODY, answers), range(4)))
+        found = list(pool.map(lambda _: asking.ask(BODY, reply_answers), range(4)))
     assert len(server.asked) == 1 and found == [found[0]] * 4
     assert len((tmp_path / "replies.jsonl").read_text().splitlines()) == 1
 
@@ -233,7 +233,7 @@ def test_what_is_asked_twice_at_once_is_sent_once(server, tmp_path):
 def test_another_draw_of_the_same_request_is_another_reply(server):
     asking = client(server)
     for draw in (0, 1, 1):
-        asking.ask(BODY, answers, draw)
+        asking.ask(BODY, reply_answers, draw)
     assert server.asked == [BODY] * 2
 
 
@@ -256,6 +256,19 @@ def test_a_line_torn_by_a_kill_is_asked_again(tmp_path):
         for number in range(len(there), 3):
             kept.keep(str(number), {"value": number})
         assert [Cache(path).get(str(n)) for n in range(3)] == [{"value": n} for n in range(3)]
+
+
+def test_two_may_keep_replies_in_one_file_though_one_was_torn(tmp_path):
+    path = tmp_path / "replies.jsonl"
+    first, second = Cache(path), Cache(path)
+    first.keep("1", {"value": 1})
+    second.keep("2", {"value": 2})
+    with path.open("ab") as file:
+        file.write(b'{"key": "3", "rep')
+    second.keep("4", {"value": 4})
+    first.keep("5", {"value": 5})
+    there = [n for n in range(1, 6) if Cache(path).get(str(n))]
+    assert there == [1, 2, 5]  # what was joined to a torn line is asked again
 
 
 @pytest.mark.parametrize("content", ['{"a": 1}\n', "[]\n", '{\n "a": 1\n}\n', "text\nmore\n"])

@@ -2,16 +2,18 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 import torch
 
 from distmatch.data import Example, WordDistribution
+from distmatch.data.tasks.suppression import INSTRUCTIONS
 from distmatch.errors import BudgetError, ConfigError, DataError, EndpointError
-from distmatch.evals import Endpoint, Limits, Report, evaluate, suites
-from distmatch.evals.suites import choices, sad
+from distmatch.evals import SUITES, Endpoint, Limits, LocalModel, Report, evaluate, measure
+from distmatch.evals.suites import Choices, Given, Numbers, Sad, Suppression
+from distmatch.evals.suites.sad import without_text
 from distmatch.measuring.metrics import METRICS
 from distmatch.scoring import model_encoder, score
 from tests.evals.backends.serving import serving
@@ -189,58 +191,58 @@ def test_free_targets_are_bounded_over_the_words(taught, server):
 # Suites -------------------------------------------------------------------------------------------
 
 
-def test_suites_ask_endpoints(server, monkeypatch):
-    for suite in (suites.given, suites.numbers):
-        few = suite.examples()[::120]
-        monkeypatch.setattr(suite, "examples", lambda seed, few=few: few)
-    few = suites.suppression.examples()[:5]
-    monkeypatch.setattr(suites.suppression, "examples", lambda seed: few)
-    names = ["given", "numbers", "suppression"]
-    endpoint = Endpoint(model="tiny", url=server.url, continues=True, top_k=5)
-    reports = evaluate(endpoint, suites=names, num_resamples=10, progress=False)
-    assert list(reports) == names
-    assert "wasserstein1" in reports["numbers"].metrics
-    for report in reports.values():
-        assert all("unmeasured" in row["said"] for row in report.rows())
+@dataclass(frozen=True, kw_only=True)
+class Few(Suppression):
+    """The suite, with its first question alone."""
+
+    def examples(self, seed=0):
+        return super().examples(seed)[: len(INSTRUCTIONS) + 1]
 
 
-def test_sad_asks_endpoints_that_continue(taught, server, tmp_path, monkeypatch):
+@pytest.mark.parametrize("suite", [Given(per_group=1), Numbers(per_kind=1), Few()])
+def test_suites_ask_endpoints(server, suite):
+    endpoint = Endpoint(model="tiny", url=server.url, continues=True, top_k=2)
+    report = measure(endpoint, suite, num_resamples=10)
+    assert list(report.metrics) == [m.name for m in suite.metrics if m.name in report.metrics]
+    assert next(iter(report.metrics)) == suite.metrics[0].name
+    assert all("unmeasured" in row["said"] for row in report.rows())
+
+
+def test_sad_asks_endpoints_that_continue(taught, server, tmp_path):
     record = {"messages": [dict(m) for m in CHATS[1].prompt], "p": 70, "q": 30, "r": 20}
     lines = [json.dumps(record | {"ideal": ["red", "green"]}), json.dumps(record)]
     (tmp_path / "samples.jsonl").write_text("\n".join(lines))
-    monkeypatch.setenv(sad.PLACE, str(tmp_path / "samples.jsonl"))
-    settings = {"num_resamples": 10, "progress": False}
+    suite = Sad(path=tmp_path / "samples.jsonl")
     endpoint = Endpoint(model="tiny", url=server.url, continues=True, top_k=VOCAB_SIZE)
-    rows = evaluate(endpoint, suites=["sad"], **settings)["sad"].rows()
-    local = evaluate(taught[0], taught[1][0], suites=["sad"], **settings)["sad"].rows()
+    rows = measure(endpoint, suite, num_resamples=10).rows()
+    local = measure(local_model(taught), suite, num_resamples=10).rows()
     for row, here in zip(rows, local, strict=True):
         assert row["reference"] == here["reference"]
     target = WordDistribution(("red", "green"), (0.7, 0.3))
-    example = replace(CHATS[1], target=target, forms=sad.FORMS)
+    example = replace(CHATS[1], target=target, forms=("space", "capital"))
     (given,) = measured(endpoint, [example]).rows()
     assert rows[0]["tvd"] == given["tvd"]
     assert given["tvd_low"] - 1e-3 <= local[0]["tvd"] <= given["tvd_high"] + 1e-3
-    assert rows[0]["said"] == sad.without_text(given["said"])
+    assert rows[0]["said"] == without_text(given["said"])
     assert (rows[0]["tvd_low"], rows[0]["tvd_high"]) == (given["tvd_low"], given["tvd_high"])
     assert (rows[1]["tvd_low"], rows[1]["said"]) == (None, {})
     with pytest.raises(ConfigError, match="give continues=True if it does"):
-        evaluate(Endpoint(model="tiny", url=server.url), suites=["sad"], **settings)
-    counting = Endpoint(model="tiny", url=server.url, continues=True, top_k=0)
-    with pytest.raises(ConfigError, match="likeliest 5 first tokens are asked for, and top_k is 0"):
-        evaluate(counting, suites=["sad"], **settings)
+        measure(Endpoint(model="tiny", url=server.url), suite)
+    few = Endpoint(model="tiny", url=server.url, continues=True, top_k=4)
+    with pytest.raises(ConfigError, match="likeliest 5 next tokens are asked for, and top_k is 4"):
+        measure(few, suite)
 
 
-def test_choices_ask_endpoints(taught, server, tmp_path, monkeypatch):
+def test_choices_ask_endpoints(taught, server, tmp_path):
     asked = [[dict(m) for m in chat.prompt] for chat in CHATS[:2]]
     lines = [
         json.dumps({"messages": m, "choices": ["red", "green"], "answer": "red"}) for m in asked
     ]
     (tmp_path / "questions.jsonl").write_text("\n".join(lines))
-    monkeypatch.setenv(choices.PLACE, str(tmp_path / "questions.jsonl"))
-    settings = {"suites": ["choices"], "num_resamples": 10, "progress": False}
+    suite = Choices(path=tmp_path / "questions.jsonl")
     endpoint = Endpoint(model="tiny", url=server.url, continues=True, top_k=VOCAB_SIZE)
-    rows = evaluate(endpoint, **settings)["choices"].rows()
-    local = evaluate(taught[0], taught[1][0], **settings)["choices"].rows()
+    rows = measure(endpoint, suite, num_resamples=10).rows()
+    local = measure(local_model(taught), suite, num_resamples=10).rows()
     for name in ("correct", "chance", "correct_prob", "correct_share", "other"):
         assert rows[0][name] == pytest.approx(local[0][name], abs=1e-3)
     # A chat can't be asked after the space that " green" is cut behind, so the second is open
@@ -250,24 +252,29 @@ def test_choices_ask_endpoints(taught, server, tmp_path, monkeypatch):
         assert row["said"]["low"][0] - 1e-4 <= here["correct_prob"] <= row["said"]["high"][0] + 1e-4
 
 
+def local_model(taught):
+    model, (tokenizer, _) = taught
+    return LocalModel(model=model, tokenizer=tokenizer, progress=False)
+
+
 @pytest.mark.parametrize(
-    ("names", "message"),
+    ("name", "settings", "lacking"),
     [
-        (["ordinary", "given"], "ordinary can't be asked of an endpoint, for want of weights: ask"),
-        (["gven"], 'unknown suite "gven"'),
+        ("deviation", {}, "being asked without its adapter"),
+        ("deviation", {"top_k": 0}, "the likeliest next tokens and being asked without"),
+        ("ordinary", {}, "whole distributions of next tokens and being asked without its adapter"),
+        ("not_given", {}, "whole distributions of next tokens"),
+        ("thinking", {}, "going on behind a thought"),
+        ("sad", {"top_k": 0}, "the likeliest next tokens"),
     ],
 )
-def test_suites_that_cannot_be_asked_are_refused(names, message):
-    with pytest.raises(ConfigError, match=message):
-        evaluate(Endpoint(model="tiny", url="http://localhost:1/v1"), suites=names)
-
-
-def test_a_model_has_a_tokenizer_and_an_endpoint_none(taught):
-    model, (tokenizer, _) = taught
-    with pytest.raises(ConfigError, match="a model needs its tokenizer"):
-        evaluate(model, examples=CHATS)
-    with pytest.raises(ConfigError, match="has a tokenizer of its own"):
-        evaluate(Endpoint(model="tiny"), tokenizer, CHATS)
+def test_suites_that_cannot_be_asked_are_refused_by_what_is_lacking(
+    server, name, settings, lacking
+):
+    endpoint = Endpoint(model="tiny", url=server.url, **settings)
+    with pytest.raises(ConfigError, match=f"{name} can't be asked here: it needs {lacking}"):
+        measure(endpoint, SUITES[name])
+    assert server.asked == []
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """A sweep's folder read without a model, also while others write to it."""
 
 import json
-from contextlib import contextmanager
-from dataclasses import asdict
+import time
+from dataclasses import replace
 from threading import Thread
 
 import numpy as np
@@ -11,13 +11,15 @@ import pytest
 from distmatch.errors import ConfigError
 from distmatch.evals import Report
 from distmatch.evals.items import Answers
-from distmatch.sweeps import reading
 from distmatch.sweeps.cells import Cell
-from distmatch.sweeps.probe import LOSSES, Score
-from distmatch.sweeps.reading import read_sweep
-from distmatch.sweeps.records import append_result, locked
+from distmatch.sweeps.claims import locked
+from distmatch.sweeps.outcome import read_sweep
+from distmatch.sweeps.probe import LOSSES, ProbeScore
+from distmatch.sweeps.report import write_report
+from distmatch.sweeps.results import Measures, Result, Training, append_result
+from distmatch.sweeps.sets import Sets
 
-SCORE = Score(LOSSES[0], 1, "mlp", "up", 0.5, 0.5)
+SCORE = ProbeScore(LOSSES[0], 1, "mlp", "up", 0.5, 0.5)
 
 
 def answers(share):
@@ -41,11 +43,16 @@ def answers(share):
 def result(site, blocks, share, seed=0, rate=1e-3):
     """A line of results, as a sweep leaves it."""
     cell = Cell(site, blocks, seed, 16, rate, int(blocks.partition("-")[0]), 1000)
-    measured = {name: Report.of(answers(share)).to_json()["metrics"] for name in ("main", "far")}
-    made = {"config_hash": "0", "versions": {}, "device": "CPU", "steps": 3}
-    took = {"train_seconds": 30.0, "seconds": 40.0, "flops": 2e15, "peak_memory_gb": 1.0}
-    told = {"metrics": measured, "kl": 0.01}
-    return {"cell": cell.name, **asdict(cell), **made, **took, **told}
+    told = {name: Report.of(answers(share)).to_json()["metrics"] for name in ("main", "far")}
+    return Result(
+        cell=cell,
+        config_hash="0",
+        versions={},
+        device="CPU",
+        training=Training(steps=3, train_seconds=30.0, peak_memory_gb=1.0, flops=2e15),
+        measures=Measures(metrics=Sets.from_named(told), kl=0.01),
+        seconds=40.0,
+    )
 
 
 @pytest.fixture
@@ -62,22 +69,30 @@ def folder(tmp_path):
     return folder
 
 
-def test_a_report_has_what_others_finished_while_it_waited_for_them(folder, monkeypatch):
-    @contextmanager
-    def later(path):
-        append_result(folder, result("q", "2", 0.5))
-        with locked(path):
-            yield
-
-    monkeypatch.setattr(reading, "locked", later)
+def test_reading_a_sweep_writes_nothing(folder):
+    before = set(folder.rglob("*"))
     found = read_sweep(folder)
-    assert [f.name for f in found.findings] == ["all@0-3", "mlp@1", "q@2"]
-    assert [f.control.mean for f in found.findings] == [0.25, 0.125, 0.0]
+    assert set(folder.rglob("*")) == before
+    assert [f.name for f in found.findings] == ["all@0-3", "mlp@1"]
+    assert found.report.startswith("cell ")
+    assert str(found) == found.report
+
+
+def test_a_report_has_what_others_finished_while_it_waited_for_them(folder):
+    found = []
+    waiting = Thread(target=lambda: found.append(write_report(folder)))
+    with locked(folder / "report"):
+        waiting.start()
+        time.sleep(0.5)
+        append_result(folder, result("q", "2", 0.5))
+    waiting.join()
+    assert [f.name for f in found[0].findings] == ["all@0-3", "mlp@1", "q@2"]
+    assert [f.control.mean for f in found[0].findings] == [0.25, 0.125, 0.0]
     assert len(json.loads((folder / "report" / "report.json").read_text())["cells"]) == 3
 
 
 def test_a_report_does_not_wait_for_who_measures_the_base(folder):
-    thread = Thread(target=read_sweep, args=(folder,))
+    thread = Thread(target=write_report, args=(folder,))
     with locked(folder):
         thread.start()
         thread.join(60)
@@ -115,8 +130,8 @@ def test_two_learning_rates_with_nothing_to_choose_between_them_by_are_refused(f
 
 def test_without_finished_cells_it_says_what_failed(folder):
     (folder / "results.jsonl").unlink()
-    row = {key: value for key, value in result("mlp", "1", 0.5).items() if key != "metrics"}
-    append_result(folder, row | {"failed": "loss is nan"})
-    assert (
-        read_sweep(folder).report == "no cells yet\nmlp@1-rank16-lr0.001-seed0 failed: loss is nan"
-    )
+    failed = replace(result("mlp", "1", 0.5), measures=None, failed="loss is nan")
+    append_result(folder, failed)
+    told = "no cells yet\nmlp@1-rank16-lr0.001-seed0 failed: loss is nan"
+    assert str(write_report(folder)) == told
+    assert not (folder / "report" / "report.json").exists()

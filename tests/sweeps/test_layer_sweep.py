@@ -31,7 +31,6 @@ from tests.sweeps.small import (
 )
 from tests.tiny import tiny_model, tiny_tokenizer
 
-pytestmark = pytest.mark.usefixtures("quick")
 ONE_WORD = [Example(prompt="Say red:", target=WordDistribution(("red",), (0.5,), 0.5))]
 
 

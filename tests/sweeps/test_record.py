@@ -1,4 +1,4 @@
-"""What all cells have alike: a folder goes on with its own settings only."""
+"""A folder goes on with its own settings only."""
 
 import json
 from dataclasses import replace
@@ -8,11 +8,9 @@ import pytest
 from accelerate import PartialState
 
 from distmatch.errors import ConfigError
-from distmatch.sweeps.records import claimed
+from distmatch.sweeps.claims import claimed
 from tests.sweeps.small import GRID, NAMES, ONE, examples, rows, small_sweep, times
 from tests.tiny import tiny_model
-
-pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.mark.parametrize(
@@ -83,15 +81,6 @@ def test_a_loss_of_the_users_own_is_known_again(tmp_path):
     small_sweep(tmp_path, grid=ONE, loss=partial(squared, power=2))
     with pytest.raises(ConfigError, match=r"train\.loss"):
         small_sweep(tmp_path, grid=ONE, loss=partial(squared, power=4))
-
-
-def test_a_folder_of_another_run_is_refused(tmp_path):
-    (tmp_path / "adapter_config.json").write_text("{}")
-    with pytest.raises(ConfigError, match="holds another run"):
-        small_sweep(tmp_path)
-    assert [path.name for path in tmp_path.iterdir() if path.name != "lock"] == [
-        "adapter_config.json"
-    ]
 
 
 def test_settings_may_change_while_there_is_no_result(folder, finished):
