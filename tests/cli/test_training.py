@@ -113,7 +113,7 @@ def test_suites_are_measured_beside_the_test_examples_and_texts_hold_the_model(m
     told = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["suites"]
     assert list(told) == ["examples", "given"]
     settings = json.loads((folder / "before" / "given" / "settings.json").read_text())
-    assert settings["per_group"] == 2
+    assert settings["given.per_group"] == 2
     assert (folder / "given.png").is_file()
     (line,) = [x for x in json.loads((folder / "history.json").read_text()) if "loss" in x]
     assert "retention_kl" in line
