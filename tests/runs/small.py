@@ -35,7 +35,7 @@ def config(folder: Path, **changes) -> DistributionConfig:
     return DistributionConfig(output_dir=str(folder), **(settings | changes))
 
 
-def small_run(model: Path, folder: Path, *, told: dict | None = None, **changes) -> Run:
+def small_run(model: Path, folder: Path, /, *, told: dict | None = None, **changes) -> Run:
     """A run, with some of its fields and of its settings (`told`) changed."""
     fields = {
         "model": ModelChoice(name=str(model)),

@@ -238,9 +238,7 @@ OTHER = {
     "lora.alpha: not set there, 2 here": {"lora": lora("all", rank=4, alpha=2)},
     'data.train: "16 rows, ': {"train": TRAIN[:8]},
     'data.retention: not set there, "1 rows, ': {"retention": ["red or blue"]},
-    "suites.examples.examples: ": {
-        "suites": [OwnExamples(rows=TEST[1:]), Grouped(rows=GROUPED[:6])]
-    },
+    "suites.examples.rows: ": {"suites": [OwnExamples(rows=TEST[1:]), Grouped(rows=GROUPED[:6])]},
     "suites.grouped.version: 1 there, not set here": {"suites": [OwnExamples(rows=TEST)]},
     "seed: 0 there, 1 here": {"seed": 1},
 }
