@@ -19,12 +19,15 @@ from machine import device_and_versions
 from torch import nn
 
 import distmatch as dm
-from distmatch.data.mixing import shuffled
-from distmatch.evals import Report
+from distmatch.data import shuffled
+from distmatch.evals import SUITES, LocalSource, measure_all
+from distmatch.models import ModelChoice
 from distmatch.own_words import CHOICES, OwnWordTargets
+from distmatch.runs import Run, perform
 
 KINDS = (*CHOICES, "shuffled")
 BATCH, SEED = 8, 0
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SHOWN = ("tvd", "other", "policy_tvd", "rare", "same_pair")
 
 
@@ -46,22 +49,18 @@ def main() -> None:
     for kind in ("base", *args.kinds):
         how = f"-{args.steps}-{args.refresh_steps}{'-bf16' if args.bf16 else ''}"
         folder = args.out / (kind if kind == "base" else kind + how)
-        if not (folder / "report.json").exists():
-            if kind != "base" and not (folder / "adapter_config.json").exists():
-                train(kind, folder, args.steps, args.refresh_steps, bf16=args.bf16)
-            model, tokenizer = dm.load_model("smollm2-135m", device="cpu")
-            if kind != "base":
-                model = dm.load_adapter(model, folder)  # type: ignore[assignment]
-            report = dm.evaluate(model, tokenizer, suites=["not_given"], seed=SEED)["not_given"]
-            report.save(folder / "report.json")
-        report = Report.load(folder / "report.json")
+        if kind != "base":
+            train(kind, folder, args.steps, args.refresh_steps, bf16=args.bf16)
+        adapter = None if kind == "base" else folder
+        source = LocalSource(choice=ModelChoice(name="smollm2-135m"), adapter=adapter, seed=SEED)
+        ((_, report, _),) = measure_all(source, [SUITES["not_given"]], folder)
         print(kind, *(f"{name} {report.metrics[name]}" for name in SHOWN), sep="\n  ", flush=True)
         print("  says:", *(said(row) for row in report.rows()[:5]), sep="\n    ")
         rows.append({"kind": kind, "metrics": report.to_json()["metrics"]})
     if args.json:
         about = {"command": " ".join(["python", *sys.argv]), "steps": args.steps}
         about["refresh_steps"] = args.refresh_steps
-        about |= device_and_versions(torch.device("cpu"))
+        about |= device_and_versions(torch.device(DEVICE))
         args.json.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
 
 
@@ -72,19 +71,23 @@ def said(row: dict) -> str:
 
 
 def train(kind: str, folder: Path, steps: int, refresh_steps: int, *, bf16: bool) -> None:
-    """Leave an adapter trained on targets of this kind."""
-    model, tokenizer = dm.load_model("smollm2-135m", device="cpu")
-    targets = OwnWordTargets(tokenizer=tokenizer, choice="best" if kind == "shuffled" else kind)
+    """Leave an adapter trained on targets of this kind, unless it is there."""
+    choice = ModelChoice(name="smollm2-135m")
+    targets = OwnWordTargets(
+        tokenizer=choice.load_tokenizer(), choice="best" if kind == "shuffled" else kind
+    )
 
     def draw(model: nn.Module, n: int, seed: int) -> list[dm.Example]:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=bf16):
             rows = targets.draw(model, n, seed)
         return shuffled(rows, seed) if kind == "shuffled" else rows
 
-    trainer = dm.DistributionTrainer(
-        model=model,
-        processing_class=tokenizer,
-        args=dm.DistributionConfig(
+    run = Run(
+        model=choice,
+        train=lambda model: draw(model, BATCH * refresh_steps, SEED + 1),
+        lora=dm.lora("all", rank=16),
+        refresh=lambda model, rows: draw(model, len(rows), int(torch.randint(1 << 31, ()))),
+        config=dm.DistributionConfig(
             output_dir=str(folder),
             learning_rate=5e-4,
             warmup_steps=10,
@@ -94,14 +97,10 @@ def train(kind: str, folder: Path, steps: int, refresh_steps: int, *, bf16: bool
             save_strategy="no",
             seed=SEED,
             bf16=bf16,
-            use_cpu=True,
+            use_cpu=DEVICE == "cpu",
         ),
-        peft_config=dm.lora("all", rank=16),
-        train_dataset=draw(model, BATCH * refresh_steps, SEED + 1),
-        refresh=lambda model, rows: draw(model, len(rows), int(torch.randint(1 << 31, ()))),
     )
-    trainer.train()
-    trainer.save_model()
+    perform(run, resume=run.is_begun)
 
 
 if __name__ == "__main__":

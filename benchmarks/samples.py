@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from continuations import count_words, longest_answer, sample_repeatedly
+from goodness import goodness_of_fit
 from machine import device_and_versions
 from torch import nn
 from tqdm.auto import tqdm
@@ -28,9 +30,7 @@ from distmatch.data.prompts import render_slot
 from distmatch.data.tasks.not_given import not_given
 from distmatch.data.tasks.sequence import next_step
 from distmatch.data.trie import Encoder
-from distmatch.evals import goodness_of_fit
 from distmatch.evals.suites import given, numbers, sequence, suppression
-from distmatch.sampling import count_words, longest_answer, sample_repeatedly
 from distmatch.scoring import model_encoder, resolve_at_most, score_tries
 from distmatch.search import likely_answers
 

@@ -17,12 +17,20 @@ import torch
 from machine import device_and_versions
 
 import distmatch as dm
-from distmatch.data.mixing import mixture, shuffled
-from distmatch.data.tasks import Deviation, Numbers, OutputControl, Sequences, Suppression, Task
+from distmatch.data import mixture, shuffled, word_pool
+from distmatch.data.tasks import (
+    PHRASINGS,
+    Deviation,
+    Numbers,
+    OutputControl,
+    Sequences,
+    Suppression,
+    Task,
+)
 from distmatch.data.tasks.output_control import MOST_WORDS
-from distmatch.data.tasks.wordings import PHRASINGS
-from distmatch.data.vocabulary import word_pool
-from distmatch.evals import Report
+from distmatch.evals import SUITES, LocalSource, Report, measure_all
+from distmatch.models import ModelChoice
+from distmatch.runs import Run, perform
 
 TASKS: dict[str, Task] = {
     "given": OutputControl(
@@ -37,6 +45,7 @@ TASKS: dict[str, Task] = {
 }
 KINDS = ("base", "trained", "shuffled", "others", "given only")
 BATCH, SEED = 8, 0
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def main() -> None:
@@ -61,33 +70,34 @@ def main() -> None:
         for kind in args.kinds:
             if suite == "given" and kind == "given only":
                 continue  # what "trained" is
-            steps = 0 if kind == "base" else args.steps
-            trained = f"{steps}-bf16" if args.bf16 and steps else f"{steps}"
-            folder = args.out / f"{kind}-{trained}" / suite
-            if not (folder / "report.json").exists():
-                if args.kept:
-                    continue
-                given = args.out / f"trained-{trained}" / "given"
-                adapter = given if kind == "given only" else folder
-                measure(suite, kind, folder, adapter, steps, bf16=args.bf16)
-            report = Report.load(folder / "report.json")
+            report = kept_report(suite, kind, args)
+            if report is None:
+                continue
             print(f"\n{suite}, {kind}\n{report.group_table()}", flush=True)
             metrics = report.to_json()["metrics"]
+            steps = 0 if kind == "base" else args.steps
             rows.append({"suite": suite, "kind": kind, "steps": steps, "metrics": metrics})
     if args.json:
         about = {"command": " ".join(["python", *sys.argv])}
-        about |= device_and_versions(torch.device("cpu"))
+        about |= device_and_versions(torch.device(DEVICE))
         args.json.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
 
 
-def measure(suite: str, kind: str, folder: Path, adapter: Path, steps: int, *, bf16: bool) -> None:
-    """Train, if the kind is trained and there is no adapter yet, and leave the suite's report."""
-    model, tokenizer = dm.load_model("smollm2-135m", device="cpu")
-    if steps and not (adapter / "adapter_config.json").exists():
-        train(examples(suite if adapter == folder else "given", kind, steps), adapter, steps, bf16)
-    if steps:
-        model = dm.load_adapter(model, adapter)  # type: ignore[assignment]
-    dm.evaluate(model, tokenizer, suites=[suite], seed=SEED)[suite].save(folder / "report.json")
+def kept_report(suite: str, kind: str, args: argparse.Namespace) -> Report | None:
+    """The report of a kind on a suite, made unless it is there; None where none is to be made."""
+    how = f"{args.steps}-bf16" if args.bf16 else f"{args.steps}"
+    folder = args.out / ("base-0" if kind == "base" else f"{kind}-{how}")
+    if args.kept:
+        path = folder / suite / "report.json"
+        return Report.load(path) if path.exists() else None
+    adapter = None
+    if kind != "base":
+        trained_on = "given" if kind == "given only" else suite
+        adapter = folder / suite if kind != "given only" else args.out / f"trained-{how}" / "given"
+        train(examples(trained_on, kind, args.steps), adapter, args.steps, bf16=args.bf16)
+    source = LocalSource(choice=ModelChoice(name="smollm2-135m"), adapter=adapter, seed=SEED)
+    (measured,) = measure_all(source, [SUITES[suite]], folder)
+    return measured.report
 
 
 def examples(suite: str, kind: str, steps: int) -> list[dm.Example]:
@@ -99,15 +109,14 @@ def examples(suite: str, kind: str, steps: int) -> list[dm.Example]:
     return shuffled(drawn, SEED) if kind == "shuffled" else drawn
 
 
-def train(rows: list[dm.Example], folder: Path, steps: int, bf16: bool) -> None:
-    """Leave an adapter trained on the rows."""
-    model, tokenizer = dm.load_model("smollm2-135m", device="cpu")
-    if bf16:
-        model.set_attn_implementation("eager")  # on a CPU, in bf16, sooner done than torch's fused
-    trainer = dm.DistributionTrainer(
-        model=model,
-        processing_class=tokenizer,
-        args=dm.DistributionConfig(
+def train(rows: list[dm.Example], folder: Path, steps: int, *, bf16: bool) -> None:
+    """Leave an adapter trained on the rows, unless it is there."""
+    run = Run(
+        # On a CPU, in bf16, eager attention is sooner done than torch's fused
+        model=ModelChoice(name="smollm2-135m", attention="eager" if bf16 else None),
+        train=rows,
+        lora=dm.lora("all", rank=16),
+        config=dm.DistributionConfig(
             output_dir=str(folder),
             learning_rate=1e-3,
             adam_beta2=0.97,
@@ -117,13 +126,10 @@ def train(rows: list[dm.Example], folder: Path, steps: int, bf16: bool) -> None:
             save_strategy="no",
             seed=SEED,
             bf16=bf16,
-            use_cpu=True,
+            use_cpu=DEVICE == "cpu",
         ),
-        peft_config=dm.lora("all", rank=16),
-        train_dataset=rows,
     )
-    trainer.train()
-    trainer.save_model()
+    perform(run, resume=run.is_begun)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from distmatch.data.prompts import is_spaceless
 from distmatch.data.tasks.drawing import check_pool, drawn_words
 from distmatch.data.tasks.not_given import OwnWords, not_given
 from distmatch.data.vocabulary import stem, word_pool
-from distmatch.errors import ConfigError, unknown_name
+from distmatch.errors import ConfigError, DataError, unknown_name
 from distmatch.scoring import model_encoder
 from distmatch.search import distinct_words, likely_answers
 
@@ -42,7 +42,7 @@ class OwnWordTargets:
 
     Raises:
         ConfigError: An unknown choice.
-        DataError: A pool that can't be used.
+        DataError: A pool that can't be used, or without two words of different stem.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -59,6 +59,11 @@ class OwnWordTargets:
         check_pool(self.pool)
         if self.choice not in CHOICES:
             raise ConfigError(unknown_name("choice of words", self.choice, CHOICES))
+        if len({stem(word) for word in self.pool}) < 2:
+            raise DataError(
+                f"the pool {list(self.pool)[:8]} has no two words of different stem, and two are "
+                "drawn for a prompt where the model has none: give more words"
+            )
 
     def __call__(self, model: nn.Module, examples: Sequence[Example]) -> list[Example]:
         """As many new examples. Randomness comes from torch's global generator.

@@ -1,6 +1,6 @@
 """What a model writes: continuations sampled at temperature 1, nothing cut off its distribution."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import takewhile
 from typing import Any
 
@@ -8,14 +8,13 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
-from transformers import DynamicCache, StoppingCriteria, StoppingCriteriaList
+from transformers import StoppingCriteria, StoppingCriteriaList
 
-from distmatch.data.trie import Encoder, Path, TokenTrie
+from distmatch.data.trie import TokenIds
 from distmatch.models.head import unwrapped
 from distmatch.scoring import in_eval_mode
 
-# The model's own distribution, whatever its generation config says
-_PLAIN: dict[str, Any] = {
+OWN_DISTRIBUTION: dict[str, Any] = {
     "do_sample": True,
     "temperature": 1.0,
     "top_k": 0,
@@ -31,23 +30,25 @@ _PLAIN: dict[str, Any] = {
     "begin_suppress_tokens": None,
     "use_cache": True,
 }
+"""With which `generate` draws from the model's own distribution, whatever its config says."""
+
 _ASKED_EVERY = 4  # tokens, whether a continuation is done
 
-IsDone = Callable[[int, Path], bool]
+IsDone = Callable[[int, TokenIds], bool]
 """Whether no more is needed of a continuation: its prompt's number, and its tokens so far."""
 
 
 @torch.no_grad()
 def sample_tokens(
     model: nn.Module,
-    prompts: Sequence[Path],
+    prompts: Sequence[TokenIds],
     ends: Collection[int],
     *,
     max_tokens: int = 512,
     batch_size: int = 16,
     progress: str | None = None,
     is_done: IsDone | None = None,
-) -> list[Path]:
+) -> list[TokenIds]:
     """One continuation of each prompt, up to the first token that ends it.
 
     Randomness comes from torch's global generator.
@@ -63,7 +64,7 @@ def sample_tokens(
             beside it in its batch are drawn as they would be without, and the batch ends with the
             last of them, so what later batches draw does depend on it.
     """
-    written: list[Path] = []
+    written: list[TokenIds] = []
     starts = tqdm(
         range(0, len(prompts), batch_size), desc=progress, leave=False, disable=progress is None
     )
@@ -106,7 +107,7 @@ class _Stop(StoppingCriteria):
 
 def _continued(
     model: nn.Module,
-    prompts: Sequence[Path],
+    prompts: Sequence[TokenIds],
     ends: Collection[int],
     max_tokens: int,
     stop: Sequence[StoppingCriteria],
@@ -124,68 +125,6 @@ def _continued(
         eos_token_id=sorted(ends),
         pad_token_id=fill,
         stopping_criteria=StoppingCriteriaList(stop),
-        **_PLAIN,
+        **OWN_DISTRIBUTION,
     )
     return written[:, longest:].tolist()
-
-
-@torch.no_grad()
-def sample_repeatedly(
-    model: nn.Module, prompt: Path, num_samples: int, max_tokens: int
-) -> list[Path]:
-    """Many continuations of one prompt, whose own states are computed once.
-
-    Randomness comes from torch's global generator. What follows a model's end of text is padding.
-
-    Args:
-        model: A model with a generation head, adapted or not; its mode is restored afterwards.
-        prompt: Token ids.
-        num_samples: How many; they are written all at once.
-        max_tokens: Where they are cut off.
-    """
-    base = unwrapped(model)
-    device: torch.device = base.device  # type: ignore[assignment]
-    cache = DynamicCache(config=base.config)  # type: ignore[arg-type]
-    ids = torch.tensor([prompt], device=device)
-    with in_eval_mode(model):
-        base(ids[:, :-1], past_key_values=cache, use_cache=True)
-        cache.batch_repeat_interleave(num_samples)
-        written = base.generate(  # type: ignore[operator]
-            input_ids=ids.repeat(num_samples, 1),
-            attention_mask=torch.ones(num_samples, len(prompt), dtype=torch.long, device=device),
-            past_key_values=cache,
-            max_new_tokens=max_tokens,
-            **_PLAIN,
-        )
-    return [tuple(tokens) for tokens in written[:, len(prompt) :].tolist()]
-
-
-def longest_answer(trie: TokenTrie) -> int:
-    """How many tokens of a continuation tell which word it is."""
-    return max(map(len, trie.all_paths)) + (trie.boundary != "none")
-
-
-def count_words(continuations: Iterable[Path], trie: TokenTrie, encoder: Encoder) -> list[int]:
-    """How many continuations are each word, token by token, and last how many are anything else.
-
-    Real samples, to hold exact probabilities against.
-
-    Args:
-        continuations: Of the trie's prompt, long enough for `longest_answer`.
-        trie: The example.
-        encoder: What made the trie.
-    """
-    ends = None if trie.boundary == "none" else encoder.boundary_set(trie.boundary).tolist()
-    counts = [0] * (len(trie.paths) + 1)
-    for tokens in continuations:
-        counts[_word_of(tokens, trie, ends)] += 1
-    return counts
-
-
-def _word_of(tokens: Path, trie: TokenTrie, ends: Sequence[bool] | None) -> int:
-    for word, forms in enumerate(trie.paths):
-        for path in forms:
-            after = tokens[len(path) : len(path) + 1]
-            if tokens[: len(path)] == path and (ends is None or (after and ends[after[0]])):
-                return word
-    return len(trie.paths)

@@ -1,13 +1,13 @@
 """Model + batch → exact log-probabilities of words. The only place where they are computed."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import DynamicCache, PreTrainedTokenizerBase
@@ -15,8 +15,8 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 from distmatch.data.batching import Batch, TreeBatch, make_batch, make_next_batch
 from distmatch.data.distribution import OtherRule, WordDistribution
 from distmatch.data.examples import Example, Prompt
-from distmatch.data.trie import Encoder, Path, TokenTrie
-from distmatch.errors import ConfigError, DataError
+from distmatch.data.trie import Encoder, TokenIds, TokenTrie
+from distmatch.errors import ConfigError, DataError, renumbered
 from distmatch.losses.words import WordLogProbs, word_log_probs
 from distmatch.models.attention import takes_tree_mask, tree_inputs
 from distmatch.models.head import is_checkpointing, predicting_rows, unwrapped
@@ -122,9 +122,9 @@ def score_tries(
     other = torch.full((len(tries),), -torch.inf)
     # Neighbours share prompts, so a batch of them is cheap; results go back to their places.
     order = sorted(range(len(tries)), key=lambda i: tries[i].prompt_ids)
-    starts: Iterable[int] = range(0, len(order), batch_size)
-    if progress is not None:
-        starts = tqdm(starts, desc=progress, leave=False)
+    starts = tqdm(
+        range(0, len(order), batch_size), desc=progress, leave=False, disable=progress is None
+    )
     with in_eval_mode(model), torch.no_grad():
         for start in starts:
             which = order[start : start + batch_size]
@@ -136,7 +136,7 @@ def score_tries(
 
 
 def next_log_probs(
-    model: nn.Module, sequences: Sequence[Path], *, batch_size: int = 32
+    model: nn.Module, sequences: Sequence[TokenIds], *, batch_size: int = 32
 ) -> Iterator[Float[Tensor, "batch vocab"]]:
     """Log-probabilities of every token after each sequence, without gradient, in evaluation mode.
 
@@ -169,7 +169,7 @@ def in_eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def resolve_at_most(
-    base: nn.Module, encoder: Encoder, examples: Sequence[Example]
+    base: nn.Module, encoder: Encoder, examples: Sequence[Example], *, batch_size: int = 32
 ) -> list[Example]:
     """The examples with every upper bound turned into a target.
 
@@ -180,9 +180,15 @@ def resolve_at_most(
         base: The model without its adapters.
         encoder: Of its tokenizer.
         examples: Any examples; the others come back as they are.
+        batch_size: Examples a forward.
+
+    Raises:
+        DataError: Upper bounds of examples that can't be scored, each with its number.
     """
     bounded = [i for i, example in enumerate(examples) if example.target.other == "at_most"]
-    scores = score_tries(base, encoder, encoder.encode_all([examples[i] for i in bounded]))
+    with renumbered(bounded, "row"):
+        tries = encoder.encode_all([examples[i] for i in bounded])
+    scores = score_tries(base, encoder, tries, batch_size=batch_size)
     resolved = list(examples)
     for i, base_probs in zip(bounded, scores.words.exp().tolist(), strict=True):
         target = examples[i].target
@@ -237,21 +243,32 @@ def _example_logits(model: nn.Module, batch: TreeBatch, rows: list[int]) -> list
         slot = model(input_ids=flat[prompt][None], past_key_values=cache, use_cache=True).logits
     if not nodes:
         return [_at_least_float32(slot)]
+    branches = _continued(model, cache, flat, len(prompt), nodes)
+    return [_at_least_float32(slot), _at_least_float32(branches)]
+
+
+def _continued(
+    model: nn.Module,
+    cache: DynamicCache,
+    ids: Int[Tensor, " tokens"],
+    prompt_length: int,
+    nodes: list[list[int]],
+) -> Float[Tensor, "rows vocab"]:
+    """Logits after each of some sequences that go on from a prompt in the cache."""
     leaves = [n for n in nodes if not any(m[: len(n)] == n and m != n for m in nodes)]
     longest = max(map(len, leaves))
     padded = torch.tensor([leaf + [leaf[-1]] * (longest - len(leaf)) for leaf in leaves])
     home = [next(k for k, leaf in enumerate(leaves) if leaf[: len(n)] == n) for n in nodes]
     places = [leaf * longest + len(n) - 1 for leaf, n in zip(home, nodes, strict=True)]
     cache.batch_repeat_interleave(len(leaves))
-    positions = torch.arange(len(prompt), len(prompt) + longest, device=device)
-    with predicting_rows(model, torch.tensor(places, device=device)):
-        branches = model(
-            input_ids=flat[padded.to(device)],
+    positions = torch.arange(prompt_length, prompt_length + longest, device=ids.device)
+    with predicting_rows(model, torch.tensor(places, device=ids.device)):
+        return model(
+            input_ids=ids[padded.to(ids.device)],
             past_key_values=cache,
             position_ids=positions.expand(len(leaves), -1),
             use_cache=True,
         ).logits
-    return [_at_least_float32(slot), _at_least_float32(branches)]
 
 
 def _ancestors(batch: TreeBatch, token: int) -> list[int]:

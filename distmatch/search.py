@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from distmatch.data.examples import Prompt
 from distmatch.data.prompts import render_slot
-from distmatch.data.trie import Encoder, Path
+from distmatch.data.trie import Encoder, TokenIds
 from distmatch.data.vocabulary import stem
 from distmatch.errors import ConfigError, converted
 from distmatch.scoring import next_log_probs
@@ -103,12 +103,12 @@ def distinct_words(probs: Mapping[str, float]) -> list[tuple[str, float]]:
 class _Tree:
     """What is known of the answers to one prompt."""
 
-    prompt_ids: Path
+    prompt_ids: TokenIds
     encoder: Encoder
     boundary: str
-    places: list[tuple[float, Path]] = field(default_factory=lambda: [(0.0, ())])
+    places: list[tuple[float, TokenIds]] = field(default_factory=lambda: [(0.0, ())])
     """Not opened yet: negative log-probability and tokens, as a heap."""
-    ended: dict[Path, float] = field(default_factory=dict)
+    ended: dict[TokenIds, float] = field(default_factory=dict)
     """Answers' log-probabilities."""
     left_out: float = 0.0
     """Probability of places too unlikely to be kept."""
@@ -127,13 +127,13 @@ class _Tree:
         enough = self.unexplored <= unexplored or self.num_opened >= most_opened
         return not self.places or enough
 
-    def likeliest(self, count: int) -> list[tuple[float, Path]]:
+    def likeliest(self, count: int) -> list[tuple[float, TokenIds]]:
         """Log-probabilities and tokens of the next places to open, taken from the heap."""
         taken = [heapq.heappop(self.places) for _ in range(min(count, len(self.places)))]
         self.num_opened += len(taken)
         return [(-cost, path) for cost, path in taken]
 
-    def open(self, path: Path, log_prob: float, row: Tensor) -> None:
+    def open(self, path: TokenIds, log_prob: float, row: Tensor) -> None:
         """Take in what follows a place: its end, and the places after it."""
         row = row.double() + log_prob
         # Before its first word an answer can only end with the turn
@@ -147,7 +147,7 @@ class _Tree:
             heapq.heappush(self.places, (-value, (*path, token)))
         self.left_out += float(row.exp().sum() - row[kept].exp().sum())
 
-    def text(self, path: Path) -> str:
+    def text(self, path: TokenIds) -> str:
         return self.encoder.tokenizer.batch_decode([list(path)])[0].strip()
 
     def found(self) -> LikelyAnswers:

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import distmatch as dm
-from distmatch.data.prompts import end_of_turn_ids
+from distmatch.data import end_of_turn_ids
 
 
 def main() -> None:

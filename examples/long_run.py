@@ -10,8 +10,6 @@ checkpoint when started again.
 """
 
 import argparse
-import json
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,16 +18,24 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 import distmatch as dm
-from distmatch.data.tasks.output_control import OutputControl
-from distmatch.data.tasks.wordings import AHEAD_WORDINGS, PHRASINGS, WORDINGS
-from distmatch.data.vocabulary import split_words, word_pool, words_of_tokens
-from distmatch.evals import Report
+from distmatch.data import (
+    AHEAD_WORDINGS,
+    PHRASINGS,
+    WORDINGS,
+    OutputControl,
+    split_words,
+    word_pool,
+    words_of_tokens,
+)
+from distmatch.evals import OwnExamples
+from distmatch.models import ModelChoice
+from distmatch.runs import Run, perform
 
 BATCH, SEED, NUM_TEST, NUM_TOKENS = 8, 0, 200, 4
 
 
 def main() -> None:
-    """Train, or go on training; then measure every kind of transfer."""
+    """Train, or go on training; measure every kind of transfer before and after."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -39,30 +45,44 @@ def main() -> None:
         "--bf16", action="store_true", help="train in bfloat16: faster where the CPU computes in it"
     )
     args = parser.parse_args()
-    start = time.perf_counter()
+    run = long_run(args.out, args.steps, bf16=args.bf16)
+    outcome = perform(run, resume=run.is_begun)
+    table = outcome.after["examples"].group_table()
+    (args.out / "report.txt").write_text(table + "\n")
+    print(table)
 
-    model, tokenizer = dm.load_model("smollm2-135m")
-    if args.bf16:
-        model.set_attn_implementation("eager")  # on a CPU, in bf16, sooner done than torch's fused
+
+def long_run(folder: Path, steps: int, *, bf16: bool) -> Run:
+    """Many steps on two words, with a test for each kind of transfer."""
+    # On a CPU, in bf16, eager attention is sooner done than torch's fused
+    model = ModelChoice(name="smollm2-135m", attention="eager" if bf16 else None)
+    tokenizer = model.load_tokenizer()
     train_words, test_words = split_words((*word_pool(), *word_pool("rare")), seed=SEED)
     task = OutputControl(
         words=(2,), wordings=AHEAD_WORDINGS, hold_out=(), pool=capitals(test_words, tokenizer)
     )
-    train, _ = replace(task, pool=capitals(train_words, tokenizer)).draw(
-        BATCH * args.steps, 0, SEED
-    )
+    train, _ = replace(task, pool=capitals(train_words, tokenizer)).draw(BATCH * steps, 0, SEED)
     _, test = task.draw(1, NUM_TEST, SEED)
-    trainer = dm.DistributionTrainer(
+    asked = {"held-out words": test, **transfer(task, test_words, tokenizer)}
+    rows = [
+        replace(example, metadata={**example.metadata, "group": name})
+        for name, examples in asked.items()
+        for example in examples
+    ]
+    return Run(
         model=model,
-        processing_class=tokenizer,
-        args=dm.DistributionConfig(
-            output_dir=str(args.out),
-            bf16=args.bf16,
+        train=train,
+        suites=[OwnExamples(rows=rows)],
+        eval_examples=test[:60],  # the curve's; the report has them all
+        lora=dm.lora("all", rank=16),
+        config=dm.DistributionConfig(
+            output_dir=str(folder),
+            bf16=bf16,
             use_cpu=not torch.cuda.is_available(),  # bf16 on a CPU has to be asked for like this
             learning_rate=1e-3,
             adam_beta2=0.97,
             warmup_steps=20,
-            max_steps=args.steps,
+            max_steps=steps,
             per_device_train_batch_size=BATCH,
             logging_steps=25,
             eval_strategy="steps",
@@ -71,25 +91,7 @@ def main() -> None:
             save_total_limit=1,
             seed=SEED,
         ),
-        peft_config=dm.lora("all", rank=16),
-        train_dataset=train,
-        eval_dataset=test[:60],  # the curve's; the report has them all
     )
-    trainer.train(resume_from_checkpoint=True)
-    trainer.save_model()
-    seconds = time.perf_counter() - start
-    dm.plots.learning_curve(trainer.state.log_history, args.out / "learning_curve.png")
-
-    reports: dict[str, Report] = {}
-    for name, examples in {"held-out words": test, **transfer(task, test_words, tokenizer)}.items():
-        reports[name] = dm.evaluate(trainer.model, tokenizer, examples)
-        print(row(name, reports[name]))
-        reports[name].save(args.out / f"{name.replace(' ', '_').replace(',', '')}.json")
-    dm.plots.calibration(reports["held-out words"], args.out / "calibration.png")
-    table = "\n".join([HEADER, *(row(name, report) for name, report in reports.items())])
-    (args.out / "report.md").write_text(table + "\n")
-    (args.out / "history.json").write_text(json.dumps(trainer.state.log_history, indent=1) + "\n")
-    print(table, f"\n{seconds:.0f} s of training since this start")
 
 
 def capitals(words: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
@@ -124,18 +126,6 @@ def transfer(
         name: replace(task, **changed).draw(1, NUM_TEST // 2, SEED)[1]
         for name, changed in changes.items()
     }
-
-
-HEADER = (
-    "| asked | TVD | other | control TVD | policy TVD | slope | within 0.10 |\n"
-    "|---|---|---|---|---|---|---|"
-)
-
-
-def row(name: str, report: Report) -> str:
-    """A report as a line of a Markdown table."""
-    shown = ("tvd", "other", "control_tvd", "policy_tvd", "slope", "within_0.10")
-    return f"| {name} | " + " | ".join(str(report.metrics[metric]) for metric in shown) + " |"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from transformers import (
 )
 from transformers.convert_slow_tokenizer import TikTokenConverter
 
-from distmatch.models.quantizers import save_packed
+from distmatch.models import save_packed
 
 GPT_OSS_20B = GptOssConfig(num_hidden_layers=24, num_local_experts=32)
 """Its size; what isn't given is as in gpt-oss-120b."""

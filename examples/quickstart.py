@@ -1,6 +1,7 @@
 """Teach the embedded model to answer with given words at given probabilities, in minutes on a CPU.
 
-Leaves in runs/quickstart/: metrics.json, calibration.png, and the adapter in PEFT's format.
+Leaves in runs/quickstart/: metrics.json, calibration.png, learning_curve.png, both reports, and the
+adapter in PEFT's format.
 
     make quickstart
 """
@@ -12,12 +13,11 @@ from pathlib import Path
 import torch
 
 import distmatch as dm
-from distmatch.data.tasks.output_control import OutputControl
-from distmatch.data.tasks.wordings import AHEAD_WORDINGS
-from distmatch.data.vocabulary import word_pool, words_of_tokens
+from distmatch.data import AHEAD_WORDINGS, OutputControl, word_pool, words_of_tokens
 from distmatch.errors import ConfigError
-from distmatch.evals import comparison_table, save_comparison
-from distmatch.trainer import check_output_dir
+from distmatch.evals import OwnExamples
+from distmatch.models import ModelChoice
+from distmatch.runs import Run, perform
 
 BATCH = 8
 
@@ -31,54 +31,46 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=360)
     parser.add_argument("--seed", type=int, default=0, help="of the data and the adapter")
     args = parser.parse_args()
-    try:
-        check_output_dir(args.out, resume=False)
-    except ConfigError:
-        parser.error(
-            f"{args.out} holds an earlier run: delete it, or start "
-            "`.venv/bin/python examples/quickstart.py --out DIRECTORY`"
-        )
     start = time.perf_counter()
+    try:
+        perform(quickstart(args.out, args.steps, args.seed))
+    except ConfigError as error:  # the folder holds an earlier run
+        parser.error(f"{error} (--out DIRECTORY)")
+    seconds = time.perf_counter() - start
+    print(f"{seconds:.0f} s; the adapter, for stock PEFT too, is in {args.out}/")
 
-    model, tokenizer = dm.load_model("smollm2-135m")
-    if bf16 := computes_in_bf16():
-        model.set_attn_implementation("eager")  # on a CPU, in bf16, sooner done than torch's fused
-    pool = words_of_tokens((*word_pool(), *word_pool("rare")), tokenizer, at_least=3)
+
+def quickstart(folder: Path, steps: int, seed: int) -> Run:
+    """Two words of several tokens with percents, and a test on words that are held out."""
+    bf16 = computes_in_bf16()
+    # On a CPU, in bf16, eager attention is sooner done than torch's fused
+    model = ModelChoice(name="smollm2-135m", attention="eager" if bf16 else None)
+    words = (*word_pool(), *word_pool("rare"))
+    pool = words_of_tokens(words, model.load_tokenizer(), at_least=3)
     task = OutputControl(words=(2,), wordings=AHEAD_WORDINGS, hold_out=("words",), pool=pool)
-    train, test = task.draw(n=BATCH * args.steps, n_test=200, seed=args.seed)
+    train, test = task.draw(n=BATCH * steps, n_test=200, seed=seed)
     print(f"{len(train)} examples to train on, {len(test)} to test with words not among them:")
     for example in test[:3]:
         print("  |", example.prompt[-1]["content"].replace("\n", "\n  | "))
-
-    trainer = dm.DistributionTrainer(
+    return Run(
         model=model,
-        processing_class=tokenizer,
-        args=dm.DistributionConfig(
-            output_dir=str(args.out),
+        train=train,
+        suites=[OwnExamples(rows=test)],
+        lora=dm.lora("all", rank=16),
+        config=dm.DistributionConfig(
+            output_dir=str(folder),
             loss="forward_kl",
             learning_rate=1e-3,
             adam_beta2=0.97,
             warmup_steps=10,
-            max_steps=args.steps,
+            max_steps=steps,
             per_device_train_batch_size=BATCH,
             save_strategy="no",
-            seed=args.seed,
+            seed=seed,
             bf16=bf16,
             use_cpu=not torch.cuda.is_available(),  # bf16 on a CPU has to be asked for like this
         ),
-        peft_config=dm.lora("all", rank=16),
-        train_dataset=train,
     )
-    before = dm.evaluate(trainer.model, tokenizer, test)
-    trainer.train()
-    after = dm.evaluate(trainer.model, tokenizer, test)
-
-    trainer.save_model()
-    seconds = time.perf_counter() - start
-    print(comparison_table({"before": before, "after": after}))
-    history = trainer.state.log_history
-    print(save_comparison(args.out, before, after, seconds=seconds, history=history))
-    print(f"{seconds:.0f} s; the adapter, for stock PEFT too, is in {args.out}/")
 
 
 def computes_in_bf16() -> bool:

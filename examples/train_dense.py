@@ -4,14 +4,14 @@ python examples/train_dense.py --model smollm2-135m --quantization nf4 --out run
 python examples/train_dense.py --model meta-llama/Llama-3.1-8B-Instruct --quantization nf4
 """
 
-from train_gptoss import Source, Thinking, arguments, teach
+from train_gptoss import arguments, chosen_model, teach
 
 
 def main() -> None:
     """Load the model, and teach it."""
     parser = arguments(__doc__, model="smollm2-135m", quantization=None, rank=16)
     args = parser.parse_args()
-    teach(args, Thinking(), Source.named(args))
+    teach(args, chosen_model(args))
 
 
 if __name__ == "__main__":

@@ -15,40 +15,30 @@ prompt, anew every --refresh-steps). To measure an adapter in the other way than
 """
 
 import argparse
-import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GptOssConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 import distmatch as dm
-from distmatch.data.examples import EFFORTS
-from distmatch.data.tasks.output_control import OutputControl
-from distmatch.data.tasks.wordings import AHEAD_WORDINGS
-from distmatch.evals import Report, comparison_table, save_comparison
-from distmatch.files import write_text
-from distmatch.models.checkpoints import free_memory
-from distmatch.models.loading import DTYPES, QUANTIZATIONS, load_tokenizer
-from distmatch.models.lora import target_table
-from distmatch.models.quantizers import random_packed
+from distmatch.data import AHEAD_WORDINGS, OutputControl
+from distmatch.errors import DistmatchError
+from distmatch.evals import LocalModel, LocalSource, OwnExamples, measure_all
+from distmatch.models import DTYPES, QUANTIZATIONS, ModelChoice, free_memory, random_packed
+from distmatch.runs import Run, perform
 from distmatch.thinking import sample_thinking
-from distmatch.trainer.output_dir import last_checkpoint
-
-SETTINGS = "settings.json"
 
 Examples = list[dm.Example]
-Sampler = Callable[[nn.Module, Sequence[dm.Example]], Examples]
 
 
 def main() -> None:
     """Load the packed model, and teach it."""
     parser = arguments(__doc__, model="openai/gpt-oss-20b", quantization="mxfp4", rank=8)
-    parser.add_argument("--effort", choices=("none", *EFFORTS), default="none")
+    parser.add_argument("--effort", choices=("none", "low", "medium", "high"), default="none")
     parser.add_argument("--analyses", type=int, default=1, help="sampled for each prompt")
     parser.add_argument("--analysis-tokens", type=int, default=256, help="where one is cut off")
     parser.add_argument("--refresh-steps", type=int, default=50, help="until they're sampled anew")
@@ -67,15 +57,16 @@ def main() -> None:
         if not (base / "tokenizer.json").is_file():
             tiny_checkpoint(base)
         args.model = str(base)
-    thinking = Thinking(args.effort, args.analyses, args.analysis_tokens)
+    model, config = chosen_model(args), None
     if args.full_random:
-        from offline_gptoss import GPT_OSS_20B, harmony_tokenizer
+        from offline_gptoss import GPT_OSS_20B
 
-        tokenizer = harmony_tokenizer()
-        make = partial(random_packed, GPT_OSS_20B, device(), DTYPES[args.dtype])
-        teach(args, thinking, Source(GPT_OSS_20B, tokenizer, make))
-    else:
-        teach(args, thinking, Source.named(args))
+        config = GPT_OSS_20B
+        model = RandomModel(name="random", quantization="mxfp4", dtype=args.dtype, config=config)
+    thinking = None
+    if args.effort != "none":
+        thinking = Thinking(args.effort, args.analyses, args.analysis_tokens, args.refresh_steps)
+    teach(args, model, thinking, config)
 
 
 def arguments(
@@ -106,36 +97,65 @@ def arguments(
     return parser
 
 
+def chosen_model(args: argparse.Namespace) -> ModelChoice:
+    """The model the arguments name."""
+    return ModelChoice(name=args.model, quantization=args.quantization, dtype=args.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomModel(ModelChoice):
+    """A gpt-oss of random weights, packed, made where it is to be."""
+
+    config: GptOssConfig
+
+    def load(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        """A model and gpt-oss's tokenizer."""
+        return random_packed(self.config, device(), DTYPES[self.dtype]), self.load_tokenizer()
+
+    def load_tokenizer(self) -> PreTrainedTokenizerBase:
+        """gpt-oss's, from a package."""
+        from offline_gptoss import harmony_tokenizer
+
+        return harmony_tokenizer()
+
+    def record(self) -> dict[str, Any]:
+        """Size and dtype, since the seed is always the same."""
+        return {"model": f"random {self.config.to_json_string()}", "dtype": self.dtype}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BehindAnalyses(OwnExamples):
+    """Examples, each asked behind an analysis that the model samples."""
+
+    draws_text: ClassVar[bool] = True
+    max_tokens: int = 256
+    """Where an analysis is cut off."""
+
+    def record(self) -> dict[str, Any]:
+        """See `OwnExamples`."""
+        return {**super().record(), "max_tokens": self.max_tokens}
+
+    def items(self, subject: LocalModel) -> Any:
+        """The answers behind the analyses, which the subject's seed decides."""
+        torch.manual_seed(subject.seed)
+        asked = sample_thinking(
+            subject.model, subject.tokenizer, self.examples, max_tokens=self.max_tokens
+        )
+        return subject.answers(asked, "evaluating")
+
+
 @dataclass(frozen=True)
-class Source:
-    """What a model is before it is in memory: its size is known, and how to get it."""
-
-    config: str | PreTrainedConfig
-    tokenizer: PreTrainedTokenizerBase
-    load: Callable[[], PreTrainedModel]
-
-    @classmethod
-    def named(cls, args: argparse.Namespace) -> "Source":
-        """The one the arguments name."""
-
-        def load() -> PreTrainedModel:
-            model, _ = dm.load_model(args.model, quantization=args.quantization, dtype=args.dtype)
-            return model
-
-        return cls(args.model, load_tokenizer(args.model), load)
-
-
 class Thinking:
-    """What comes before an answer: nothing, or analyses the model samples at some effort."""
+    """Analyses that the model samples before its answers."""
 
-    def __init__(self, effort: str = "none", analyses: int = 1, max_tokens: int = 256) -> None:
-        """Nothing is sampled yet."""
-        self.effort, self.analyses, self.max_tokens = effort, analyses, max_tokens
+    effort: str
+    analyses: int
+    """Of each prompt."""
+    max_tokens: int
+    refresh_steps: int
 
     def told(self, examples: Examples) -> Examples:
         """The examples at this effort, each as often as there are to be analyses of it."""
-        if self.effort == "none":
-            return examples
         told = {"reasoning_effort": self.effort}
         return [
             replace(example, chat_template_kwargs=told)
@@ -143,120 +163,105 @@ class Thinking:
             for _ in range(self.analyses)
         ]
 
-    def sampler(self, tokenizer: PreTrainedTokenizerBase) -> Sampler | None:
-        """What gives examples the analyses of a model; None where there are none."""
-        if self.effort == "none":
-            return None
-        return lambda model, examples: sample_thinking(
-            model, tokenizer, examples, max_tokens=self.max_tokens
-        )
+    def suite(self, test: Examples) -> OwnExamples:
+        """Test examples asked behind analyses."""
+        return BehindAnalyses(rows=self.told(test), max_tokens=self.max_tokens)
+
+    def trained(
+        self, train: Examples, tokenizer: PreTrainedTokenizerBase, batch: int
+    ) -> dict[str, Any]:
+        """Of a `Run` what is trained: examples of a pool, drawn anew, each behind an analysis."""
+        pool = self.told(train)
+        num_drawn = min(len(pool), self.refresh_steps * batch)  # as many as are used until then
+
+        def refresh(model: nn.Module, examples: Sequence[dm.Example]) -> Examples:
+            drawn = torch.randperm(len(pool))[: len(examples)]
+            return sample_thinking(
+                model, tokenizer, [pool[i] for i in drawn], max_tokens=self.max_tokens
+            )
+
+        return {"train": lambda model: refresh(model, pool[:num_drawn]), "refresh": refresh}
 
 
-def teach(args: argparse.Namespace, thinking: Thinking, source: Source) -> None:
+def teach(
+    args: argparse.Namespace,
+    model: ModelChoice,
+    thinking: Thinking | None = None,
+    config: GptOssConfig | None = None,
+) -> None:
     """Measure, train, measure again, and write down the difference."""
-    start = time.perf_counter()
-    settings = checked_settings(args)
     task = OutputControl(words=tuple(args.words), wordings=AHEAD_WORDINGS)
     train, test = task.draw(args.examples, args.test_examples, args.seed)
-    pool = thinking.told(train)
-    if args.steps:
-        print_plan(args, source, pool[: args.batch])
-    model, tokenizer = source.load(), source.tokenizer
-    sampler = thinking.sampler(tokenizer)
-
-    def refresh(model: nn.Module, examples: Sequence[dm.Example]) -> Examples:
-        """As many others of the pool, each behind a fresh analysis."""
-        drawn = torch.randperm(len(pool))[: len(examples)]
-        return sampler(model, [pool[i] for i in drawn])  # type: ignore[misc]
-
-    trainer = trainer_of(args, model, tokenizer, pool, refresh if sampler else None)
-    write_text(args.out / SETTINGS, json.dumps(settings, indent=2) + "\n")
-
-    def measured(name: str) -> Report:
-        """The report of that name, kept in its folder: made once, also by a resumed run."""
-        path = args.out / f"{name}.json"
-        if not path.is_file():
-            asked = thinking.told(test)
-            if sampler is not None:
-                asked = sampler(trainer.model, asked)
-            dm.evaluate(trainer.model, tokenizer, asked).save(path)
-        return Report.load(path)
-
-    before = measured("before")
-    print(comparison_table({"before": before}))
-    if not args.steps:
-        return
-    if sampler is not None and last_checkpoint(args.out) is None:
-        trainer.use_examples(refresh(trainer.model, trainer.train_examples))
-    trainer.train(resume_from_checkpoint=True)
-    trainer.save_model()
-    after = measured("after")
-    print(comparison_table({"before": before, "after": after}))
-    history = trainer.state.log_history
-    seconds = time.perf_counter() - start
-    print(save_comparison(args.out, before, after, seconds=seconds, history=history))
+    suite = thinking.suite(test) if thinking else OwnExamples(rows=test)
+    try:
+        if not args.steps:
+            measure_only(args, model, suite)
+            return
+        print_plan(args, config or args.model, model.load_tokenizer(), train[: args.batch])
+        trained: dict[str, Any] = {"train": train}
+        if thinking:
+            trained = thinking.trained(train, model.load_tokenizer(), args.batch)
+        run = Run(
+            model=model,
+            config=settings(args, thinking),
+            suites=[suite],
+            lora=None if args.adapter else target(args),
+            adapter=args.adapter,
+            other_base=args.other_base,
+            seed=args.seed,
+            **trained,
+        )
+        perform(run, resume=run.is_begun)
+    except DistmatchError as error:
+        raise SystemExit(str(error)) from error
     if torch.cuda.is_available():
         print(f"at most {torch.cuda.max_memory_allocated() / 1e9:.2f} GB of GPU memory")
 
 
-def trainer_of(
-    args: argparse.Namespace,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    pool: Examples,
-    refresh: Sampler | None,
-) -> dm.DistributionTrainer:
-    """The trainer of these settings, with an adapter to begin with or a new one."""
-    target = dm.lora(args.target, rank=args.rank)
-    if args.adapter is None:
-        print(target_table(target, model))
-    else:
-        model = dm.load_adapter(model, args.adapter, trainable=True, other_base=args.other_base)
-    if refresh is not None:  # as many as are used until they're drawn anew
-        pool = pool[: args.refresh_steps * args.batch]
-    return dm.DistributionTrainer(
-        model=model,
-        processing_class=tokenizer,
-        args=dm.DistributionConfig(
-            output_dir=str(args.out),
-            learning_rate=args.rate,
-            adam_beta2=0.97,
-            warmup_steps=min(20, args.steps // 10),
-            max_steps=args.steps,
-            per_device_train_batch_size=args.batch,
-            gradient_checkpointing=args.checkpointing,
-            gradient_checkpointing_kwargs={"use_reentrant": False},
-            refresh_steps=args.refresh_steps if refresh else None,
-            save_steps=args.save_steps,
-            save_total_limit=1,
-            seed=args.seed,
-        ),
-        peft_config=None if args.adapter else target,
-        train_dataset=pool,
-        refresh=refresh,
+def measure_only(args: argparse.Namespace, model: ModelChoice, suite: OwnExamples) -> None:
+    """Measure the model, with the adapter if there is one, and keep the report."""
+    source = LocalSource(
+        choice=model, adapter=args.adapter, other_base=args.other_base, seed=args.seed
+    )
+    for measured in measure_all(source, [suite], args.out / "before"):
+        print(measured.report)
+
+
+def target(args: argparse.Namespace) -> Any:
+    """Which weights learn."""
+    return dm.lora(args.target, rank=args.rank)
+
+
+def settings(args: argparse.Namespace, thinking: Thinking | None) -> dm.DistributionConfig:
+    """How they learn."""
+    return dm.DistributionConfig(
+        output_dir=str(args.out),
+        learning_rate=args.rate,
+        adam_beta2=0.97,
+        warmup_steps=min(20, args.steps // 10),
+        max_steps=args.steps,
+        per_device_train_batch_size=args.batch,
+        gradient_checkpointing=args.checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        refresh_steps=thinking.refresh_steps if thinking else None,
+        save_steps=args.save_steps,
+        save_total_limit=1,
+        seed=args.seed,
     )
 
 
-def checked_settings(args: argparse.Namespace) -> dict[str, str]:
-    """The settings to be kept beside the results; those of other results are refused."""
-    told = {name: str(value) for name, value in vars(args).items() if name not in ("out", "model")}
-    told["model"] = "tiny" if vars(args).get("tiny") else args.model
-    path = args.out / SETTINGS
-    kept = json.loads(path.read_text()) if path.is_file() else {}
-    if different := sorted(name for name in kept.keys() & told.keys() if kept[name] != told[name]):
-        raise SystemExit(
-            f"{args.out} holds a run with another {', '.join(different)}: choose another --out"
-        )
-    return told
-
-
-def print_plan(args: argparse.Namespace, source: Source, examples: Examples) -> None:
+def print_plan(
+    args: argparse.Namespace,
+    config: str | GptOssConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Examples,
+) -> None:
     """What a step will take, before anything is loaded; without analyses, whose length shows."""
     plan = dm.memory_plan(
-        source.config,
+        config,
         examples,
-        dm.lora(args.target, rank=args.rank),
-        tokenizer=source.tokenizer,
+        target(args),
+        tokenizer=tokenizer,
         quantization=args.quantization,
         dtype=args.dtype,
         checkpointing=args.checkpointing,

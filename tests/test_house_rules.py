@@ -1,9 +1,14 @@
 """The rules of the house that no other tool checks."""
 
+import ast
+import importlib
+import json
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
+from types import FunctionType, ModuleType
 
 import pytest
 
@@ -24,25 +29,14 @@ BANNED = {
 }
 
 PUBLIC_NAMES = [
-    "DIVERGENCES",
-    "DistributionConfig",
-    "DistributionTrainer",
-    "Example",
-    "WordDistribution",
-    "__version__",
-    "attach_lora",
-    "data",
-    "evaluate",
-    "load_adapter",
-    "load_model",
-    "lora",
-    "losses",
-    "memory_plan",
-    "merge_and_measure",
-    "plots",
-    "score",
-    "sweep",
+    *("DIVERGENCES", "DistributionConfig", "DistributionTrainer", "Example", "WordDistribution"),
+    *("attach_lora", "data", "evals", "evaluate", "load_adapter", "load_model", "lora", "losses"),
+    *("measuring", "memory_plan", "merge_and_measure", "models", "plots", "runs", "score"),
+    *("sweep", "sweeps", "trainer"),
 ]
+
+ONE_NAME_FOR_TWO = {"Numbers", "Suppression", "Deviation"}
+"""A task, and the suite that asks for the same."""
 
 LIGHT_IMPORTS = """
 import sys
@@ -103,16 +97,81 @@ def test_the_public_names_are_these():
     assert dir(distmatch) == PUBLIC_NAMES
 
 
-@pytest.mark.parametrize("name", PUBLIC_NAMES)
-def test_a_public_name_exists_and_is_documented(name):
-    value = getattr(distmatch, name)
-    is_constant = isinstance(value, str | dict)
-    assert is_constant or (value.__doc__ or "").strip(), f"distmatch.{name} has no docstring"
+def _packages():
+    """Every package that lists its public names, with these names."""
+    found = {}
+    for stub in sorted((ROOT / "distmatch").rglob("__init__.pyi")):
+        name = ".".join(stub.parent.relative_to(ROOT).parts)
+        found[name] = importlib.import_module(name).__all__
+    return found
+
+
+@pytest.mark.parametrize(
+    ("package", "name"), [(p, name) for p, names in _packages().items() for name in names]
+)
+def test_a_public_name_exists_and_is_documented(package, name):
+    value = getattr(importlib.import_module(package), name)
+    is_described = isinstance(value, type | ModuleType | FunctionType)
+    assert not is_described or (value.__doc__ or "").strip(), f"{package}.{name} has no docstring"
 
 
 def test_an_unknown_public_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="has no attribute 'scores'"):
+    with pytest.raises(AttributeError, match="scores"):
         _ = distmatch.scores
+
+
+def test_no_two_public_classes_or_functions_share_a_name():
+    homes = defaultdict(set)
+    for path in LIBRARY:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            is_defined = isinstance(node, ast.ClassDef | ast.FunctionDef)
+            if is_defined and not node.name.startswith("_"):
+                homes[node.name].add(str(path.relative_to(ROOT)))
+    assert {name: where for name, where in homes.items() if len(where) > 1}.keys() == (
+        ONE_NAME_FOR_TWO
+    ), {name: sorted(where) for name, where in homes.items() if len(where) > 1}
+
+
+def test_what_users_read_imports_nothing_deeper_than_a_package():
+    public = {"distmatch": distmatch.__all__, **_packages()}
+    wrong = []
+    for where, code in _shown_code():
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.Import):
+                names = [(alias.name, "") for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [(node.module or "", alias.name) for alias in node.names]
+            else:
+                continue
+            for module, name in names:
+                if module.startswith("distmatch."):
+                    is_public = module not in public or name in public[module]
+                    if module.count(".") > 1 or not is_public:
+                        wrong.append(f"{where}: from {module} import {name}")
+    assert wrong == []
+
+
+def test_texts_name_nothing_deeper_than_a_package():
+    deeper = re.compile(r"\bdistmatch\.[a-z_]+\.[a-z_]+\.\w+")
+    wrong = [
+        f"{path.relative_to(ROOT)}: {found}"
+        for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+        for found in deeper.findall(path.read_text(encoding="utf-8"))
+    ]
+    assert wrong == []
+
+
+def _shown_code():
+    """Python that users read: README, docs, examples and notebooks."""
+    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for block in re.findall(r"^```python\n(.*?)^```", path.read_text("utf-8"), re.M | re.S):
+            yield path.name, block
+    for path in sorted((ROOT / "examples").glob("*.py")):
+        yield path.name, path.read_text(encoding="utf-8")
+    for path in sorted((ROOT / "examples").rglob("*.ipynb")):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "code":
+                yield path.name, "".join(cell["source"])
 
 
 def test_importing_and_help_do_not_wait_for_torch():

@@ -7,7 +7,7 @@ import torch
 
 import distmatch as dm
 from distmatch.data.vocabulary import stem, word_pool
-from distmatch.errors import ConfigError
+from distmatch.errors import ConfigError, DataError
 from distmatch.own_words import CHOICES, OwnWordTargets
 from distmatch.search import LikelyAnswers, distinct_words
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -102,3 +102,19 @@ def test_a_trainer_makes_its_targets_anew(choice, tmp_path):
 def test_an_unknown_choice_is_refused():
     with pytest.raises(ConfigError, match='choice of words "bst"'):
         OwnWordTargets(tokenizer=tiny_tokenizer(), choice="bst")
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("pool", [(), ("ash",), ("owl", "owls"), ("Hope", "hoped", "hoping")])
+def test_a_pool_without_two_words_is_refused_and_not_drawn_from_for_ever(choice, pool):
+    with pytest.raises(DataError, match=r"the pool \[.*\] has no two words .*: give more words"):
+        OwnWordTargets(tokenizer=tiny_tokenizer(), choice=choice, pool=pool)
+
+
+def test_two_words_are_enough_though_one_begins_the_other(says):
+    for choice in ("best", "sampled"):
+        targets = OwnWordTargets(
+            tokenizer=tiny_tokenizer(), choice=choice, pool=("fox", "foxglove")
+        )
+        for example in targets.draw(torch.nn.Identity(), 3):
+            assert len(set(map(stem, example.target.words))) == 2

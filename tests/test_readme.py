@@ -1,6 +1,7 @@
 """The README's code runs as it stands, but for fewer steps and examples."""
 
 import re
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,12 @@ def test_every_file_the_readme_draws_exists():
     tree = README.read_text().split("## Where things are")[1].split("```")[1]
     inside: list[str] = []
     for line in tree.strip("\n").splitlines():
-        name, depth = line.split()[0], (len(line) - len(line.lstrip())) // 2
-        inside = [*inside[:depth], name]
-        path = README.parent / "".join(
-            part for part in inside if part.endswith("/") or part == name
-        )
-        assert path.exists(), path
+        depth = (len(line) - len(line.lstrip())) // 2
+        names = list(takewhile(lambda word: word.endswith((".py", "/")), line.split()))
+        assert names, line
+        for name in names:
+            inside = [*inside[:depth], name]
+            path = README.parent / "".join(
+                part for part in inside if part.endswith("/") or part == name
+            )
+            assert path.exists(), path

@@ -23,7 +23,6 @@ class Without(PathFinder):
 sys.meta_path = [Without if finder is PathFinder else finder for finder in sys.meta_path]
 
 import distmatch as dm
-from distmatch.data.vocabulary import frequent_words
 from distmatch.evals import Endpoint
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -41,7 +40,7 @@ tiny_model("llama").save_pretrained(sys.argv[1] + "/model")
 tiny_tokenizer().save_pretrained(sys.argv[1] + "/model")
 for needs in (
     lambda: dm.plots.calibration(report),
-    lambda: frequent_words(3),
+    lambda: dm.evaluate(trainer.model, tiny_tokenizer(), suites=["not_given"]),
     lambda: dm.evaluate(Endpoint(model="tiny", url="http://localhost/v1"), examples=test),
     lambda: dm.load_model(sys.argv[1] + "/model", quantization="nf4"),
 ):

@@ -60,12 +60,12 @@ def _run(args: argparse.Namespace, rest: list[str]) -> None:
 def _sweep(args: argparse.Namespace, rest: list[str]) -> None:
     if (args.run_file is None) == (args.report is None):
         raise ConfigError("give either a run file, or --report DIR for what is finished there")
-    from distmatch.cli.sweeping import show, sweep
+    from distmatch.cli.sweeping import run_sweep, show_sweep
 
     if args.report is None:
-        sweep(args.run_file, [*args.overrides, *rest])
+        run_sweep(args.run_file, [*args.overrides, *rest])
     else:
-        show(args.report)
+        show_sweep(args.report)
 
 
 def _evaluate(args: argparse.Namespace) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from distmatch.cli.evaluation import group_figure
 from distmatch.errors import ConfigError, DataError
 from distmatch.evals.comparing import difference_table, on_shared_items, ways_apart
 from distmatch.evals.report import Report
 from distmatch.evals.store import REPORT_FILE
 from distmatch.files import write_text
+from distmatch.runs.figures import group_figure
 
 
 def compare_folders(folders: Sequence[str | Path], out: str | Path | None = None) -> None:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from distmatch import plots
 from distmatch.cli.run_files import read_data_section
 from distmatch.cli.sources import section_examples
 from distmatch.data import Example, read_jsonl
@@ -13,7 +12,7 @@ from distmatch.evals.store import Source, measure_all
 from distmatch.evals.suite import Suite
 from distmatch.evals.suites import OwnExamples
 from distmatch.files import write_text
-from distmatch.plots import drawn
+from distmatch.runs.figures import calibration_figure, group_figure
 
 
 def evaluate_source(
@@ -58,23 +57,6 @@ def test_examples(path: str | Path) -> OwnExamples:
     return OwnExamples(rows=rows)
 
 
-def group_figure(reports: dict[str, Report], path: Path) -> str:
-    """Draw the headline of every group of some reports on one suite; says what was written."""
-    headline = next(iter(reports.values())).headline
-    parts = {name: {**report.groups(), "all": report} for name, report in reports.items()}
-    series = {
-        name: {group: part.metrics[headline.name] for group, part in groups.items()}
-        for name, groups in parts.items()
-    }
-    first = next(iter(parts.values()))
-    beside = {
-        group: part.metrics[headline.beside].mean
-        for group, part in first.items()
-        if headline.beside in part.metrics
-    }
-    return drawn(path, lambda path: plots.groups(series, headline.name, marks=beside, path=path))
-
-
 def _table(report: Report) -> str:
     return report.group_table() if report.groups() else report.table()
 
@@ -86,5 +68,5 @@ def _leave(report: Report, folder: Path) -> str:
     if report.groups():
         figure = group_figure({"": report}, folder / "groups.png")
     else:
-        figure = drawn(folder / "calibration.png", lambda path: plots.calibration(report, path))
+        figure = calibration_figure(report, folder / "calibration.png")
     return f"{figure}\nin {folder}\n"

@@ -8,28 +8,39 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from distmatch.cli.sources import resolved_data, resolved_transfer
-from distmatch.cli.tables import Tables, check_keys, read_tables, require_keys, to_toml
+from distmatch.cli.suite_settings import named_suites
+from distmatch.cli.tables import (
+    Tables,
+    check_keys,
+    read_tables,
+    read_toml,
+    require_keys,
+    to_toml,
+)
 from distmatch.errors import ConfigError
+from distmatch.evals import Suite
 from distmatch.files import write_text
 from distmatch.models.choice import ModelChoice
 from distmatch.models.lora import LoraTarget
 from distmatch.sweeps import Grid
-from distmatch.sweeps.findings import TUNING
-from distmatch.sweeps.setting import NAME
+from distmatch.sweeps.sets import NAME, TUNING
 from distmatch.trainer import DistributionConfig, divergence
 
-SECTIONS = ("model", "data", "lora", "train")
+SECTIONS = ("model", "data", "lora", "train", "measure", "suite.*", "retention")
 SWEEP_SECTIONS = ("model", "data", "tuning", "transfer.*", "sweep", "train")
+_ALWAYS = ("model", "data", "lora", "train")
+_OF_RUNS = ("measure", "suite", "retention")
 TEST = "test"
 """What a sweep calls the test rows of [data]."""
 
 _PACKAGES = ("distmatch", "torch", "transformers", "peft")
 _NEEDS_CODE = {
     "refresh_steps": "needs a function",
-    "retention_weight": "needs ordinary texts",
     "resume_from_checkpoint": "is what --resume is for",
 }
 """Settings of the trainer that a run file can't serve."""
+_RETENTION = ("retention_weight", "retention_per_step")
+"""Settings of the trainer that are nothing without texts."""
 _OF_CELLS = {
     "seed": "is each cell's own: give sweep.seeds",
     "data_seed": "is each cell's own: give sweep.seeds",
@@ -55,16 +66,25 @@ class RunFile:
         """Where the run leaves what it makes."""
         return Path(str(self.config.output_dir))
 
+    @property
+    def text(self) -> str:
+        """All of it as a run file again, with the versions in its first line."""
+        return f"# {_versions()}\n\n{to_toml(self.tables)}"
+
     def save(self, path: Path) -> None:
         """Write it as a run file, replacing the file only when all is written."""
-        write_text(path, f"# {_versions()}\n\n{to_toml(self.tables)}")
+        write_text(path, self.text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run(RunFile):
+class TrainRun(RunFile):
     """A run file of `distmatch train`."""
 
     lora: LoraTarget
+    suites: tuple[Suite, ...]
+    """To be asked beside the test examples."""
+    texts: Path | None
+    """A file of ordinary ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +98,12 @@ class SweepRun(RunFile):
     grid: Grid
 
 
-def read_run(path: str | Path, overrides: Iterable[str] = ()) -> Run:
+def read_run(path: str | Path, overrides: Iterable[str] = ()) -> TrainRun:
     """The run a file describes.
 
     Args:
-        path: A TOML file with the sections model, data, lora and train.
+        path: A TOML file with the sections model, data, lora and train, maybe measure, any number
+            of suite.NAME, and retention.
         overrides: Settings instead of the file's, each as `section.key=value`.
 
     Raises:
@@ -90,12 +111,13 @@ def read_run(path: str | Path, overrides: Iterable[str] = ()) -> Run:
         DataError: A value the task refuses.
         TargetingError: A layer expression that can't be read.
     """
-    empty: Tables = {section: {} for section in SECTIONS}
-    tables = empty | read_tables(path, SECTIONS, overrides)
-    model = _model(tables["model"])
-    data = resolved_data(tables["data"])
-    lora = _lora(tables["lora"])
-    config = _config(tables["train"])
+    tables = read_tables(path, SECTIONS, overrides)
+    model = _model(tables.get("model", {}))
+    data = resolved_data(tables.get("data", {}))
+    lora = _lora(tables.get("lora", {}))
+    suites = _suites(tables)
+    retention = _retention(tables)
+    config = _config(_with_retention(tables.get("train", {}), retention))
     resolved = {
         "model": asdict(model),
         "data": data,
@@ -105,9 +127,20 @@ def read_run(path: str | Path, overrides: Iterable[str] = ()) -> Run:
             "alpha": lora.alpha,
             "dropout": lora.dropout,
         },
+        **{name: table for name, table in tables.items() if name not in _ALWAYS},
         "train": _own_defaults() | tables["train"],
     }
-    return Run(model=model, data=data, lora=lora, config=config, tables=_set_ones(resolved))
+    if retention:
+        del resolved["train"]["retention_weight"]  # the other section's
+    return TrainRun(
+        model=model,
+        data=data,
+        lora=lora,
+        config=config,
+        suites=suites,
+        texts=Path(retention["path"]) if retention else None,
+        tables=_set_ones(resolved),
+    )
 
 
 def read_sweep_run(path: str | Path, overrides: Iterable[str] = ()) -> SweepRun:
@@ -123,6 +156,12 @@ def read_sweep_run(path: str | Path, overrides: Iterable[str] = ()) -> SweepRun:
         DataError: A value the task refuses.
         TargetingError: A site that is unknown.
     """
+    for section in read_toml(path):
+        if section in _OF_RUNS:
+            raise ConfigError(
+                f"[{section}] is for distmatch train: a sweep measures the test rows of [data] and "
+                "of [transfer.NAME], and texts of its own. Leave it out"
+            )
     tables = read_tables(path, SWEEP_SECTIONS, overrides)
     model = _model(tables.get("model", {}))
     given = tables.get("data", {})
@@ -192,6 +231,39 @@ def _lora(table: Mapping[str, Any]) -> LoraTarget:
     return LoraTarget(table["target"], **{k: v for k, v in table.items() if k != "target"})
 
 
+def _suites(tables: Tables) -> tuple[Suite, ...]:
+    """Those that [measure] names, as their sections set them."""
+    measure = tables.get("measure", {})
+    check_keys("measure", measure, {"suites": list[str]})
+    given = {
+        name.removeprefix("suite."): table
+        for name, table in tables.items()
+        if name.startswith("suite.")
+    }
+    names = measure.get("suites", [])
+    return tuple(named_suites(names, given)) if names or given else ()
+
+
+def _retention(tables: Tables) -> Mapping[str, Any]:
+    table = tables.get("retention", {})
+    check_keys("retention", table, {"path": str, "weight": float})
+    if "retention" in tables:
+        require_keys("retention", table, ["path", "weight"])
+    return table
+
+
+def _with_retention(table: Mapping[str, Any], retention: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The section [train] with what [retention] sets."""
+    for key in _RETENTION:
+        if table.get(key) and not retention:
+            raise ConfigError(f"train.{key} needs ordinary texts: name them in [retention]")
+    if not retention:
+        return table
+    if table.get("retention_weight"):
+        raise ConfigError("train.retention_weight is the weight of [retention]: set it there alone")
+    return {**table, "retention_weight": retention["weight"]}
+
+
 def _grid(table: Mapping[str, Any]) -> Grid:
     check_keys("sweep", table, get_type_hints(Grid))
     settings: dict[str, Any] = {
@@ -211,6 +283,8 @@ def _check_transfer_name(name: str) -> None:
 
 def _sweep_config(table: Mapping[str, Any]) -> DistributionConfig:
     for key in table:
+        if table[key] and key in _RETENTION:
+            raise ConfigError(f"train.{key} is for distmatch train, with [retention]: leave it out")
         if key in _OF_CELLS:
             raise ConfigError(f"train.{key} {_OF_CELLS[key]}")
     return _config(table)

@@ -1,18 +1,5 @@
 """What the user wants: examples, and functions that make them. Imports neither torch nor models."""
 
-from distmatch.data.distribution import WordDistribution
-from distmatch.data.examples import Example
-from distmatch.data.jsonl import read_jsonl, to_examples, write_jsonl
-from distmatch.data.mixing import mixture, shuffled
-from distmatch.data.tasks import output_control
+import lazy_loader
 
-__all__ = [
-    "Example",
-    "WordDistribution",
-    "mixture",
-    "output_control",
-    "read_jsonl",
-    "shuffled",
-    "to_examples",
-    "write_jsonl",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from distmatch.data.trie import Encoder, Path, TokenTrie
+from distmatch.data.trie import Encoder, TokenIds, TokenTrie
 
 PACK_TOKENS = 512
 _SLACK = 1.1  # lets a group of examples with a common beginning end in the pack it began in
@@ -81,7 +81,7 @@ class _Pack:
         self.tokens: list[int] = []
         self.children: list[dict[int, int]] = [{}]  # of node i at i + 1; the root's come first
 
-    def missing(self, sequence: Path) -> int:
+    def missing(self, sequence: TokenIds) -> int:
         """How many tokens of the sequence aren't in the tree yet."""
         node = -1
         for count, token in enumerate(sequence):
@@ -90,7 +90,7 @@ class _Pack:
             node = self.children[node + 1][token]
         return 0
 
-    def add(self, sequence: Path, node: int = -1) -> int:
+    def add(self, sequence: TokenIds, node: int = -1) -> int:
         """The node of the sequence's last token, starting below a given node."""
         for token in sequence:
             children = self.children[node + 1]
@@ -118,6 +118,61 @@ class _Pack:
                 ends[open_nodes.pop()] = index
             open_nodes.append(index)
         return order, depths, ends
+
+
+class _Numbered:
+    """Rows, edges, paths and words under construction, numbered in the order they are added."""
+
+    def __init__(self) -> None:
+        self.edges: list[tuple[int, int]] = []
+        self.row_paths: list[list[int]] = []
+        self.row_boundary: list[int] = []
+        self.path_edges: list[list[int]] = []
+        self.path_rows: list[int | None] = []
+        self.word_paths: list[list[list[int]]] = []
+        self.example_rows: list[list[int]] = []
+
+    def add(self, trie: TokenTrie, boundaries: list[str]) -> None:
+        """Number what an example has."""
+        row_of = {node: len(self.row_paths) + k for k, node in enumerate(trie.nodes)}
+        edge_of = self._add_edges(trie, row_of)
+        complete = set() if trie.boundary == "none" else set(trie.all_paths)
+        for node in row_of:
+            self.row_paths.append([edge_of[node[:length]] for length in range(1, len(node) + 1)])
+            self.row_boundary.append(boundaries.index(trie.boundary) if node in complete else -1)
+        words: list[list[int]] = []
+        for forms in trie.paths:
+            words.append([len(self.path_edges) + k for k in range(len(forms))])
+            for path in forms:
+                self.path_edges.append([edge_of[path[: k + 1]] for k in range(len(path))])
+                self.path_rows.append(row_of[path] if path in complete else None)
+        self.word_paths.append(words)
+        self.example_rows.append(list(row_of.values()))
+
+    def _add_edges(self, trie: TokenTrie, row_of: dict[TokenIds, int]) -> dict[TokenIds, int]:
+        """The number of the edge that leads to each place behind the slot."""
+        edge_of: dict[TokenIds, int] = {}
+        for path in trie.all_paths:
+            for length in range(1, len(path) + 1):
+                if path[:length] not in edge_of:
+                    edge_of[path[:length]] = len(self.edges)
+                    self.edges.append((row_of[path[: length - 1]], path[length - 1]))
+        return edge_of
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it, as `Batch` has it."""
+        num_rows, num_edges = len(self.row_paths), len(self.edges)
+        path_row = [num_rows if row is None else row for row in self.path_rows]
+        return {
+            "row_path": _padded(self.row_paths, num_edges),
+            "row_boundary": torch.tensor(self.row_boundary, dtype=torch.long),
+            "edge_row": torch.tensor([row for row, _ in self.edges], dtype=torch.long),
+            "edge_token": torch.tensor([token for _, token in self.edges], dtype=torch.long),
+            "path_edges": _padded(self.path_edges, num_edges),
+            "path_row": torch.tensor(path_row, dtype=torch.long),
+            "word_paths": _padded_words(self.word_paths, len(self.path_edges)),
+            "example_rows": _padded(self.example_rows, num_rows),
+        }
 
 
 def make_batch(
@@ -148,7 +203,7 @@ def make_batch(
     )
 
 
-def make_text_batch(texts: Sequence[Path], pack_tokens: int = PACK_TOKENS) -> TreeBatch:
+def make_text_batch(texts: Sequence[TokenIds], pack_tokens: int = PACK_TOKENS) -> TreeBatch:
     """Ordinary texts as one batch that predicts after every token but each text's last.
 
     Args:
@@ -158,7 +213,7 @@ def make_text_batch(texts: Sequence[Path], pack_tokens: int = PACK_TOKENS) -> Tr
     return _sequence_batch([text[:-1] for text in texts], 0, pack_tokens)
 
 
-def make_next_batch(sequences: Sequence[Path], pack_tokens: int = PACK_TOKENS) -> TreeBatch:
+def make_next_batch(sequences: Sequence[TokenIds], pack_tokens: int = PACK_TOKENS) -> TreeBatch:
     """Sequences as one batch that predicts what follows each of them; rows in their order.
 
     Args:
@@ -168,7 +223,7 @@ def make_next_batch(sequences: Sequence[Path], pack_tokens: int = PACK_TOKENS) -
     return _sequence_batch(sequences, -1, pack_tokens)
 
 
-def _sequence_batch(sequences: Sequence[Path], first: int, pack_tokens: int) -> TreeBatch:
+def _sequence_batch(sequences: Sequence[TokenIds], first: int, pack_tokens: int) -> TreeBatch:
     """Sequences as packed trees, with a row at every token of each from the first on."""
     packs: list[_Pack] = []
     placed: list[tuple[int, list[int]]] = []
@@ -227,48 +282,11 @@ def _words(
     tries: Sequence[TokenTrie], row_tokens: list[list[int]], boundaries: list[str]
 ) -> dict[str, Tensor]:
     """Rows, edges, paths and words of all examples, numbered through the batch."""
-    edges: list[tuple[int, int]] = []
-    row_paths: list[list[int]] = []
-    row_boundary: list[int] = []
-    path_edges: list[list[int]] = []
-    path_rows: list[int | None] = []
-    word_paths: list[list[list[int]]] = []
-    example_rows: list[list[int]] = []
+    numbered = _Numbered()
     for trie in tries:
-        row_of = {node: len(row_paths) + k for k, node in enumerate(trie.nodes)}
-        edge_of: dict[Path, int] = {}
-        for path in trie.all_paths:
-            for length in range(1, len(path) + 1):
-                if path[:length] not in edge_of:
-                    edge_of[path[:length]] = len(edges)
-                    edges.append((row_of[path[: length - 1]], path[length - 1]))
-        complete = set() if trie.boundary == "none" else set(trie.all_paths)
-        for node in row_of:
-            row_paths.append([edge_of[node[:length]] for length in range(1, len(node) + 1)])
-            row_boundary.append(boundaries.index(trie.boundary) if node in complete else -1)
-        words: list[list[int]] = []
-        for forms in trie.paths:
-            words.append([len(path_edges) + k for k in range(len(forms))])
-            for path in forms:
-                path_edges.append([edge_of[path[: k + 1]] for k in range(len(path))])
-                path_rows.append(row_of[path] if path in complete else None)
-        word_paths.append(words)
-        example_rows.append(list(row_of.values()))
-    num_rows = len(row_paths)
+        numbered.add(trie, boundaries)
     flat_tokens = [token for tokens in row_tokens for token in tokens]
-    return {
-        "row_tokens": torch.tensor(flat_tokens, dtype=torch.long),
-        "row_path": _padded(row_paths, len(edges)),
-        "row_boundary": torch.tensor(row_boundary, dtype=torch.long),
-        "edge_row": torch.tensor([row for row, _ in edges], dtype=torch.long),
-        "edge_token": torch.tensor([token for _, token in edges], dtype=torch.long),
-        "path_edges": _padded(path_edges, len(edges)),
-        "path_row": torch.tensor(
-            [num_rows if row is None else row for row in path_rows], dtype=torch.long
-        ),
-        "word_paths": _padded_words(word_paths, len(path_edges)),
-        "example_rows": _padded(example_rows, num_rows),
-    }
+    return {"row_tokens": torch.tensor(flat_tokens, dtype=torch.long), **numbered.tensors()}
 
 
 def _targets(tries: Sequence[TokenTrie]) -> dict[str, Tensor]:

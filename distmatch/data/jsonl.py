@@ -52,11 +52,16 @@ def file_content(path: str | Path) -> bytes:
 
 
 def json_lines(content: bytes, convert: Callable[[Mapping[str, Any]], _T], source: str) -> list[_T]:
+    """What every line of a JSONL file of objects holds: see `json_values`."""
+    return json_values(content, lambda value: convert(_object(value)), source)
+
+
+def json_values(content: bytes, convert: Callable[[Any], _T], source: str) -> list[_T]:
     """What every line of a JSONL file holds; blank lines are passed over.
 
     Args:
         content: The file's, read already, so that it can be hashed and read as the same.
-        convert: Raises DataError for a record it refuses.
+        convert: Raises DataError for a value it refuses.
         source: What the file is called in an error.
 
     Raises:
@@ -68,13 +73,24 @@ def json_lines(content: bytes, convert: Callable[[Mapping[str, Any]], _T], sourc
         if not line.strip():
             continue
         try:
-            results.append(convert(_record(line)))
+            results.append(convert(_value(line)))
         except DataError as error:
             errors.append(f"{source}:{number}: {error}")
     raise_all(errors)
     if not results:
         raise DataError(f"{source} holds no records")
     return results
+
+
+def value_key(value: Any) -> str:
+    """A text that values have alike when they are: what rows are grouped by, lists and NaN too.
+
+    Example:
+        >>> value_key(1.0) == value_key(1), value_key(True) == value_key(1)
+        (True, False)
+    """
+    is_whole = isinstance(value, float) and value.is_integer()
+    return json.dumps(int(value) if is_whole else value, sort_keys=True, default=repr)
 
 
 def write_jsonl(path: str | Path, examples: Iterable[Example]) -> None:
@@ -89,16 +105,19 @@ def fingerprint(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _record(line: bytes) -> Mapping[str, Any]:
+def _value(line: bytes) -> Any:
     try:
-        record = json.loads(line)
+        return json.loads(line)
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON ({error.msg}, column {error.colno})") from error
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8 (byte {error.start + 1} of the line)") from error
-    if not isinstance(record, dict):
-        raise DataError(f"expected an object, got {_shortened(record)}")
-    return record
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise DataError(f"expected an object, got {_shortened(value)}")
+    return value
 
 
 def _as_example(row: Any) -> Example:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
+from distmatch.data.jsonl import value_key
 from distmatch.data.tasks import Task
 from distmatch.errors import DataError
 
@@ -68,15 +69,21 @@ def shuffled(examples: Sequence[Example], seed: int = 0) -> list[Example]:
     rng = random.Random(f"{seed}/shuffled")
     alike: dict[tuple[object, ...], list[int]] = {}
     for row, example in enumerate(examples):
-        rule = example.target.other if isinstance(example.target.other, str) else "a number"
-        kind = (example.metadata.get("task"), example.metadata.get("kind"))
-        alike.setdefault((*kind, len(example.target.words), rule), []).append(row)
-    targets = {row: example.target for row, example in enumerate(examples)}
+        alike.setdefault(_kind(example), []).append(row)
+    targets = [example.target for example in examples]
     for rows in alike.values():
         sources = rng.sample(rows, len(rows))
         for row, source in zip(rows, sources, strict=True):
             given = examples[source].target
             targets[row] = WordDistribution(examples[row].target.words, given.probs, given.other)
     return [
-        replace(example, target=targets[row], rotations=()) for row, example in enumerate(examples)
+        replace(example, target=target, rotations=())
+        for example, target in zip(examples, targets, strict=True)
     ]
+
+
+def _kind(example: Example) -> tuple[object, ...]:
+    """What examples have alike whose targets may be exchanged."""
+    other = example.target.other
+    known = (value_key(example.metadata.get(name)) for name in ("task", "kind"))
+    return (*known, len(example.target.words), other if isinstance(other, str) else "a number")

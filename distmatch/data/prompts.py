@@ -12,7 +12,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from distmatch.data.examples import Message, Prompt
-from distmatch.data.templates import SENTINEL, begins_thought, rendered, thought_frame
+from distmatch.data.templates import SENTINEL, fitted, opens_thought, rendered, thought_frame
 from distmatch.errors import DataError
 
 _FIELD = "FIELD-OF-THE-ANSWER"  # stands for what a message holds besides its content
@@ -56,9 +56,10 @@ def render_slot(
 ) -> Slot:
     """The prompt as the model reads it, up to where the answer starts.
 
-    What the last message was `thinking` is written as the template has models write it, also where
-    the template's own name for it is another. Where a generation prompt begins to think and nothing
-    is given, nothing is thought.
+    A system message stands before the user's where the template takes none. What the last message
+    was `thinking` is written as the template has models write it, also where the template's own
+    name for it is another. Where a generation prompt begins to think and nothing is given, nothing
+    is thought.
 
     Args:
         tokenizer: Its chat template is used for messages, if it has one; without one, messages
@@ -84,7 +85,7 @@ def render_slot(
     check_prefill(prefill)
     if getattr(tokenizer, "chat_template", None):
         answer["content"] = prefill
-        return _chat_slot(tokenizer, messages, answer, template_kwargs or {})
+        return _chat_slot(tokenizer, fitted(tokenizer, messages), answer, template_kwargs or {})
     text = joined_messages(messages, prefill)
     if prefill:
         return Slot(text, _plain_ids(tokenizer, text), None, is_chat=False)
@@ -135,7 +136,7 @@ def thinking_slot(
     """
     messages, _ = without_thinking(prompt)
     answer = {"role": "assistant", "content": ""}
-    frame = thought_frame(tokenizer, messages, answer, template_kwargs or {})
+    frame = thought_frame(tokenizer, fitted(tokenizer, messages), answer, template_kwargs or {})
     end = frame.after.lstrip()
     ends = tokenizer(end, add_special_tokens=False)["input_ids"][:1]
     if not ends or ends[0] not in special_ids(tokenizer) | tokenizer.added_tokens_decoder.keys():
@@ -226,7 +227,7 @@ def _takes_space(text: str, word: str) -> bool:
 
 def _chat_slot(
     tokenizer: PreTrainedTokenizerBase,
-    messages: list[dict[str, str]],
+    messages: list[Message],
     answer: dict[str, str],
     template_kwargs: Mapping[str, Any],
 ) -> Slot:
@@ -237,7 +238,7 @@ def _chat_slot(
     whole = {**answer, "content": prefill + SENTINEL}
     answered = rendered(tokenizer, [*messages, whole], template_kwargs, add_generation_prompt=False)
     before = answered[: answered.rindex(SENTINEL)]
-    if thought is None and begins_thought(opened, answered):
+    if thought is None and opens_thought(opened, answered):
         thought = ""
     if thought is not None:
         frame = thought_frame(tokenizer, messages, answer, template_kwargs)

@@ -13,7 +13,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from distmatch.errors import DataError
+from distmatch.errors import DataError, unknown_name
 
 TODAY = datetime.date(2025, 8, 5)
 """What every prompt says the date is: the day gpt-oss came out."""
@@ -21,6 +21,12 @@ TODAY = datetime.date(2025, 8, 5)
 SENTINEL = "SLOT"
 """Stands for the answer while the template's own text around it is read off."""
 
+EFFORTS = ("low", "medium", "high")
+"""The reasoning efforts that Harmony's template knows; others' may know more."""
+
+_HARMONY = ("<|channel|>", "reasoning_effort")
+_SYSTEM = "WHAT-THE-SYSTEM-SAYS"
+_TAKES_SYSTEM: dict[str, bool] = {}  # by template
 _NOW = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 _THOUGHT = "THOUGHT-BEFORE-THE-ANSWER"
 _NAMES = ("thinking", "reasoning_content")  # of the thought in a message: Harmony's, Qwen3's
@@ -93,7 +99,45 @@ def thought_frame(
     return ThoughtFrame(before, ended + answer["content"])
 
 
-def begins_thought(opened: str, answered: str) -> bool:
+def fitted(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, str]]
+) -> list[Mapping[str, str]]:
+    """The messages as the chat template takes them.
+
+    Where it refuses a system message, or leaves it out, that stands before the user's behind it.
+
+    Args:
+        tokenizer: With a chat template.
+        messages: Before the answer.
+
+    Raises:
+        DataError: No user's message is behind one that would have to stand before it.
+    """
+    fitting: list[Mapping[str, str]] = []
+    for message in reversed(messages):
+        if message["role"] != "system" or takes_system(tokenizer):
+            fitting.append(message)
+        elif fitting and fitting[-1]["role"] == "user":
+            content = f"{message['content']}\n\n{fitting[-1]['content']}"
+            fitting[-1] = {**fitting[-1], "content": content}
+        else:
+            raise DataError(
+                f"the chat template takes no system message, and behind "
+                f"{message['content'][:40]!r} is no user's that it could be put before: add one, "
+                "or leave the system message out"
+            )
+    return fitting[::-1]
+
+
+def takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the chat template writes what a system message says."""
+    template = str(tokenizer.chat_template)
+    if template not in _TAKES_SYSTEM:
+        _TAKES_SYSTEM[template] = _writes_system(tokenizer)
+    return _TAKES_SYSTEM[template]
+
+
+def opens_thought(opened: str, answered: str) -> bool:
     """Whether a generation prompt begins a thought that isn't in an answer as it is written.
 
     Args:
@@ -129,8 +173,9 @@ def rendered(
         add_generation_prompt: Whether to end in what an answer is opened with.
 
     Raises:
-        DataError: The template refuses the messages.
+        DataError: The template refuses the messages, or doesn't know the reasoning effort.
     """
+    _check_effort(str(tokenizer.chat_template), template_kwargs.get("reasoning_effort"))
     try:
         return str(
             tokenizer.apply_chat_template(
@@ -146,6 +191,28 @@ def rendered(
         raise DataError(
             f"the chat template refuses messages with roles {roles}: {error}"
         ) from error
+
+
+def _check_effort(template: str, effort: Any) -> None:
+    """Refuse what Harmony's template would write although the model never learned what it means."""
+    is_harmony = all(sign in template for sign in _HARMONY)
+    if is_harmony and effort is not None and effort not in EFFORTS:
+        told = unknown_name("reasoning_effort", str(effort), EFFORTS)
+        raise DataError(f"the chat template is Harmony's: {told}")
+
+
+def _writes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
+    user = {"role": "user", "content": "question"}
+    system = {"role": "system", "content": _SYSTEM}
+    try:
+        return _SYSTEM in rendered(tokenizer, [system, user], {}, add_generation_prompt=True)
+    except DataError:
+        pass
+    try:
+        rendered(tokenizer, [user], {}, add_generation_prompt=True)
+    except DataError:  # so it isn't the system message that is refused
+        return True
+    return False
 
 
 def _cuts_thoughts(

@@ -21,7 +21,7 @@ from distmatch.data.prompts import (
 )
 from distmatch.errors import DataError, converted
 
-Path = tuple[int, ...]
+TokenIds = tuple[int, ...]
 
 _TEXT_TOKENS = 256
 
@@ -34,26 +34,26 @@ class TokenTrie:
     string belong to other.
     """
 
-    prompt_ids: Path
-    paths: tuple[tuple[Path, ...], ...]
+    prompt_ids: TokenIds
+    paths: tuple[tuple[TokenIds, ...], ...]
     """For each word, for each form, its token ids."""
     boundary: str
     target: WordDistribution
 
     @property
-    def nodes(self) -> list[Path]:
+    def nodes(self) -> list[TokenIds]:
         """Every place that predicts, as the tokens since the slot; the slot, (), comes first.
 
         These are the paths' proper prefixes, and the paths themselves where something must follow.
         """
-        nodes: dict[Path, None] = {(): None}
+        nodes: dict[TokenIds, None] = {(): None}
         for path in self.all_paths:
             last = len(path) if self.boundary == "none" else len(path) + 1
             nodes.update(dict.fromkeys(path[:length] for length in range(1, last)))
         return sorted(nodes)
 
     @property
-    def all_paths(self) -> list[Path]:
+    def all_paths(self) -> list[TokenIds]:
         """The paths of all words, in order."""
         return [path for forms in self.paths for path in forms]
 
@@ -107,8 +107,14 @@ class Encoder:
         """
         return converted(examples, self.encode, name)
 
-    def encode_texts(self, texts: Iterable[Prompt]) -> list[Path]:
-        """Ids of ordinary texts or conversations, each cut after 256 tokens.
+    def encode_texts(
+        self, texts: Iterable[Prompt], max_tokens: int = _TEXT_TOKENS
+    ) -> list[TokenIds]:
+        """Ids of ordinary texts or conversations.
+
+        Args:
+            texts: Strings or messages.
+            max_tokens: Where each is cut.
 
         Raises:
             DataError: Up to 20 texts that aren't one, or with fewer than two tokens, so nothing
@@ -116,10 +122,10 @@ class Encoder:
         """
         if isinstance(texts, str):
             raise DataError(f"expected a list of texts, got the string {texts[:80]!r}")
-        return converted(texts, self._encode_text, "text")
+        return converted(texts, lambda text: self._encode_text(text, max_tokens), "text")
 
-    def _encode_text(self, text: Prompt) -> Path:
-        ids = render_slot(self.tokenizer, checked_prompt(text, "text")).ids[:_TEXT_TOKENS]
+    def _encode_text(self, text: Prompt, max_tokens: int) -> TokenIds:
+        ids = render_slot(self.tokenizer, checked_prompt(text, "text")).ids[:max_tokens]
         if len(ids) < 2:
             raise DataError(f"{text!r} has fewer than two tokens")
         return ids
@@ -147,11 +153,11 @@ class Encoder:
         )
         return [text[lead:] for text in texts]
 
-    def _paths(self, slot: Slot, word: str, forms: Sequence[str]) -> tuple[Path, ...]:
+    def _paths(self, slot: Slot, word: str, forms: Sequence[str]) -> tuple[TokenIds, ...]:
         paths = dict.fromkeys(self._path(slot, word, form) for form in forms or (None,))
         return tuple(paths)  # forms that coincide ("Red" capitalised) count once
 
-    def _path(self, slot: Slot, word: str, form: str | None) -> Path:
+    def _path(self, slot: Slot, word: str, form: str | None) -> TokenIds:
         text = joined(slot, word, form)
         ids = self.tokenizer(slot.text + text, add_special_tokens=False)["input_ids"]
         lead = len(slot.ids)
@@ -170,7 +176,7 @@ class Encoder:
             raise DataError(f'the word "{word}" has no tokens under this tokenizer')
         return path
 
-    def _cant_follow(self, slot: Slot, text: str, joint: Path) -> str:
+    def _cant_follow(self, slot: Slot, text: str, joint: TokenIds) -> str:
         cause = (
             "the prompt or prefill ends in white space, which the tokenizer joins to the word: "
             "remove it; words are joined by a space"
@@ -190,7 +196,7 @@ class Encoder:
 
     def _check(self, trie: TokenTrie) -> None:
         words = trie.target.words
-        owner: dict[Path, str] = {}
+        owner: dict[TokenIds, str] = {}
         for word, forms in zip(words, trie.paths, strict=True):
             for path in forms:
                 if path in owner:

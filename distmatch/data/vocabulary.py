@@ -1,4 +1,4 @@
-"""Pools of words to build tasks from: shipped classes, frequency bands, disjoint splits.
+"""Pools of words to build tasks from: shipped classes, disjoint splits.
 
 The shipped pool is a list of our own, `words.txt` beside this file: two large classes of common
 and rare English words, and small classes that differ in kind (colours, names, nonsense,
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from distmatch.errors import DataError, import_extra, unknown_name
+from distmatch.errors import DataError, unknown_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -121,47 +121,6 @@ def stem(word: str) -> str:
     if len(root) > _SHORTEST_STEM and root[-1] == root[-2]:
         root = root[:-1]
     return root.rstrip("eyi") if len(root) > _SHORTEST_STEM else root
-
-
-def frequent_words(
-    n: int,
-    language: str = "en",
-    zipf: tuple[float, float] = (3.5, 5.0),
-    min_length: int = 3,
-) -> tuple[str, ...]:
-    """Words of a language from one band of frequency, evenly spaced over it, common ones first.
-
-    The lists are those of the package `wordfreq` (extra `words`), unfiltered: they hold names and
-    rude words too.
-
-    Args:
-        n: How many.
-        language: A code `wordfreq` knows, such as "en", "de" or "zh".
-        zipf: Lowest and highest frequency, as log10 of occurrences in a billion words: "the" has
-            7.7, "table" 5, "kettle" 3.5. The upper end is excluded.
-        min_length: Fewest characters of a word; words hold letters only.
-
-    Raises:
-        DataError: The language is unknown, or the band holds fewer than n such words.
-        MissingExtraError: `wordfreq` isn't installed.
-    """
-    wordfreq = import_extra("wordfreq", "words")
-    if language not in wordfreq.available_languages():
-        raise DataError(unknown_name("language", language, wordfreq.available_languages()))
-    low, high = zipf
-    band = [
-        word
-        for word, frequency in wordfreq.get_frequency_dict(language).items()
-        if low <= wordfreq.freq_to_zipf(frequency) < high
-        and len(word) >= min_length
-        and all(unicodedata.category(letter)[0] in "LM" for letter in word)
-    ]
-    if not 1 <= n <= len(band):
-        raise DataError(
-            f'{n} words of "{language}" asked for, but zipf {low:g} to {high:g} holds {len(band)} '
-            f"of at least {min_length} letters: ask for fewer or widen the band"
-        )
-    return tuple(band[i * len(band) // n] for i in range(n))
 
 
 @functools.cache

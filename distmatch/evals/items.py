@@ -12,7 +12,7 @@ from torch import Tensor
 
 from distmatch.data.examples import Example, Prompt, plain_prompt
 from distmatch.losses.words import support_log_probs
-from distmatch.measuring.intervals import Ratios
+from distmatch.measuring.intervals import Ratios, clustered
 from distmatch.measuring.metrics import Outcomes, Ratio, policy_ratio, renormalised
 
 
@@ -33,13 +33,7 @@ class Items:
     @property
     def resampled(self) -> Ratios:
         """The ratios of what is resampled: of clusters their sums."""
-        if not self.clusters:
-            return self.ratios
-        _, cluster = np.unique(self.clusters, return_inverse=True)
-        return {
-            name: (np.bincount(cluster, top), np.bincount(cluster, bottom))
-            for name, (top, bottom) in self.ratios.items()
-        }
+        return clustered(self.ratios, self.clusters)
 
     def __len__(self) -> int:
         """How many."""

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.prompts import render_slot, special_ids
-from distmatch.data.trie import Path as TokenIds
+from distmatch.data.trie import TokenIds
 from distmatch.errors import converted
 from distmatch.evals.items import Answers
 from distmatch.evals.subject import (
@@ -30,7 +30,7 @@ from distmatch.measuring.drift import slot_drift, text_drift
 from distmatch.measuring.metrics import Ratio
 from distmatch.models.adapters import switched_off
 from distmatch.sampling import IsDone, sample_tokens
-from distmatch.scoring import model_encoder, next_log_probs
+from distmatch.scoring import model_encoder, next_log_probs, resolve_at_most
 from distmatch.search import LikelyAnswers, likely_answers
 
 _TEXTS_A_FORWARD = 8  # at most: every token of them has logits, twice
@@ -64,9 +64,9 @@ class LocalModel(Subject):
         return replace(self, is_base=True)
 
     def answers(self, examples: Iterable[Example], name: str) -> Answers:
-        """See `Subject`."""
-        examples = checked_examples(examples)
+        """See `Subject`; upper bounds become targets by what it says without its adapter."""
         encoder = model_encoder(self.model, self.tokenizer)
+        examples = checked_examples(self._resolved(list(examples)))
         asked = AskedExamples.encode(encoder, examples)
         with self._asked():
             outcomes, ratios = asked.score(
@@ -201,6 +201,14 @@ class LocalModel(Subject):
                 for place, thought in enumerate(written):
                     thoughts[rows[place // num_thoughts]].append(thought)
         return thoughts
+
+    def _resolved(self, examples: list[Example]) -> list[Example]:
+        """Upper bounds as targets, by what the model says without its adapter."""
+        if all(example.target.other != "at_most" for example in examples):
+            return examples
+        encoder = model_encoder(self.model, self.tokenizer)
+        with switched_off(self.model):
+            return resolve_at_most(self.model, encoder, examples, batch_size=self.batch_size)
 
     def _thoughts(
         self, way: Way, examples: Sequence[Example], max_tokens: int, name: str

@@ -37,13 +37,16 @@ class LocalSource:
         adapter = None if self.adapter is None else adapter_record(self.adapter)
         return {**self.choice.record(), "adapter": adapter}
 
-    @cached_property
     def subject(self) -> LocalModel:
-        """The model, loaded.
+        """The model, loaded once.
 
         Raises:
             LoadError: It can't be, or the adapter doesn't fit it.
         """
+        return self._loaded
+
+    @cached_property
+    def _loaded(self) -> LocalModel:
         model, tokenizer = self.choice.load()
         if self.adapter is not None:
             model = load_adapter(model, self.adapter, other_base=self.other_base)  # type: ignore[assignment]

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distmatch.data.examples import Example
 from distmatch.data.jsonl import to_examples
-from distmatch.evals.evaluate import evaluate
+from distmatch.evals.evaluation import evaluate
 from distmatch.evals.report import Report, comparison_table
 from distmatch.losses.divergences import forward_kl
 from distmatch.models.merge_guard import merging_allowed

@@ -1,18 +1,20 @@
 """Metrics with intervals, of the items they were measured on; saved and read back."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from distmatch.data.jsonl import value_key
 from distmatch.errors import DataError, unknown_name
 from distmatch.evals.items import Answers, Items, items_of, plain
 from distmatch.evals.metric import WORD_METRICS, Metric, metrics_of
 from distmatch.files import write_json
+from distmatch.measuring.calibration import Calibration
 from distmatch.measuring.intervals import CONFIDENCE, Interval, intervals
 
 
@@ -20,8 +22,7 @@ from distmatch.measuring.intervals import CONFIDENCE, Interval, intervals
 class Report:
     """A model's metrics on some items.
 
-    `print(report)` shows the table. `asked`, `given` and `other` are what
-    `distmatch.plots.calibration` draws.
+    `print(report)` shows the table, `distmatch.plots.calibration` draws given against asked.
     """
 
     metrics: dict[str, Interval]
@@ -82,12 +83,30 @@ class Report:
             raise DataError("the report's items ask for no distribution over words")
         return self.items
 
+    def calibration(self) -> Calibration:
+        """Given against asked, with the table's own numbers and resamples.
+
+        Raises:
+            DataError: The items ask for no distribution over words.
+        """
+        answers = self.answers
+        found = Calibration.of(
+            answers.asked,
+            answers.given,
+            clusters=answers.clusters,
+            num_resamples=self.num_resamples,
+            seed=self.seed,
+        )
+        names = {"slope", "control_tvd", "other"} & set(self.metrics)
+        told: dict[str, Any] = {name: self.metrics[name].mean for name in names}
+        return replace(found, **told)
+
     def by(self, key: str) -> dict[Any, "Report"]:
         """A report for each value of a metadata key, such as "wording", "num_words" or "phrasing".
 
         Numbers come in their order, other values as they appear; items without the key go under
-        None. Nothing is asked again; `policy_tvd` of answers is that of the policy that is best on
-        each group.
+        None, lists and objects under their JSON. Nothing is asked again; `policy_tvd` of answers is
+        that of the policy that is best on each group.
 
         Raises:
             DataError: No item has this key.
@@ -95,14 +114,17 @@ class Report:
         known = dict.fromkeys(name for metadata in self.items.metadata for name in metadata)
         if key not in known:
             raise DataError(unknown_name("metadata key", key, known))
-        groups: dict[Any, list[int]] = {}
+        values: dict[str, Any] = {}
+        groups: dict[str, list[int]] = {}
         for row, metadata in enumerate(self.items.metadata):
-            groups.setdefault(metadata.get(key), []).append(row)
-        are_numbers = all(isinstance(value, int | float) for value in groups)
-        return {
-            value: self.of_items(groups[value])
-            for value in (sorted(groups) if are_numbers else groups)
-        }
+            name = value_key(value := metadata.get(key))
+            values.setdefault(name, value)
+            groups.setdefault(name, []).append(row)
+        reports: dict[Any, Report] = {}
+        has_order = _have_order(values.values())
+        for name in sorted(groups, key=values.__getitem__) if has_order else groups:
+            reports[_key(values[name], name, reports)] = self.of_items(groups[name])
+        return reports
 
     def of_items(self, rows: Sequence[int]) -> "Report":
         """The report of some of the items, by their numbers; nothing is asked again."""
@@ -178,6 +200,21 @@ class Report:
     def __str__(self) -> str:
         """The table."""
         return self.table()
+
+
+def _have_order(values: Iterable[Any]) -> bool:
+    values = list(values)
+    is_bool = {isinstance(value, bool) for value in values}
+    are_numbers = all(isinstance(value, int | float) and value == value for value in values)
+    return are_numbers and len(is_bool) == 1
+
+
+def _key(value: Any, text: str, taken: Collection[Any]) -> Any:
+    """The value, or its JSON where it is no key, or the same as another one (True and 1)."""
+    try:
+        return text if value in taken else value
+    except TypeError:
+        return text
 
 
 def comparison_table(reports: Mapping[str, Report]) -> str:

@@ -36,9 +36,8 @@ class Source(Protocol):
     def batch_size(self) -> int | None:
         """How many prompts it answers at once; None: it doesn't matter."""
 
-    @property
     def subject(self) -> Subject:
-        """Loaded when first needed."""
+        """Whom suites ask; loaded when first needed."""
 
     def record(self) -> Mapping[str, Any]:
         """What its answers depend on, as plain JSON."""
@@ -108,8 +107,9 @@ def settings_of(source: Source, suite: Suite, record: Mapping[str, Any]) -> dict
         suite: What.
         record: The source's; hashed once for all suites.
     """
+    asked = {f"{suite.name}.{key}": value for key, value in suite.record().items()}
     drawn = {"batch_size": source.batch_size} if suite.draws_text else {}
-    return {**record, **suite.record(), "seed": source.seed, **drawn}
+    return {**record, **asked, "seed": source.seed, **drawn}
 
 
 def measure_all(
@@ -131,7 +131,7 @@ def measure_all(
     check_suites(suites, source.capabilities)
     if folder is None:
         for suite in suites:
-            yield Kept(suite, measure(source.subject, suite), was_there=False)
+            yield Kept(suite, measure(source.subject(), suite), was_there=False)
         return
     store, record = Store(Path(folder)), source.record()
     settings = {suite.name: settings_of(source, suite, record) for suite in suites}
@@ -139,6 +139,6 @@ def measure_all(
     for suite in suites:
         report = found[suite.name]
         if report is None:
-            report = measure(source.subject, suite)
+            report = measure(source.subject(), suite)
             store.keep(suite.name, report, settings[suite.name])
         yield Kept(suite, report, was_there=found[suite.name] is not None)

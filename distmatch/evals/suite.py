@@ -53,13 +53,13 @@ class Suite(ABC):
         return {}
 
     def record(self) -> dict[str, Any]:
-        """All that the items depend on besides the subject, as plain JSON.
+        """All that the suite's items depend on besides the subject, as plain JSON.
 
         Where a file lies doesn't count, what is in it does.
         """
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "path"}
         plain = {name: list(x) if isinstance(x, tuple) else x for name, x in given.items()}
-        return {"suite": self.name, "version": self.version, **plain, **self.inputs()}
+        return {"version": self.version, **plain, **self.inputs()}
 
 
 def check_suites(suites: Iterable[Suite], capabilities: frozenset[Capability]) -> None:
@@ -70,12 +70,15 @@ def check_suites(suites: Iterable[Suite], capabilities: frozenset[Capability]) -
         capabilities: Of whoever is asked.
 
     Raises:
-        ConfigError: Which suite needs what that isn't there; or there is no suite.
+        ConfigError: Which suite needs what that isn't there; or no suite, or one of a name twice.
         DistmatchError: What a suite's own `check` refuses.
     """
     suites = tuple(suites)
     if not suites:
         raise ConfigError("there is nothing to measure: name a suite")
+    names = [suite.name for suite in suites]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"two suites are called {twice[0]}: measure each in a folder of its own")
     for suite in suites:
         lacking = [one.value for one in Capability if one in suite.needs - capabilities]
         if lacking:

@@ -12,9 +12,9 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from distmatch.data.examples import EFFORTS, Example
+from distmatch.data.examples import Example
 from distmatch.data.prompts import ThinkingSlot, render_slot, special_ids, thinking_slot
-from distmatch.data.templates import can_switch_thinking, thought_frame
+from distmatch.data.templates import EFFORTS, can_switch_thinking, thought_frame
 from distmatch.errors import ConfigError, DataError
 from distmatch.thinking import with_thought
 

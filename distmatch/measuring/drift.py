@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from distmatch.data.batching import TreeBatch, make_next_batch, make_text_batch
-from distmatch.data.trie import Path
+from distmatch.data.trie import TokenIds
 from distmatch.losses.divergences import total_variation
 from distmatch.losses.retention import retention_kl
 from distmatch.measuring.metrics import Ratio
@@ -16,7 +16,7 @@ from distmatch.models.head import unwrapped
 from distmatch.scoring import in_eval_mode, row_logits
 
 
-def text_kl(model: nn.Module, texts: Sequence[Path]) -> Float[Tensor, " tokens"]:
+def text_kl(model: nn.Module, texts: Sequence[TokenIds]) -> Float[Tensor, " tokens"]:
     """KL(base || adapted) of the next token within texts, nats each, with gradient.
 
     Args:
@@ -27,7 +27,7 @@ def text_kl(model: nn.Module, texts: Sequence[Path]) -> Float[Tensor, " tokens"]
 
 
 @torch.no_grad()
-def mean_text_kl(model: nn.Module, texts: Sequence[Path], *, batch_size: int) -> float:
+def mean_text_kl(model: nn.Module, texts: Sequence[TokenIds], *, batch_size: int) -> float:
     """KL(base || adapted) of ordinary texts, nats a token, in evaluation mode; 0 of no texts.
 
     Args:
@@ -42,7 +42,7 @@ def mean_text_kl(model: nn.Module, texts: Sequence[Path], *, batch_size: int) ->
 
 
 @torch.no_grad()
-def text_drift(model: nn.Module, texts: Sequence[Path]) -> dict[str, Ratio]:
+def text_drift(model: nn.Module, texts: Sequence[TokenIds]) -> dict[str, Ratio]:
     """`kl` from the base, `accuracy` and `base_accuracy` of the next token, a text each.
 
     Args:
@@ -66,7 +66,7 @@ def text_drift(model: nn.Module, texts: Sequence[Path]) -> dict[str, Ratio]:
 
 
 @torch.no_grad()
-def slot_drift(model: nn.Module, slots: Sequence[Path]) -> dict[str, Ratio]:
+def slot_drift(model: nn.Module, slots: Sequence[TokenIds]) -> dict[str, Ratio]:
     """`kl` and `slot_tvd` from the base of the token after each prompt, a prompt each.
 
     Args:

@@ -5,7 +5,7 @@ and a difference is taken within each resample (Efron & Tibshirani 1993, chapter
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +33,19 @@ class Interval(NamedTuple):
         if not math.isfinite(self.mean):
             return "-" if math.isnan(self.mean) else f"{self.mean}"
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def clustered(
+    ratios: Ratios, clusters: Sequence[str]
+) -> Mapping[str, tuple[Float[np.ndarray, " clusters"], Float[np.ndarray, " clusters"]]]:
+    """The ratios of what is resampled: of clusters their sums, without clusters each example."""
+    if not clusters:
+        return ratios
+    _, cluster = np.unique(clusters, return_inverse=True)
+    return {
+        name: (np.bincount(cluster, top), np.bincount(cluster, bottom))
+        for name, (top, bottom) in ratios.items()
+    }
 
 
 def intervals(ratios: Ratios, num_resamples: int, seed: int) -> dict[str, Interval]:

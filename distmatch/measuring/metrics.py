@@ -91,10 +91,26 @@ def slope_ratio(outcomes: Outcomes) -> Ratio:
     Each example is centred at 1/K, where a policy that ignores the numbers would be: 1 is perfect
     control, 0 none. Examples that ask for 1/K themselves don't count.
     """
-    given, asked = renormalised(outcomes)
-    centre = outcomes.is_word / outcomes.is_word.sum(-1, keepdim=True)
+    return centred_slope(*renormalised(outcomes), outcomes.is_word, _has_control(outcomes))
+
+
+def centred_slope(
+    given: Float[Tensor, "batch words"],
+    asked: Float[Tensor, "batch words"],
+    is_word: Bool[Tensor, "batch words"],
+    counts: Bool[Tensor, " batch"],
+) -> Ratio:
+    """The same of probabilities that are renormalised already.
+
+    Args:
+        given: Renormalised over the words; 0 where there is no word.
+        asked: Likewise.
+        is_word: Which words an example has.
+        counts: Which examples say something about control.
+    """
+    centre = is_word / is_word.sum(-1, keepdim=True)
     spread = (asked - centre).square().sum(-1)
-    is_nothing = ~_has_control(outcomes) | (spread < _NO_SPREAD)
+    is_nothing = ~counts | (spread < _NO_SPREAD)
     return Ratio(
         ((asked - centre) * (given - centre)).sum(-1).masked_fill(is_nothing, 0),
         spread.masked_fill(is_nothing, 0),

@@ -18,6 +18,8 @@ from distmatch.models.loading import (
     named_dtype,
 )
 
+ATTENTIONS = ("eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3")
+
 _OF_A_MODEL = frozenset({".json", ".safetensors", ".jinja", ".model", ".txt"})
 
 
@@ -26,7 +28,7 @@ class ModelChoice:
     """The section [model] of a run file.
 
     Raises:
-        ConfigError: An unknown quantization or dtype.
+        ConfigError: An unknown quantization, dtype or attention.
     """
 
     name: str
@@ -37,6 +39,8 @@ class ModelChoice:
     """Of what isn't packed: `"float32"`, `"bfloat16"`; None keeps the checkpoint's."""
     template: bool = True
     """Whether messages go through the chat template, if there is one; else by blank lines."""
+    attention: str | None = None
+    """transformers' implementation, such as `"eager"`; None keeps its choice."""
 
     def __post_init__(self) -> None:
         """Check what can be checked without loading."""
@@ -44,10 +48,14 @@ class ModelChoice:
             raise ConfigError(unknown_name("quantization", self.quantization, QUANTIZATIONS))
         if self.dtype is not None:
             named_dtype(self.dtype)
+        if self.attention is not None and self.attention not in ATTENTIONS:
+            raise ConfigError(unknown_name("attention", self.attention, ATTENTIONS))
 
     def load(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         """The model and its tokenizer, as `load_model` gives them but for the template."""
         model, tokenizer = load_model(self.name, quantization=self.quantization, dtype=self.dtype)
+        if self.attention is not None:
+            _set_attention(model, self.attention)
         return model, self._without_template(tokenizer)
 
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
@@ -68,6 +76,7 @@ class ModelChoice:
             "quantization": self.quantization,
             "dtype": self.dtype,
             "template": self.template,
+            "attention": self.attention,
         }
         if not source.is_dir():
             return {"model": f"commit {load_config(self.name)._commit_hash}", **told}
@@ -89,6 +98,17 @@ def adapter_record(path: str | Path) -> str:
     check_adapter(Path(path))
     names = ("adapter_config.json", "adapter_model.safetensors")
     return files_digest([Path(path) / name for name in names])
+
+
+def _set_attention(model: PreTrainedModel, attention: str) -> None:
+    try:
+        model.set_attn_implementation(attention)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f'attention "{attention}" can\'t be used here: {error}') from error
+    if model.config._attn_implementation != attention:
+        raise ConfigError(
+            f'this {type(model).__name__} has no attention "{attention}": leave it out'
+        )
 
 
 def files_digest(paths: list[Path]) -> str:

@@ -4,20 +4,6 @@ Figures are made without pyplot, so nothing here touches its state, opens a wind
 display. They show themselves in notebooks; outside, give a `path`.
 """
 
-from distmatch.plots.answers import Answers, PlainAnswers, calibration
-from distmatch.plots.layers import layer_curves, layer_maps, layer_ranking
-from distmatch.plots.metrics import groups
-from distmatch.plots.style import drawn
-from distmatch.plots.training import learning_curve
+import lazy_loader
 
-__all__ = [
-    "Answers",
-    "PlainAnswers",
-    "calibration",
-    "drawn",
-    "groups",
-    "layer_curves",
-    "layer_maps",
-    "layer_ranking",
-    "learning_curve",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

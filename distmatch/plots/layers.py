@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from distmatch.errors import DataError, import_extra
-from distmatch.plots.style import GREY, INK, SERIES, STYLE, new_figure, save_figure
+from distmatch.errors import DataError
+from distmatch.plots.style import GREY, INK, SERIES, drawn_figure, error_bars, write_above
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -52,56 +52,49 @@ def layer_maps(
     maps = {name: values for name, values in maps.items() if np.isfinite(values).any()}
     if not maps:
         raise DataError("no single block has a value: there is no layer map to draw")
-    style = import_extra("matplotlib.style", "plots")
-    with style.context(["default", STYLE, {"axes.grid": False}]):
-        figure = new_figure(0.6 + 2.4 * len(maps) + 0.5 * len(sites), 1.6 + 0.26 * len(blocks))
+    tops = {name: max(float(np.nanmax(np.abs(v))), 1e-9) for name, v in maps.items()}
+    if one_scale:
+        tops = dict.fromkeys(maps, max(tops.values()))
+    width, height = 0.6 + 2.4 * len(maps) + 0.5 * len(sites), 1.6 + 0.26 * len(blocks)
+    with drawn_figure(width, height, path, grid=False) as figure:
         axes = figure.subplots(1, len(maps), sharey=True, squeeze=False)[0]
-        tops = {name: max(float(np.nanmax(np.abs(v))), 1e-9) for name, v in maps.items()}
         for axis, (name, values) in zip(axes, maps.items(), strict=True):
-            top = max(tops.values()) if one_scale else tops[name]
-            image = axis.imshow(
-                values, cmap="PuOr_r", vmin=-top, vmax=top, origin="lower", aspect="auto"
-            )
-            for (row, column), value in np.ndenumerate(values):
-                if np.isfinite(value):
-                    colour = "white" if abs(value) > _DARK * top else INK
-                    axis.text(
-                        column,
-                        row,
-                        f"{value:.3f}",
-                        ha="center",
-                        va="center",
-                        fontsize=8,
-                        color=colour,
-                    )
-            axis.set_xticks(range(len(sites)), sites)
-            if len(sites) * max(map(len, sites)) > _ROOM:
-                axis.tick_params(axis="x", rotation=40)
-                for text in axis.get_xticklabels():
-                    text.set(ha="right", rotation_mode="anchor")
+            image = _draw_map(axis, values, tops[name])
+            _name_sites(axis, sites)
             axis.set_yticks(range(len(blocks)), [str(block) for block in blocks])
             axis.set_title(name, fontweight="bold", pad=22)
-            told = "  ·  ".join(
-                f"{what} {value:.3f}"
-                for what, value in (references or {}).get(name, {}).items()
-                if np.isfinite(value)
-            )
-            axis.annotate(
-                told,
-                (0, 1),
-                xycoords="axes fraction",
-                xytext=(0, 6),
-                textcoords="offset points",
-                fontsize=8,
-                color=GREY,
-            )
+            told = _told((references or {}).get(name, {}))
+            write_above(axis, told, xytext=(0, 6), fontsize=8, color=GREY)
             if not one_scale:
                 figure.colorbar(image, ax=axis, shrink=0.6)
         if one_scale:
             figure.colorbar(image, ax=axes, shrink=0.6)
         axes[0].set_ylabel("block")
-        save_figure(figure, path)
     return figure
+
+
+def _draw_map(axis: Any, values: Float[np.ndarray, "blocks sites"], top: float) -> Any:
+    """The image; in each of its fields the value is written."""
+    image = axis.imshow(values, cmap="PuOr_r", vmin=-top, vmax=top, origin="lower", aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            colour = "white" if abs(value) > _DARK * top else INK
+            look = {"ha": "center", "va": "center", "fontsize": 8, "color": colour}
+            axis.text(column, row, f"{value:.3f}", **look)
+    return image
+
+
+def _name_sites(axis: Any, sites: Sequence[str]) -> None:
+    axis.set_xticks(range(len(sites)), sites)
+    if len(sites) * max(map(len, sites)) > _ROOM:
+        axis.tick_params(axis="x", rotation=40)
+        for text in axis.get_xticklabels():
+            text.set(ha="right", rotation_mode="anchor")
+
+
+def _told(references: Mapping[str, float]) -> str:
+    known = {name: value for name, value in references.items() if np.isfinite(value)}
+    return "  ·  ".join(f"{name} {value:.3f}" for name, value in known.items())
 
 
 def layer_curves(
@@ -133,39 +126,31 @@ def layer_curves(
         raise DataError("there is no curve to draw: give values of ranges of several lengths")
     names = list(dict.fromkeys(name for curves in drawn.values() for name in curves))
     looks = dict(zip(names, itertools.cycle(itertools.product(_STROKES, SERIES))))
-    style = import_extra("matplotlib.style", "plots")
-    with style.context(["default", STYLE]):
-        figure = new_figure(1.0 + 3.2 * len(drawn), 3.6)
+    with drawn_figure(1.0 + 3.2 * len(drawn), 3.6, path) as figure:
         axes = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
         for axis, (title, curves) in zip(axes, drawn.items(), strict=True):
             for name, points in curves.items():
-                x, mean, low, high = np.array(points, dtype=float).T
-                ends = np.nan_to_num(np.maximum([mean - low, high - mean], 0))
-                stroke, colour = looks[name]
-                axis.errorbar(
-                    x,
-                    mean,
-                    yerr=ends,
-                    marker="o",
-                    ms=5,
-                    ls=stroke,
-                    lw=1.5,
-                    color=colour,
-                    label=name,
-                )
+                _draw_curve(axis, name, points, looks[name])
             _draw_levels(axis.axhline, levels or {})
             axis.xaxis.get_major_locator().set_params(integer=True)
             axis.set_title(title)
             axis.set_xlabel(labels[0])
         axes[0].set_ylabel(labels[1])
-        handles = {
-            label: handle
-            for axis in axes
-            for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(handles.values(), handles, loc="outside lower center", ncols=2 * len(drawn))
-        save_figure(figure, path)
+        _name_once(figure, axes)
     return figure
+
+
+def _name_once(figure: "matplotlib.figure.Figure", axes: Sequence[Any]) -> None:
+    """A legend of what any of the axes draw."""
+    named = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in axes]
+    handles = {label: handle for pairs in named for handle, label in pairs}
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=2 * len(axes))
+
+
+def _draw_curve(axis: Any, name: str, points: Curve, look: tuple[Any, str]) -> None:
+    x, mean, low, high = np.array(points, dtype=float).T
+    line = {"marker": "o", "ms": 5, "ls": look[0], "lw": 1.5, "color": look[1], "label": name}
+    axis.errorbar(x, mean, yerr=error_bars(mean, low, high), **line)
 
 
 def _known(points: Curve) -> Curve:
@@ -197,13 +182,10 @@ def layer_ranking(
     names = sorted(known, key=lambda name: -known[name][0])[:_MOST_RANKED]
     if not names:
         raise DataError("no place has a value: there is no ranking to draw")
-    style = import_extra("matplotlib.style", "plots")
-    with style.context(["default", STYLE]):
-        figure = new_figure(6.4, 1.5 + 0.28 * len(names))
+    with drawn_figure(6.4, 1.5 + 0.28 * len(names), path) as figure:
         axis = figure.subplots()
         mean, low, high = np.array([known[name] for name in names], dtype=float).T
-        ends = np.nan_to_num(np.maximum([mean - low, high - mean], 0))
-        rows = range(len(names))
+        rows, ends = range(len(names)), error_bars(mean, low, high)
         axis.errorbar(mean, rows, xerr=ends, fmt="o", color=SERIES[0], ms=5, elinewidth=1.5)
         _draw_levels(axis.axvline, levels or {})
         axis.set_yticks(rows, names)
@@ -213,7 +195,6 @@ def layer_ranking(
             axis.set_title(f"best {len(names)} of {len(known)}")
         if axis.get_legend_handles_labels()[0]:
             figure.legend(loc="outside lower center", ncols=3)
-        save_figure(figure, path)
     return figure
 
 

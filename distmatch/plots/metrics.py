@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distmatch.errors import DataError, import_extra
-from distmatch.plots.style import PURPLE, SERIES, STYLE, new_figure, save_figure
+from distmatch.errors import DataError
+from distmatch.plots.style import PURPLE, SERIES, drawn_figure, error_bars
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -38,28 +38,14 @@ def groups(
     names = list(dict.fromkeys(group for values in series.values() for group in values))
     if not names:
         raise DataError("there are no groups to draw: give at least one report")
-    style = import_extra("matplotlib.style", "plots")
-    with style.context(["default", STYLE]):
-        figure = new_figure(6.4, 1.3 + (0.14 + 0.14 * len(series)) * len(names))
+    height = 1.3 + (0.14 + 0.14 * len(series)) * len(names)
+    with drawn_figure(6.4, height, path) as figure:
         axis = figure.subplots()
-        places = {name: place for place, name in enumerate(names)}
         spread = 0.6 / len(series)
         for number, (model, values) in enumerate(series.items()):
-            drawn = {name: value for name, value in values.items() if np.isfinite(value[0])}
             shift = (number - (len(series) - 1) / 2) * spread
-            heights = [places[name] + shift for name in drawn]
-            mean, low, high = np.array(list(drawn.values()), dtype=float).reshape(-1, 3).T
-            ends = np.nan_to_num(np.maximum([mean - low, high - mean], 0))
-            axis.errorbar(
-                mean,
-                heights,
-                xerr=ends,
-                fmt="o",
-                color=SERIES[number % len(SERIES)],
-                markersize=5,
-                elinewidth=1.5,
-                label=model,
-            )
+            heights = {name: place + shift for place, name in enumerate(names)}
+            _draw_dots(axis, model, values, heights, SERIES[number % len(SERIES)])
         if marks:
             marked = [marks.get(name, np.nan) for name in names]
             axis.scatter(marked, range(len(names)), marker="|", s=160, color=PURPLE, label=_POLICY)
@@ -68,5 +54,17 @@ def groups(
         axis.set_xlabel(label)
         if len(series) > 1 or marks:
             figure.legend(loc="outside lower center", ncols=4)
-        save_figure(figure, path)
     return figure
+
+
+def _draw_dots(
+    axis: Any,
+    model: str,
+    values: Mapping[str, Sequence[float]],
+    heights: Mapping[str, float],
+    colour: str,
+) -> None:
+    drawn = {name: value for name, value in values.items() if np.isfinite(value[0])}
+    mean, low, high = np.array(list(drawn.values()), dtype=float).reshape(-1, 3).T
+    look = {"fmt": "o", "color": colour, "markersize": 5, "elinewidth": 1.5, "label": model}
+    axis.errorbar(mean, [heights[n] for n in drawn], xerr=error_bars(mean, low, high), **look)

@@ -2,11 +2,16 @@
 
 import functools
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from jaxtyping import Float
+
 from distmatch.errors import DataError, MissingExtraError, import_extra
+from distmatch.files import replacing
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -36,31 +41,35 @@ STYLE = {
 _DPI = 160
 
 
-def new_figure(width: float, height: float) -> Any:
-    """A figure of its own, without pyplot, that can show itself in a notebook."""
+@contextmanager
+def drawn_figure(
+    width: float, height: float, path: str | Path | None, *, grid: bool = True
+) -> "Iterator[matplotlib.figure.Figure]":
+    """A figure in the common style, saved once all is drawn; it can show itself in a notebook.
+
+    Args:
+        width: In inches.
+        height: In inches.
+        path: Where to save it, in the format of its ending; None: nowhere.
+        grid: Whether axes have one.
+    """
+    style = import_extra("matplotlib.style", "plots")
     figure_module = import_extra("matplotlib.figure", "plots")
     canvas_module = import_extra("matplotlib.backends.backend_agg", "plots")
-    figure = figure_module.Figure(figsize=(width, height), layout="compressed")
-    canvas_module.FigureCanvasAgg(figure)
-    figure._repr_png_ = functools.partial(_png, figure)
-    return figure
+    with style.context(["default", STYLE | {"axes.grid": grid}]):
+        figure = figure_module.Figure(figsize=(width, height), layout="compressed")
+        canvas_module.FigureCanvasAgg(figure)  # without pyplot
+        figure._repr_png_ = functools.partial(_png, figure)
+        yield figure
+        if path is not None:
+            with replacing(path) as part:
+                figure.savefig(part, format=Path(path).suffix[1:] or "png", dpi=_DPI)
 
 
 def _png(figure: "matplotlib.figure.Figure") -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)
     return buffer.getvalue()
-
-
-def save_figure(figure: "matplotlib.figure.Figure", path: str | Path | None) -> None:
-    """Write the figure, replacing the file only when all is written."""
-    if path is None:
-        return
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    figure.savefig(part, format=path.suffix[1:] or "png", dpi=_DPI)
-    part.replace(path)
 
 
 def drawn(path: Path, figure: Callable[[Path], Any]) -> str:
@@ -75,3 +84,17 @@ def drawn(path: Path, figure: Callable[[Path], Any]) -> str:
     except (MissingExtraError, DataError) as error:
         return f"{path} was not drawn: {error}"
     return f"wrote {path}"
+
+
+def error_bars(
+    mean: Float[np.ndarray, " points"],
+    low: Float[np.ndarray, " points"],
+    high: Float[np.ndarray, " points"],
+) -> Float[np.ndarray, "2 points"]:
+    """How far intervals reach below and above their means; 0 where there is none."""
+    return np.nan_to_num(np.maximum([mean - low, high - mean], 0))
+
+
+def write_above(axis: Any, text: str, **look: Any) -> None:
+    """Write a line between an axis and its title."""
+    axis.annotate(text, (0, 1), xycoords="axes fraction", textcoords="offset points", **look)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from distmatch.errors import DataError, import_extra
-from distmatch.plots.style import BLUE, GREEN, GREY, INK, ORANGE, STYLE, new_figure, save_figure
+from distmatch.errors import DataError
+from distmatch.plots.style import BLUE, GREEN, GREY, INK, ORANGE, drawn_figure
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -44,16 +44,13 @@ def learning_curve(
     present = [name for name in _CURVES if len(series[name]) or len(series[f"eval_{name}"])]
     if not present:
         raise DataError(f"the history logs none of {list(series)}: nothing to draw")
-    style = import_extra("matplotlib.style", "plots")
-    with style.context(["default", STYLE]):
-        figure = new_figure(3.4 * len(present), 3.2)
+    with drawn_figure(3.4 * len(present), 3.2, path) as figure:
         axes = figure.subplots(1, len(present), sharex=True, squeeze=False)[0]
         for axis, name in zip(axes, present, strict=True):
             _draw_curve(axis, name, series[name], series[f"eval_{name}"])
         both = [axis for axis in axes if len(axis.get_legend_handles_labels()[1]) == 2]
         if both:
             both[0].legend()
-        save_figure(figure, path)
     return figure
 
 
@@ -68,16 +65,7 @@ def _series(history: Sequence[Mapping[str, Any]], name: str) -> Float[np.ndarray
 def _draw_curve(axis: Any, name: str, trained: np.ndarray, evaluated: np.ndarray) -> None:
     label, colour, perfect = _CURVES[name]
     if perfect is not None:
-        axis.axhline(perfect, color=GREY, lw=1, ls=(0, (4, 3)))
-        axis.annotate(
-            "perfect",
-            (0.02, perfect),
-            xycoords=axis.get_yaxis_transform(),
-            xytext=(0, 3),
-            textcoords="offset points",
-            fontsize=8,
-            color=GREY,
-        )
+        _draw_perfect(axis, perfect)
     if len(trained):
         alone = not len(evaluated)
         width, alpha = (1.6, 1.0) if alone else (0.9, 0.55)
@@ -91,3 +79,16 @@ def _draw_curve(axis: Any, name: str, trained: np.ndarray, evaluated: np.ndarray
     low, high = axis.get_ylim()
     axis.set_ylim(min(0, low), max(high, 1.15 * (perfect or 0)))
     axis.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _draw_perfect(axis: Any, value: float) -> None:
+    axis.axhline(value, color=GREY, lw=1, ls=(0, (4, 3)))
+    axis.annotate(
+        "perfect",
+        (0.02, value),
+        xycoords=axis.get_yaxis_transform(),
+        xytext=(0, 3),
+        textcoords="offset points",
+        fontsize=8,
+        color=GREY,
+    )

@@ -1,7 +1,5 @@
 """Which layers learn it: one adapter a cell of sites x blocks x seeds."""
 
-from distmatch.sweeps.cells import Cell, Grid
-from distmatch.sweeps.reading import Sweep, read_sweep
-from distmatch.sweeps.sweep import sweep
+import lazy_loader
 
-__all__ = ["Cell", "Grid", "Sweep", "read_sweep", "sweep"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

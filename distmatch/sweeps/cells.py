@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from types import MappingProxyType
+from typing import NamedTuple
 
 from transformers import PreTrainedModel
 
@@ -30,6 +31,29 @@ ranks allow, the number of parameters a block."""
 
 _EVERY = re.compile(r"every(?:-(\d+))?")
 _QUARTERS = ("first-quarter", "second-quarter", "third-quarter", "last-quarter")
+
+
+class CellPlace(NamedTuple):
+    """Where a cell learns, which cells of other seeds and learning rates may share."""
+
+    site: str
+    blocks: str
+    """As numbers: `"12"`, `"0-7"`, `"0,3,6"`."""
+    rank: int
+
+    @property
+    def name(self) -> str:
+        """Site and blocks, as an expression of `distmatch.models.lora`."""
+        return f"{self.site}@{self.blocks}"
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of its blocks."""
+        numbers: list[int] = []
+        for part in self.blocks.split(","):
+            first, _, last = part.partition("-")
+            numbers += range(int(first), int(last or first) + 1)
+        return tuple(numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +75,17 @@ class Cell:
     def name(self) -> str:
         """What it is called in tables, and its folder."""
         settings = f"rank{self.rank}-lr{self.learning_rate}-seed{self.seed}"
-        return f"{self.site}@{self.blocks}-{settings}"
+        return f"{self.place.name}-{settings}"
+
+    @property
+    def place(self) -> CellPlace:
+        """Where it learns."""
+        return CellPlace(self.site, self.blocks, self.rank)
 
     @property
     def target(self) -> LoraTarget:
         """Its weights."""
-        return LoraTarget(f"{self.site}@{self.blocks}", self.rank)
+        return LoraTarget(self.place.name, self.rank)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,14 +149,7 @@ class Grid:
         for name, rates in self.learning_rates.items():
             if name not in known:
                 raise ConfigError(unknown_name("site in learning_rates", str(name), known))
-            if not isinstance(rates, Sequence) or isinstance(rates, str | bytes) or not rates:
-                raise ConfigError(f"the learning rates of {name} are {rates!r}: give a list")
-            for rate in rates:
-                is_number = isinstance(rate, int | float) and not isinstance(rate, bool)
-                if not is_number or not 0 < rate < math.inf:
-                    raise ConfigError(
-                        f"a learning rate of {name} is {rate!r}, expected a number above 0"
-                    )
+            _check_rates_of(name, rates)
 
     def cells(self, model: PreTrainedModel, learning_rate: float) -> list[Cell]:
         """The grid's cells and, to hold them against, `all`; those with the lowest blocks first.
@@ -140,20 +162,24 @@ class Grid:
             ConfigError: Blocks that can't be read.
             TargetingError: Blocks or sites that the model doesn't have.
         """
-        num_blocks = 1 + max(site.block for site in resolve(LoraTarget("block"), model))
-        places = [("all", ":", self.rank)]  # what all others are held against
-        for match in self.match:
-            for site in self.sites:
-                rank = self._rank(site, match, model)
-                places += [(site, span, rank) for span in self._spans(site, model, num_blocks)]
         found: dict[str, Cell] = {}
-        for site, span, rank in places:
-            learning = resolve(LoraTarget(f"{site}@{span}", rank), model)
-            rates = self.learning_rates.get(site, [learning_rate])
+        for place in self._places(model):
+            learning = resolve(LoraTarget(place.name, place.rank), model)
+            rates = self.learning_rates.get(place.site, [learning_rate])
             for rate, seed in product(rates, self.seeds):
-                cell = _cell(learning, site, seed, rank, float(rate))
+                cell = _cell(learning, place, seed, float(rate))
                 found[cell.name] = cell
         return sorted(found.values(), key=lambda cell: (cell.lowest, cell.name))
+
+    def _places(self, model: PreTrainedModel) -> list[CellPlace]:
+        """With blocks as `distmatch.models.lora` calls them."""
+        num_blocks = 1 + max(site.block for site in resolve(LoraTarget("block"), model))
+        places = [CellPlace("all", ":", self.rank)]  # what all others are held against
+        for match, site in product(self.match, self.sites):
+            rank = self._rank(site, match, model)
+            spans = self._spans(site, model, num_blocks)
+            places += [CellPlace(site, span, rank) for span in spans]
+        return places
 
     def _rank(self, site: str, match: str, model: PreTrainedModel) -> int:
         if match == "rank" or site == self.sites[0]:
@@ -169,6 +195,15 @@ class Grid:
             for span in _spans(item, num_blocks)
             if not _EVERY.fullmatch(item) or int(span) in having
         ]
+
+
+def _check_rates_of(site: str, rates: object) -> None:
+    if not isinstance(rates, Sequence) or isinstance(rates, str | bytes) or not rates:
+        raise ConfigError(f"the learning rates of {site} are {rates!r}: give a list")
+    for rate in rates:
+        is_number = isinstance(rate, int | float) and not isinstance(rate, bool)
+        if not is_number or not 0 < rate < math.inf:
+            raise ConfigError(f"a learning rate of {site} is {rate!r}, expected a number above 0")
 
 
 def _block_size(learning: Sequence[Site], rank: int) -> float:
@@ -194,12 +229,12 @@ def _spans(item: str, num_blocks: int) -> list[str]:
     return named.get(item, [item])
 
 
-def _cell(learning: list[Site], site: str, seed: int, rank: int, rate: float) -> Cell:
+def _cell(learning: list[Site], place: CellPlace, seed: int, rate: float) -> Cell:
     numbers = sorted({one.block for one in learning})
     first, last = numbers[0], numbers[-1]
     if numbers == list(range(first, last + 1)):
         blocks = str(first) if first == last else f"{first}-{last}"
     else:
         blocks = ",".join(map(str, numbers))
-    parameters = sum(one.lora_size(rank) for one in learning)
-    return Cell(site, blocks, seed, rank, rate, first, parameters)
+    parameters = sum(one.lora_size(place.rank) for one in learning)
+    return Cell(place.site, blocks, seed, place.rank, rate, first, parameters)

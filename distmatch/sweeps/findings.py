@@ -1,37 +1,16 @@
-"""What the finished cells of a sweep say: gains in copying and in control, and at what price.
-
-*Copying* is how much less probability goes to none of the words than under the base. *Control* is
-how much nearer the distribution over the words is to what is asked than that of the best policy
-that can't read the numbers (TVD, renormalised). 0 or less is no better than that policy, which
-a model that reads the numbers can be too, such as one that always says the likelier word. The
-*slope* of the given on the asked probabilities tells these apart.
-"""
+"""What the finished cells of a sweep say: gains in its headlines, and at what price."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from distmatch.evals import Interval
-
-TUNING = "tuning"
-"""The examples that learning rates are chosen by, as their metrics are called."""
-
-Row = Mapping[str, Any]
-"""A line of results."""
-
-
-class Place(NamedTuple):
-    """What cells of other seeds and learning rates may share."""
-
-    site: str
-    blocks: str
-    rank: int
-
-    @property
-    def name(self) -> str:
-        """Site and blocks, as an expression of `distmatch.models.lora`."""
-        return f"{self.site}@{self.blocks}"
+from distmatch.measuring.intervals import Interval
+from distmatch.sweeps.cells import CellPlace
+from distmatch.sweeps.headlines import CONTROL, COPYING, MAPPED, Metrics, mean_of
+from distmatch.sweeps.results import Measures, Result, Training
+from distmatch.sweeps.sets import Sets
+from distmatch.sweeps.spread import mean_over, pooled_spread, student_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +26,8 @@ class Finding:
     tuning examples, of those with the most seeds."""
     parameters: int
     num_seeds: int
-    copying: Interval
-    control: Interval
+    gains: Mapping[str, Interval]
+    """On the learned examples, by the headlines' names."""
     transfer: Mapping[str, float]
     """Control on the other sets of examples, by name."""
     tuning: float
@@ -62,31 +41,44 @@ class Finding:
     flops: float
 
     @property
+    def copying(self) -> Interval:
+        """How much less goes to none of the words than under the base."""
+        return self.gains[COPYING.name]
+
+    @property
+    def control(self) -> Interval:
+        """How much nearer than the best policy that ignores the numbers."""
+        return self.gains[CONTROL.name]
+
+    @property
     def name(self) -> str:
         """As an expression of `distmatch.models.lora`."""
         return self.place.name
 
     @property
-    def place(self) -> Place:
+    def place(self) -> CellPlace:
         """Where it learned."""
-        return Place(self.site, self.blocks, self.rank)
+        return CellPlace(self.site, self.blocks, self.rank)
 
     @property
     def numbers(self) -> tuple[int, ...]:
         """Of its blocks."""
-        return block_numbers(self.blocks)
+        return self.place.numbers
+
+    @property
+    def is_single(self) -> bool:
+        """Whether one block alone learned."""
+        return len(self.numbers) == 1
+
+    def to_json(self) -> dict[str, Any]:
+        """As the report's files have it: gains beside the rest."""
+        content: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            content |= value if name == "gains" else {name: value}
+        return content
 
 
-def block_numbers(blocks: str) -> tuple[int, ...]:
-    """The numbers of a cell's blocks: `"12"`, `"0-7"`, `"0,3,6"`."""
-    numbers: list[int] = []
-    for part in blocks.split(","):
-        first, _, last = part.partition("-")
-        numbers += range(int(first), int(last or first) + 1)
-    return tuple(numbers)
-
-
-def findings(rows: Iterable[Row], base: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
+def findings(results: Iterable[Result], base: Sets[Metrics]) -> list[Finding]:
     """What finished cells say, the ones with most control first; those that failed are left out.
 
     Intervals are Student's, of 95 %, with the spread between seeds of all cells at chosen learning
@@ -95,131 +87,84 @@ def findings(rows: Iterable[Row], base: Mapping[str, Mapping[str, Any]]) -> list
     come last.
 
     Args:
-        rows: Lines of results.
-        base: The base's metrics, by name of the examples; the first is what is learned, `TUNING`
-            what learning rates are chosen by, if it is there.
+        results: What came of cells.
+        base: The base's metrics.
     """
-    groups: dict[tuple[Place, float], list[Row]] = {}
-    for row in rows:
-        if "metrics" in row:
-            groups.setdefault((place_of(row), row["learning_rate"]), []).append(row)
-    first, *others = base
-    values = {
-        "copying": {
-            key: [_copying(row["metrics"][first], base[first]) for row in some]
-            for key, some in groups.items()
-        },
-        "control": {
-            key: [control(row["metrics"][first]) for row in some] for key, some in groups.items()
-        },
-        "tuning": {
-            key: [control(row["metrics"][TUNING]) if TUNING in base else math.nan for row in some]
-            for key, some in groups.items()
-        },
-    }
-    chosen = _chosen(values["tuning"])
-    spreads = {
-        name: pooled_spread(values[name][place, rate] for place, rate in chosen.items())
-        for name in ("copying", "control")
-    }
+    tried: dict[tuple[CellPlace, float], _Tried] = {}
+    for result in results:
+        if result.measures is not None and result.training is not None:
+            place, rate = result.cell.place, result.cell.learning_rate
+            seeds = tried.setdefault((place, rate), _Tried(place, rate, result.cell.parameters))
+            seeds.add(result.measures, result.training, base)
+    chosen = _chosen(tried.values())
+    best = [tried[place, rate] for place, rate in chosen.items()]
+    spreads = {one.name: pooled_spread(seeds.gains[one.name] for seeds in best) for one in MAPPED}
     found = [
-        Finding(
-            site=place.site,
-            blocks=place.blocks,
-            rank=place.rank,
-            learning_rate=rate,
-            chosen=chosen[place] == rate,
-            parameters=some[0]["parameters"],
-            num_seeds=len(some),
-            copying=student_interval(values["copying"][place, rate], *spreads["copying"]),
-            control=student_interval(values["control"][place, rate], *spreads["control"]),
-            transfer={
-                name: _mean(control(row["metrics"][name]) for row in some)
-                for name in others
-                if name != TUNING
-            },
-            tuning=_mean(values["tuning"][place, rate]),
-            slope=_mean(metric(row["metrics"][first], "slope") for row in some),
-            tvd=_mean(metric(row["metrics"][first], "tvd") for row in some),
-            kl=_mean(row["kl"] for row in some),
-            train_seconds=_mean(row["train_seconds"] for row in some),
-            flops=_mean(row["flops"] for row in some),
-        )
-        for (place, rate), some in groups.items()
+        seeds.finding(chosen=chosen[seeds.place] == seeds.rate, spreads=spreads)
+        for seeds in tried.values()
     ]
     return sorted(found, key=lambda f: (math.isnan(f.control.mean), -f.control.mean))
 
 
-def place_of(row: Row) -> Place:
-    """Where a cell learned.
+class _Tried:
+    """A place at one of its learning rates: a value of everything for each seed."""
 
-    Args:
-        row: Its line, or what of it is the cell.
-    """
-    return Place(row["site"], row["blocks"], row["rank"])
+    def __init__(self, place: CellPlace, rate: float, parameters: int) -> None:
+        self.place, self.rate, self.parameters = place, rate, parameters
+        self.gains: dict[str, list[float]] = {headline.name: [] for headline in MAPPED}
+        self.transfer: dict[str, list[float]] = {}
+        self.rest: dict[str, list[float]] = {}
+
+    def add(self, measures: Measures, training: Training, base: Sets[Metrics]) -> None:
+        """Another seed."""
+        metrics = measures.metrics
+        for headline in MAPPED:
+            self.gains[headline.name].append(headline.value(metrics.learned, base.learned))
+        for name, of_base in base.transfer.items():
+            value = CONTROL.value(metrics.transfer[name], of_base)
+            self.transfer.setdefault(name, []).append(value)
+        rest = {
+            "tuning": _tuning(metrics, base),
+            "slope": mean_of(metrics.learned, "slope"),
+            "tvd": mean_of(metrics.learned, "tvd"),
+            "kl": measures.kl,
+            "train_seconds": training.train_seconds,
+            "flops": training.flops,
+        }
+        for name, value in rest.items():
+            self.rest.setdefault(name, []).append(value)
+
+    @property
+    def merit(self) -> tuple[int, float, float]:
+        """What it is chosen by: seeds, control on the tuning examples, and how low it is."""
+        mean = mean_over(self.rest["tuning"])
+        return len(self.rest["tuning"]), -math.inf if math.isnan(mean) else mean, -self.rate
+
+    def finding(self, *, chosen: bool, spreads: Mapping[str, tuple[float, int]]) -> Finding:
+        """What its seeds say together."""
+        rest: dict[str, Any] = {name: mean_over(values) for name, values in self.rest.items()}
+        return Finding(
+            **self.place._asdict(),
+            learning_rate=self.rate,
+            chosen=chosen,
+            parameters=self.parameters,
+            num_seeds=len(self.rest["tuning"]),
+            gains={n: student_interval(values, *spreads[n]) for n, values in self.gains.items()},
+            transfer={name: mean_over(values) for name, values in self.transfer.items()},
+            **rest,
+        )
 
 
-def _chosen(tuning: Mapping[tuple[Place, float], Sequence[float]]) -> dict[Place, float]:
+def _tuning(metrics: Sets[Metrics], base: Sets[Metrics]) -> float:
+    """Control on the tuning examples; NaN without any."""
+    if base.tuning is None or metrics.tuning is None:
+        return math.nan
+    return CONTROL.value(metrics.tuning, base.tuning)
+
+
+def _chosen(tried: Iterable[_Tried]) -> dict[CellPlace, float]:
     """By place the learning rate with most control, of those with the most seeds."""
-    best: dict[Place, tuple[int, float, float]] = {}
-    for (place, rate), values in tuning.items():
-        mean = _mean(values)
-        merit = len(values), -math.inf if math.isnan(mean) else mean, -rate
-        best[place] = max(merit, best.get(place, merit))
-    return {place: -rate for place, (_, _, rate) in best.items()}
-
-
-def metric(metrics: Mapping[str, Any], name: str) -> float:
-    """One of a report's metrics; NaN where it says nothing, which JSON has as null."""
-    value = metrics[name]["mean"]
-    return math.nan if value is None else value
-
-
-def control(metrics: Mapping[str, Any]) -> float:
-    """How much nearer than the best policy that ignores the numbers; TVD over the words.
-
-    NaN where no example tells, such as where each has one word.
-    """
-    return metric(metrics, "policy_tvd") - metric(metrics, "control_tvd")
-
-
-def pooled_spread(samples: Iterable[Sequence[float]]) -> tuple[float, int]:
-    """The standard deviation within samples, all taken together, and its degrees of freedom.
-
-    Args:
-        samples: Of each cell its values, one a seed; those of a cell with a NaN don't count.
-    """
-    squares, freedom = 0.0, 0
-    for values in samples:
-        if any(map(math.isnan, values)):
-            continue
-        mean = _mean(values)
-        squares += sum((value - mean) ** 2 for value in values)
-        freedom += len(values) - 1
-    return (math.sqrt(squares / freedom) if freedom else math.nan), freedom
-
-
-def student_interval(values: Sequence[float], spread: float, freedom: int) -> Interval:
-    """Student's interval of 95 % for a mean, given the spread of what it is taken over.
-
-    Args:
-        values: Such as one a seed.
-        spread: Standard deviation between them.
-        freedom: Its degrees of freedom; 0: there is no interval.
-    """
-    mean = _mean(values)
-    if not freedom:
-        return Interval(mean, math.nan, math.nan)
-    from scipy.stats import t  # takes a second to import
-
-    half = float(t.ppf(0.975, freedom)) * spread / math.sqrt(len(values))
-    return Interval(mean, mean - half, mean + half)
-
-
-def _copying(metrics: Mapping[str, Any], base: Mapping[str, Any]) -> float:
-    return metric(base, "other") - metric(metrics, "other")
-
-
-def _mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return math.fsum(values) / len(values)
+    best: dict[CellPlace, _Tried] = {}
+    for seeds in tried:
+        best[seeds.place] = max(best.get(seeds.place, seeds), seeds, key=lambda one: one.merit)
+    return {place: seeds.rate for place, seeds in best.items()}

@@ -6,9 +6,11 @@ over the words alone, which is about control. `squared_norm` is of the mean grad
 mean of the squared norms of each example's own (the trace of the empirical Fisher information).
 """
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -19,21 +21,25 @@ from transformers import PreTrainedModel
 
 from distmatch.data.batching import make_batch
 from distmatch.data.trie import Encoder, TokenTrie
+from distmatch.files import write_text
 from distmatch.losses.divergences import forward_kl
 from distmatch.losses.words import support_log_probs
 from distmatch.models.attaching import attached
 from distmatch.models.blocks import adaptable_sites
 from distmatch.models.lora import LoraTarget
 from distmatch.scoring import in_eval_mode, score_batch
+from distmatch.sweeps.folder import PROBE_FILE, parsed_file
+from distmatch.sweeps.headlines import CONTROL, COPYING
 
-LOSSES = ("copying", "control")
+LOSSES = (COPYING.name, CONTROL.name)
+"""What each of its losses is about."""
+
 NUM_EXAMPLES = 32
-PROBE_FILE = "probe.json"
 _SEED = 0
 _RANK = 16
 
 
-class Score(NamedTuple):
+class ProbeScore(NamedTuple):
     """Of one loss at one matrix."""
 
     loss: str
@@ -49,7 +55,7 @@ class Score(NamedTuple):
 
 def probe(
     model: PreTrainedModel, encoder: Encoder, tries: Sequence[TokenTrie], *, progress: bool = True
-) -> list[Score]:
+) -> list[ProbeScore]:
     """The scores of every site of every block; the model is left as it was.
 
     Args:
@@ -69,14 +75,35 @@ def probe(
                     key = loss, path
                     sums[key] = sums[key] + gradient if key in sums else gradient
                     squares[key] += float(gradient.square().sum())
-    scores = []
-    for (loss, path), total in sums.items():
-        site = sites[path]
-        norm = float((total / len(tries)).square().sum())
-        scores.append(
-            Score(loss, site.block, site.kind, site.name, norm, squares[loss, path] / len(tries))
+    return [
+        ProbeScore(
+            *(loss, sites[path].block, sites[path].kind, sites[path].name),
+            squared_norm=float((total / len(tries)).square().sum()),
+            fisher=squares[loss, path] / len(tries),
         )
-    return scores
+        for (loss, path), total in sums.items()
+    ]
+
+
+def read_scores(folder: Path) -> list[ProbeScore]:
+    """The probe's, of a sweep's folder; none where it isn't there.
+
+    Args:
+        folder: The sweep's.
+
+    Raises:
+        ConfigError: The file holds something else.
+    """
+    path = folder / PROBE_FILE
+    if not path.is_file():
+        return []
+    return parsed_file(path, lambda rows: [ProbeScore(**row) for row in rows])
+
+
+def write_scores(folder: Path, scores: Sequence[ProbeScore]) -> None:
+    """Leave them in a sweep's folder."""
+    rows = [score._asdict() for score in scores]
+    write_text(folder / PROBE_FILE, json.dumps(rows, indent=1) + "\n")
 
 
 def _first_moving(adapted: torch.nn.Module) -> dict[str, Tensor]:

@@ -5,7 +5,6 @@ checkpoints, loggers. The data loader deals in row numbers; batches are made whe
 that a `refresh` of the examples takes effect at once and a resumed run sees the same ones.
 """
 
-import copy
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,9 +16,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_callback import ProgressCallback, TrainerCallback
 
-from distmatch.data.batching import Batch, make_batch
+from distmatch.data.batching import make_batch
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.jsonl import read_jsonl, to_examples, write_jsonl
+from distmatch.data.trie import TokenIds
 from distmatch.errors import ConfigError, DivergedError, unknown_name
 from distmatch.losses.divergences import Divergence, forward_kl
 from distmatch.losses.words import other_shape_kl, support_log_probs, word_log_probs
@@ -35,7 +35,13 @@ from distmatch.scoring import model_encoder, resolve_at_most, row_logits
 from distmatch.trainer.callbacks import ProgressBar, Refresh, RefreshExamples
 from distmatch.trainer.output_dir import check_output_dir, last_checkpoint
 from distmatch.trainer.running_means import EXCESS, SHOWN, TERMS, RunningMeans, progress
-from distmatch.trainer.settings import DistributionConfig, check_targets, divergence, floored
+from distmatch.trainer.settings import (
+    DistributionConfig,
+    check_targets,
+    divergence,
+    floored,
+    with_named_loss,
+)
 from distmatch.trainer.start_watch import StartWatch
 
 Rows = Sequence[Example | Mapping[str, Any]]
@@ -57,8 +63,8 @@ class DistributionTrainer(Trainer):
         peft_config: Which weights learn: `distmatch.lora(...)` or a stock PEFT config. None: all
             that require a gradient.
         retention_dataset: Ordinary texts (strings or messages) on which to stay near the base.
-            One accompanies each example of a step, the next ones in the next epoch; every
-            evaluation reports the divergence on all.
+            One accompanies each example of a step, the next ones in the next epoch, or
+            `args.retention_per_step` each step; every evaluation reports the divergence on all.
         refresh: Given model and examples, as many new examples, for targets that depend on the
             model. Called every `args.refresh_steps` steps.
         callbacks: As in `transformers.Trainer`.
@@ -87,28 +93,18 @@ class DistributionTrainer(Trainer):
         optimizers: tuple[Any, Any] = (None, None),
     ) -> None:
         """Check and encode all data, then attach the adapter; nothing is trained yet."""
-        shares = set((getattr(model, "hf_device_map", None) or {}).values())
-        if args.n_gpu > 1 and len(shares) < 2:  # else transformers uses them for one model
-            raise ConfigError(f"{args.n_gpu} GPUs in one process: start one each, with torchrun")
-        self.divergence, self._given = divergence(args), args
-        if not isinstance(args.loss, str):  # settings are saved and logged, which takes a name
-            args = copy.copy(args)
-            args.loss = getattr(args.loss, "__name__", type(args.loss).__name__)
-        self.encoder = model_encoder(model, processing_class)
-        self.adapted: nn.Module = model
+        self._given, self.divergence = args, divergence(args)
         self._has_base = peft_config is not None or isinstance(model, PeftModel)
-        self.texts = self.encoder.encode_texts(retention_dataset or [])
-        if self.texts and not self._has_base:
-            raise ConfigError(f"retention_dataset {_NEEDS_BASE}")
-        if args.retention_weight and not self.texts:
-            raise ConfigError("retention_weight needs a retention_dataset of ordinary texts")
-        if (refresh is None) != (args.refresh_steps is None):
-            raise ConfigError("refresh and refresh_steps go together: give both or neither")
         self._refreshes = refresh is not None
-        self.use_examples(to_examples(train_dataset if train_dataset is not None else []))
-        self._questions = self._encoded({} if eval_dataset is None else eval_dataset)
+        self.adapted: nn.Module = model
+        self.encoder = model_encoder(model, processing_class)
+        self.texts = self.encoder.encode_texts(retention_dataset or [], args.retention_tokens)
+        self._check_settings()
+        self.use_examples(to_examples([] if train_dataset is None else train_dataset))
+        self._asked = self._encoded({} if eval_dataset is None else eval_dataset)
         if peft_config is not None:  # the seed that shuffles the data draws the adapter too
             self.adapted = attach_lora(model, peft_config, seed=args.seed)  # type: ignore[arg-type]
+        args = with_named_loss(args)
         self._observed = RunningMeans(args.device)
         self._start = StartWatch(args, is_forward_kl=self.divergence is forward_kl)
         super().__init__(
@@ -116,15 +112,29 @@ class DistributionTrainer(Trainer):
             args=args,
             data_collator=_row_numbers,
             train_dataset=list(range(len(self.train_tries))) or None,
-            eval_dataset=self._questions or None,
+            eval_dataset=self._asked or None,
             processing_class=processing_class,
             callbacks=callbacks,
             optimizers=optimizers,
         )
+        self._add_callbacks(refresh)
+
+    def _add_callbacks(self, refresh: Refresh | None) -> None:
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(ProgressBar())
         if refresh is not None:
             self.add_callback(RefreshExamples(self, refresh))
+
+    def _check_settings(self) -> None:
+        args, shares = self._given, getattr(self.adapted, "hf_device_map", None) or {}
+        if args.n_gpu > 1 and len(set(shares.values())) < 2:  # else they hold one model
+            raise ConfigError(f"{args.n_gpu} GPUs in one process: start one each, with torchrun")
+        if self.texts and not self._has_base:
+            raise ConfigError(f"retention_dataset {_NEEDS_BASE}")
+        if args.retention_weight and not self.texts:
+            raise ConfigError("retention_weight needs a retention_dataset of ordinary texts")
+        if self._refreshes == (args.refresh_steps is None):
+            raise ConfigError("refresh and refresh_steps go together: give both or neither")
 
     # Training ----------------------------------------------------------------------------------
 
@@ -185,22 +195,16 @@ class DistributionTrainer(Trainer):
         rows = inputs["rows"].tolist()
         if num_items_in_batch is None:
             num_items_in_batch = self._get_num_items_in_batch([inputs], self.args.device)
-        if rows:
-            batch = make_batch([self.train_tries[row] for row in rows], self.encoder)
-            losses = self._losses(model, batch.to(self.args.device))
-        else:
-            # Zero, but in the graph, so that a backward finds a gradient for every weight.
-            losses = sum(p.sum() for p in model.parameters() if p.requires_grad)[None] * 0.0  # type: ignore[index]
+        losses = self._losses(model, rows) if rows else _nothing(model)
         # Distributed backwards average over processes, each of which divided by the whole count.
         loss = losses.sum() / num_items_in_batch * self.accelerator.num_processes
-        if self.args.retention_weight and rows:
-            per_token = text_kl(model, self._texts_beside(rows))
-            self._observed.add(retention_kl=Ratio(per_token, torch.ones_like(per_token)))
-            share = per_token.sum() / self._num_step_tokens * self.accelerator.num_processes
-            loss = loss + self.args.retention_weight * share
+        if self.args.retention_weight and (texts := self._texts_beside(rows)):
+            loss = loss + self.args.retention_weight * self._retention(model, texts)
         return (loss, {"losses": losses}) if return_outputs else loss
 
-    def _losses(self, model: nn.Module, batch: Batch) -> Tensor:
+    def _losses(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
+        batch = make_batch([self.train_tries[row] for row in rows], self.encoder)
+        batch = batch.to(self.args.device)
         logits = row_logits(model, batch)
         scores = word_log_probs(logits, batch)
         warm = self.state.global_step >= self.args.warmup_steps_forward_kl
@@ -221,9 +225,16 @@ class DistributionTrainer(Trainer):
         target = floored(outcomes.target, is_outcome, self.args.target_floor)
         return loss(support_log_probs(outcomes.scores, outcomes.is_free), target)
 
+    def _retention(self, model: nn.Module, texts: Sequence[TokenIds]) -> Tensor:
+        """These texts' share of the mean over all retention tokens of the optimiser step."""
+        per_token = text_kl(model, texts)
+        self._observed.add(retention_kl=Ratio(per_token, torch.ones_like(per_token)))
+        return per_token.sum() / self._num_step_tokens * self.accelerator.num_processes
+
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor:
         """Examples of the optimiser step over all processes, and beside them retention tokens."""
         rows = [row for sample in batch_samples for row in sample["rows"].tolist()]
+        self._step_rows = rows
         tokens = sum(len(text) - 1 for text in self._texts_beside(rows))
         counts = torch.tensor([[len(rows), tokens]], device=device)
         if self.args.world_size > 1:
@@ -231,10 +242,22 @@ class DistributionTrainer(Trainer):
         num_examples, self._num_step_tokens = counts.sum(0).clamp(min=1)
         return num_examples
 
-    def _texts_beside(self, rows: Sequence[int]) -> list[tuple[int, ...]]:
-        """The retention texts of these rows, the next ones in the next epoch."""
-        if not self.texts:
+    def _texts_beside(self, rows: Sequence[int]) -> list[TokenIds]:
+        """The retention texts of these rows, the next ones in the next epoch or step."""
+        if not self.texts or not rows:
             return []
+        if (count := self.args.retention_per_step) is not None:
+            first = self.state.global_step * count
+            of_step = range(first, first + count)
+            mine = of_step[self.args.process_index :: self.args.world_size]
+            whose = [
+                self._step_rows[k * len(self._step_rows) // len(mine)] for k in range(len(mine))
+            ]
+            return [
+                self.texts[i % len(self.texts)]
+                for i, row in zip(mine, whose, strict=True)
+                if row in rows
+            ]
         passed = int(self.state.epoch or 0) * len(self.train_tries)
         return [self.texts[(passed + row) % len(self.texts)] for row in rows]
 
@@ -271,21 +294,10 @@ class DistributionTrainer(Trainer):
             ignore_keys: Unused.
             metric_key_prefix: Comes before each name, as in `eval_tvd`.
         """
-        questions = self._questions
-        if isinstance(eval_dataset, str):
-            if eval_dataset not in questions:
-                raise ConfigError(unknown_name("eval_dataset", eval_dataset, questions))
-            questions = {eval_dataset: questions[eval_dataset]}
-        elif eval_dataset is not None:
-            questions = self._encoded(eval_dataset)
-        if not questions:
-            raise ConfigError("evaluate() needs an eval_dataset")
-        metrics = {}
-        for name, asked in questions.items():
+        metrics: dict[str, float] = {}
+        for name, asked in self._to_ask(eval_dataset).items():
             prefix = f"{metric_key_prefix}_{name}" if name else metric_key_prefix
-            metrics.update(
-                {f"{prefix}_{key}": value for key, value in self._measure(asked).items()}
-            )
+            metrics |= {f"{prefix}_{key}": value for key, value in self._measured(asked).items()}
         if self.texts:
             metrics[f"{metric_key_prefix}_retention_kl"] = mean_text_kl(
                 self.adapted, self.texts, batch_size=self.args.per_device_eval_batch_size
@@ -296,7 +308,17 @@ class DistributionTrainer(Trainer):
         )
         return metrics
 
-    def _measure(self, asked: AskedExamples) -> dict[str, float]:
+    def _to_ask(self, dataset: Rows | dict[str, Rows] | str | None) -> dict[str, AskedExamples]:
+        if isinstance(dataset, str):
+            if dataset not in self._asked:
+                raise ConfigError(unknown_name("eval_dataset", dataset, self._asked))
+            return {dataset: self._asked[dataset]}
+        asked = self._asked if dataset is None else self._encoded(dataset)
+        if not asked:
+            raise ConfigError("evaluate() needs an eval_dataset")
+        return asked
+
+    def _measured(self, asked: AskedExamples) -> dict[str, float]:
         bar = None if self.args.disable_tqdm else "evaluating"
         outcomes, ratios = asked.score(
             self.adapted,
@@ -346,6 +368,12 @@ class DistributionTrainer(Trainer):
         examples = Path(resume_from_checkpoint) / _EXAMPLES_FILE
         if self._refreshes:
             self.use_examples(read_jsonl(examples))
+
+
+def _nothing(model: nn.Module) -> Tensor:
+    """Zero, but in the graph, so that a backward finds a gradient for every weight."""
+    weights = (weight.sum() for weight in model.parameters() if weight.requires_grad)
+    return sum(weights)[None] * 0.0  # type: ignore[index]
 
 
 def _row_numbers(items: list[int]) -> dict[str, Tensor]:

@@ -1,9 +1,12 @@
 """The output directory: whether it is another run's, and where a run in it goes on."""
 
 import json
+import re
 from pathlib import Path
 
 from distmatch.errors import ConfigError
+
+_NAME = re.compile("checkpoint-([1-9][0-9]*)")
 
 
 def check_output_dir(path: str | Path | None, *, resume: bool) -> None:
@@ -31,12 +34,12 @@ def last_checkpoint(folder: str | Path) -> Path | None:
     """The newest checkpoint that was written to its end, or None.
 
     The trainer writes a checkpoint's `trainer_state.json` last, so one that a kill left unfinished
-    has none, or half of it.
+    has none, or half of it. What has another name than the trainer gives, such as a copy, is none.
     """
     steps = {
-        int(path.name.removeprefix("checkpoint-")): path
+        int(found[1]): path
         for path in Path(folder).glob("checkpoint-*")
-        if _is_json(path / "trainer_state.json")
+        if (found := _NAME.fullmatch(path.name)) and _is_json(path / "trainer_state.json")
     }
     return steps[max(steps)] if steps else None
 

@@ -1,5 +1,6 @@
 """What a run is told, and the checks that need no model: loss and targets."""
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import TrainingArguments
 
+from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.losses.divergences import DIVERGENCES, Divergence, wasserstein1
@@ -44,6 +46,10 @@ class DistributionConfig(TrainingArguments):
     the target is 0."""
     retention_weight: float = 0.0
     """Weight of KL(base || adapted) per token of `retention_dataset`."""
+    retention_per_step: int | None = None
+    """How many of its texts accompany a step; None: one an example."""
+    retention_tokens: int = 256
+    """Where its texts are cut."""
     refresh_steps: int | None = None
     """Call `refresh` after every so many steps; None: never."""
 
@@ -64,8 +70,11 @@ class DistributionConfig(TrainingArguments):
         for name in ("warmup_steps_forward_kl", "target_floor", "retention_weight"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 or more")
-        if self.refresh_steps is not None and self.refresh_steps < 1:
-            raise ConfigError(f"refresh_steps is {self.refresh_steps}, expected 1 or more, or None")
+        for name in ("refresh_steps", "retention_per_step"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ConfigError(f"{name} is {value}, expected 1 or more, or None")
+        if self.retention_tokens < 2:
+            raise ConfigError(f"retention_tokens is {self.retention_tokens}, expected 2 or more")
         divergence(self)
 
 
@@ -95,6 +104,15 @@ def divergence(args: DistributionConfig) -> Divergence:
     return partial(loss, beta=args.beta)
 
 
+def with_named_loss(args: DistributionConfig) -> DistributionConfig:
+    """The settings as they can be saved and logged, which takes a name for the loss."""
+    if isinstance(args.loss, str):
+        return args
+    named = copy.copy(args)
+    named.loss = getattr(args.loss, "__name__", type(args.loss).__name__)
+    return named
+
+
 def check_targets(args: DistributionConfig, examples: Sequence[Example]) -> None:
     """Refuse targets for which the loss is infinite or undefined.
 
@@ -104,7 +122,6 @@ def check_targets(args: DistributionConfig, examples: Sequence[Example]) -> None
             Wasserstein where no word is to have any; or a floor too high for the number of words.
     """
     loss, floor = divergence(args), args.target_floor
-    name = args.loss if isinstance(args.loss, str) else getattr(args.loss, "__name__", "the loss")
     for row, example in enumerate(examples):
         target = example.target
         num_outcomes = len(target.words) + 1
@@ -118,16 +135,19 @@ def check_targets(args: DistributionConfig, examples: Sequence[Example]) -> None
                 f"row {row}: wasserstein1 compares the words alone, and none is to have any "
                 "probability: leave the row out"
             )
-    wrong = _infinite_for_a_uniform_model(loss, floor, examples)
-    if wrong:
+    if wrong := _infinite_for_a_uniform_model(loss, floor, examples):
         row = min(wrong)
-        value, target = wrong[row], examples[row].target
-        zero = "a word" if 0.0 in target.probs else "other" if target.other_prob == 0 else ""
-        where = f" where the target is 0, and here it is for {zero}" if zero else ""
-        raise ConfigError(
-            f"row {row}: {name} is {'infinite' if value > 0 else value}{where}: give other some "
-            'probability (or "free"), or set target_floor, say to 1e-3'
-        )
+        raise ConfigError(f"row {row}: {_why_infinite(args, wrong[row], examples[row].target)}")
+
+
+def _why_infinite(args: DistributionConfig, value: float, target: WordDistribution) -> str:
+    name = args.loss if isinstance(args.loss, str) else getattr(args.loss, "__name__", "the loss")
+    zero = "a word" if 0.0 in target.probs else "other" if target.other_prob == 0 else ""
+    where = f" where the target is 0, and here it is for {zero}" if zero else ""
+    return (
+        f"{name} is {'infinite' if value > 0 else value}{where}: give other some "
+        'probability (or "free"), or set target_floor, say to 1e-3'
+    )
 
 
 def floored(

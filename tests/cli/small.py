@@ -46,5 +46,5 @@ def refusal(capsys, *argv) -> str:
 
 
 def metrics(folder: Path) -> dict:
-    """Of both reports of a run."""
-    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    """Of both reports of a run on its test examples."""
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["suites"]["examples"]

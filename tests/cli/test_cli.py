@@ -1,6 +1,5 @@
-"""`distmatch eval` of a run, `distmatch data`, and what all commands share."""
+"""`distmatch data`, and what all commands share."""
 
-import json
 import tomllib
 from pathlib import Path
 
@@ -9,59 +8,13 @@ from transformers.trainer_utils import SaveStrategy
 
 from distmatch.cli import main
 from distmatch.cli.tables import differences, to_toml
-from distmatch.data import output_control, read_jsonl, write_jsonl
+from distmatch.data import output_control, read_jsonl
 from distmatch.data.tasks.numbers import Numbers
 from distmatch.errors import MissingExtraError
-from distmatch.evals import Report
-from distmatch.evals.outcome import draw
-from tests.cli.small import metrics, refusal
+from distmatch.plots import drawn
+from tests.cli.small import refusal
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_eval_measures_a_run_as_the_run_did(trained, model, tmp_path, capsys):
-    argv = ["eval", str(model), "--adapter", str(trained), "--data", str(trained / "run.toml")]
-    assert main([*argv, "--out", str(tmp_path)]) == 0
-    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
-    expected = metrics(trained)["after"]
-    assert report["metrics"].keys() == expected.keys()
-    for name, interval in report["metrics"].items():
-        assert interval["mean"] == pytest.approx(expected[name]["mean"], abs=1e-5)
-    rows = (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(row) for row in rows] == report["examples"]
-    assert (tmp_path / "calibration.png").stat().st_size > 0
-    assert "6 examples" in capsys.readouterr().out
-
-
-def test_eval_takes_a_file_and_no_adapter(trained, model, tmp_path, capsys):
-    _, test = output_control(n=16, n_test=6, words=2)
-    write_jsonl(tmp_path / "test.jsonl", test)
-    assert main(["eval", str(model), "--data", str(tmp_path / "test.jsonl")]) == 0
-    before = Report.load(trained / "before.json")
-    assert before.table() in capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["test.jsonl"]
-
-
-def test_eval_refuses_before_the_weights_are_read(weightless, trained, tmp_path, capsys):
-    data = trained / "run.toml"
-    (tmp_path / "report.json").write_text("{}")
-    (tmp_path / "bad.jsonl").write_text("{}\n")
-    for argv, expected in [
-        (["--data", tmp_path / "none.jsonl"], "none.jsonl is not a file"),
-        (["--data", tmp_path / "bad.jsonl"], 'bad.jsonl:1: column "prompt" is missing'),
-        (["--data", data, "--adapter", tmp_path], f"{tmp_path} has no adapter_config.json"),
-        (["--data", data, "--out", tmp_path], "holds a report.json already: choose another --out"),
-        (["--data", data, "--quantization", "nf5"], 'Did you mean "nf4"?'),
-        (["--data", data, "--dtype", "bf16"], 'unknown dtype "bf16"; known: '),
-        (["--data", data, "--batch-size", "0"], "--batch-size is 0, expected at least 1"),
-        (["--data", data], "model.safetensors is corrupt or cut short"),
-    ]:
-        assert expected in refusal(capsys, "eval", weightless, *argv)
-
-
-def test_an_unknown_model_is_refused(trained, capsys):
-    told = refusal(capsys, "eval", "smollm2-13m", "--data", trained / "run.toml")
-    assert 'Did you mean "smollm2-135m"?' in told
 
 
 def test_data_writes_what_the_generator_draws(tmp_path, capsys):
@@ -120,7 +73,7 @@ def test_a_figure_that_cannot_be_drawn_names_the_extra(tmp_path):
     def figure(path):
         raise MissingExtraError('pip install "distmatch[plots]"')
 
-    told = draw(tmp_path / "calibration.png", figure)
+    told = drawn(tmp_path / "calibration.png", figure)
     assert told == f'{tmp_path / "calibration.png"} was not drawn: pip install "distmatch[plots]"'
 
 

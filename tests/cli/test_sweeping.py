@@ -2,20 +2,21 @@
 
 import json
 import shutil
-import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from distmatch.cli import main, sweeping
+from distmatch.cli import main
 from distmatch.cli.run_files import read_data_section, read_sweep_run
 from distmatch.cli.sources import section_examples
-from distmatch.cli.sweeping import planned_cells
+from distmatch.cli.sweeping import sweep_plan
 from distmatch.cli.tables import read_tables, to_toml
 from distmatch.data import output_control, read_jsonl, write_jsonl
 from distmatch.data.tasks import TASKS
+from distmatch.errors import ConfigError
 from distmatch.models.quantizers import save_packed
 from tests.cli.small import refusal, write_changed
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -69,14 +70,6 @@ def of_other_data(file: Path, data: dict, **changes) -> Path:
 def results(folder: Path) -> list[dict]:
     lines = (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_texts():
-    """So that ordinary texts, long in so small a vocabulary, don't take most of the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["distmatch.sweeps.sweep"], "_TEXTS", 2)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -159,18 +152,18 @@ def test_of_several_learning_rates_rows_after_the_test_rows_choose(model, tmp_pa
 def test_rows_that_are_drawn_twice_choose_no_learning_rate(model, tmp_path):
     few = {"task": "numbers", "kinds": ["die"], "n": 8, "n_test": 3}
     file = of_other_data(run_file(tmp_path, model), few, tuning={"n_test": 20})
-    train, tests, tuning = sweeping._all_examples(read_sweep_run(file))
-    known = [row.prompt for row in (*train, *tests["test"])]
-    assert len(tuning) == 20
-    assert not [row for row in tuning if row.prompt in known]
+    plan = sweep_plan(read_sweep_run(file))
+    known = [row.prompt for row in (*plan.train, *plan.sets.learned)]
+    assert len(plan.sets.tuning) == 20
+    assert not [row for row in plan.sets.tuning if row.prompt in known]
 
 
 def test_training_rows_choose_no_learning_rate(model, tmp_path):
     few = {"n": 150, "n_test": 3, "wordings": ["bare"], "pool": ["red", "blue"]}
     changes = {"data": few, "tuning": {"n_test": 9}, "transfer.three words": {"words": [2]}}
     run = read_sweep_run(run_file(tmp_path, model, **changes))
-    train, _, tuning = sweeping._all_examples(run)
-    known = [row.prompt for row in train]
+    plan = sweep_plan(run)
+    known, tuning = [row.prompt for row in plan.train], plan.sets.tuning
     _, drawn = section_examples(run.data | {"n_test": 12})
     assert [row for row in drawn if row.prompt in known]  # so some had to be left out
     assert len(tuning) == 9
@@ -187,11 +180,11 @@ def test_more_rows_to_choose_by_than_there_are_prompts_are_refused(weightless, t
 
 def test_rows_of_a_transfer_choose_no_learning_rate(model, tmp_path):
     same = {"transfer.three words": {"words": [2], "n_test": 9}}
-    _, tests, tuning = sweeping._all_examples(
-        read_sweep_run(run_file(tmp_path, model, tuning={"n_test": 3}, **same))
-    )
-    assert len(tests["three words"]) == 9 and len(tuning) == 3
-    assert not [row for row in tuning if row.prompt in [one.prompt for one in tests["three words"]]]
+    run = read_sweep_run(run_file(tmp_path, model, tuning={"n_test": 3}, **same))
+    sets = sweep_plan(run).sets
+    known = [row.prompt for row in sets.transfer["three words"]]
+    assert len(known) == 9 and len(sets.tuning) == 3
+    assert not [row for row in sets.tuning if row.prompt in known]
 
 
 @pytest.mark.parametrize("name", ["layer_sweep.toml", "layer_sweep_gptoss.toml"])
@@ -211,8 +204,8 @@ def test_files_to_choose_learning_rates_by_are_read_whole(weightless, tmp_path, 
     data = {name: str(tmp_path / name) for name in ("train", "test")}
     file = run_file(tmp_path, weightless)
     own = of_other_data(file, data, tuning={"test": str(tmp_path / "tuning")})
-    _, _, tuning = sweeping._all_examples(read_sweep_run(own))
-    assert [row.prompt.split()[1:3] for row in tuning] == [["tuning", n] for n in "012"]
+    sets = sweep_plan(read_sweep_run(own)).sets
+    assert [row.prompt.split()[1:3] for row in sets.tuning] == [["tuning", n] for n in "012"]
     same = of_other_data(run_file(tmp_path, weightless), data, tuning={})
     assert 'example 1 of tuning_dataset ([tuning] in a run file) is in "test" too' in refusal(
         capsys, "sweep", same
@@ -333,8 +326,10 @@ def test_a_file_of_test_rows_takes_the_place_of_a_task(model, tmp_path):
     of_files = {"transfer.mine": {"test": str(rows)}, "tuning": {"test": str(rows)}}
     run = read_sweep_run(run_file(tmp_path, model, **of_files))
     assert run.transfers["mine"] == run.tuning == {"test": str(rows)}
-    _, tests, tuning = sweeping._all_examples(run)
-    assert tests["mine"] == tuning == read_jsonl(rows)
+    with pytest.raises(ConfigError, match='in "mine" too'):  # as it should be of the same rows
+        sweep_plan(run)
+    (plan,) = [sweep_plan(replace(run, tuning=None))]
+    assert plan.sets.transfer["mine"] == read_jsonl(rows)
 
 
 def test_a_transfer_with_a_task_takes_the_place_of_files(model, tmp_path):
@@ -368,7 +363,7 @@ def test_sections_inside_others_come_back_from_what_is_written(tmp_path):
 
 def test_the_example_is_every_third_block_of_the_embedded_model_at_two_rates_with_two_seeds():
     run = read_sweep_run(ROOT / "examples" / "layer_sweep.toml")
-    cells = planned_cells(run)
+    cells = sweep_plan(run).cells
     assert len(cells) == 2 * 2 * (10 * 2 + 1)
     assert run.tuning is not None and run.tuning["n_test"] == 50
     assert {cell.lowest for cell in cells} == set(range(0, 30, 3))
@@ -391,6 +386,7 @@ def test_the_recipe_for_gpt_oss_sweeps_a_small_one_of_its_kind(tmp_path):
         *("data.hold_out=[]", "data.n=8", "data.n_test=2", 'data.wordings=["ahead"]'),
         *("transfer.three words.n_test=2", "transfer.other wordings.n_test=2", "tuning.n_test=2"),
         *('sweep.blocks=["1"]', "sweep.seeds=[0]", "sweep.rank=2"),
+        "sweep.learning_rates={router=[1e-3, 3e-3]}",
         *("train.max_steps=2", "train.warmup_steps=0", f"train.output_dir={tmp_path / 'run'}"),
         *("train.disable_tqdm=true", "train.use_cpu=true"),
     ]

@@ -94,3 +94,13 @@ def test_rotated_examples_ask_for_rotated_probabilities():
     assert [example.prompt for example in rotated] == ["first", "second"]
     assert [example.target.probs for example in rotated] == [(0.1, 0.5, 0.2), (0.2, 0.1, 0.5)]
     assert all(example.rotations == () for example in rotated)
+
+
+def test_an_effort_may_have_any_name_but_none():
+    told = {"chat_template_kwargs": {"reasoning_effort": "minimal"}}
+    example = Example.from_record(RECORD | told)
+    assert example.chat_template_kwargs == told["chat_template_kwargs"]
+    for effort in ("", 3):
+        told = {"chat_template_kwargs": {"reasoning_effort": effort}}
+        with pytest.raises(DataError, match=f"reasoning_effort is {effort!r}, expected a name"):
+            Example.from_record(RECORD | told)

@@ -7,7 +7,7 @@ import pytest
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
-from distmatch.data.prompts import end_of_turn_ids, render_slot
+from distmatch.data.prompts import end_of_turn_ids, render_slot, thinking_slot
 from distmatch.data.templates import TODAY
 from distmatch.data.trie import Encoder
 from distmatch.errors import DataError
@@ -150,13 +150,29 @@ def test_effort_and_analysis_of_a_record_reach_its_prompt(harmony):
     assert "Reasoning: medium" in harmony.decode(Encoder(harmony).encode(plain).prompt_ids)
 
 
-def test_an_effort_that_does_not_exist_gets_the_right_one():
-    with pytest.raises(DataError, match=r'unknown reasoning_effort "hihg".*Did you mean "high"'):
-        Example(
-            prompt=[QUESTION],
-            target=WordDistribution(("otter",), (1.0,)),
-            chat_template_kwargs={"reasoning_effort": "hihg"},
-        )
+@pytest.mark.parametrize(
+    ("effort", "told"), [("hihg", 'Did you mean "high"'), ("minimal", "known: low, medium, high")]
+)
+def test_an_effort_that_harmony_does_not_know_is_refused_where_its_template_is(
+    harmony, effort, told
+):
+    example = Example(
+        prompt=[QUESTION],
+        target=WordDistribution(("otter",), (1.0,)),
+        chat_template_kwargs={"reasoning_effort": effort},
+    )
+    message = f'the chat template is Harmony\'s: unknown reasoning_effort "{effort}".*{told}'
+    with pytest.raises(DataError, match=f"^row 0: {message}"):
+        Encoder(harmony).encode_all([example])
+    with pytest.raises(DataError, match=message):
+        thinking_slot(harmony, [QUESTION], example.chat_template_kwargs)
+
+
+def test_other_templates_may_know_other_efforts():
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "{{ reasoning_effort }}: " + tokenizer.chat_template
+    slot = render_slot(tokenizer, [QUESTION], template_kwargs={"reasoning_effort": "minimal"})
+    assert slot.text.startswith("minimal: ")
 
 
 def test_columns_that_datasets_filled_with_none_are_absent():

@@ -4,6 +4,8 @@ from collections import Counter
 
 import pytest
 
+from distmatch.data.distribution import WordDistribution
+from distmatch.data.examples import Example
 from distmatch.data.mixing import mixture, shuffled
 from distmatch.data.tasks import Numbers, OutputControl, Suppression
 from distmatch.errors import DataError
@@ -63,3 +65,20 @@ def test_shuffled_targets_are_the_same_targets_elsewhere():
     assert means(control, "coin") == pytest.approx(means(examples, "coin"))
     assert not any(example.rotations for example in control)
     assert shuffled(examples, seed=2) == control != shuffled(examples, seed=3)
+
+
+def test_tasks_and_kinds_of_any_json_are_told_apart():
+    """Lists and objects can't be hashed; equal ones are of one kind."""
+    tasks = (["x"], {"a": [1]}, ["x"], {"a": [1]}, None)
+    rows = [
+        Example(
+            prompt="Say one.",
+            target=WordDistribution(("red", "blue"), (place / 10, 1 - place / 10)),
+            metadata={"task": task},
+        )
+        for place, task in enumerate(tasks)
+    ]
+    controls = [[e.target.probs[0] for e in shuffled(rows, seed)] for seed in range(8)]
+    assert {frozenset((c[0], c[2])) for c in controls} == {frozenset((0, 0.2))}
+    assert {frozenset((c[1], c[3])) for c in controls} == {frozenset((0.1, 0.3))}
+    assert len({tuple(c) for c in controls}) > 1

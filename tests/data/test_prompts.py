@@ -162,13 +162,6 @@ def test_messages_begin_with_one_begin_of_text(llama2):
     assert render_slot(llama2, (USER,)).ids.count(llama2.bos_token_id) == 1
 
 
-def test_a_template_that_refuses_a_role_is_an_error(llama2):
-    system = {"role": "system", "content": "Be brief."}
-    message = r"refuses messages with roles \['system', 'user'.*System role not supported"
-    with pytest.raises(DataError, match=message):
-        render_slot(llama2, (system, USER))
-
-
 @pytest.mark.parametrize(
     ("answer", "opening"),
     [

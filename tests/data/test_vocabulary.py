@@ -1,20 +1,18 @@
-"""Word pools: what is shipped, what a frequency band holds, how words are split."""
+"""Word pools: what is shipped, how words are split, which of them are tokens."""
 
 import re
-import sys
 
 import pytest
 
 from distmatch.data.tasks.wordings import _ORDINALS, PHRASINGS, SYSTEM, WORDINGS
 from distmatch.data.vocabulary import (
-    frequent_words,
     split_words,
     word_class,
     word_classes,
     word_pool,
     words_of_tokens,
 )
-from distmatch.errors import DataError, MissingExtraError
+from distmatch.errors import DataError
 
 wordfreq = pytest.importorskip("wordfreq")
 
@@ -138,35 +136,3 @@ def test_a_split_depends_on_the_seed_alone():
 def test_a_split_that_cannot_be_is_refused(words, share, message):
     with pytest.raises(DataError, match=message):
         split_words(words, share)
-
-
-@pytest.mark.parametrize("language", ["en", "de", "ru", "zh", "hi"])
-def test_frequent_words_lie_in_their_band(language):
-    words = frequent_words(40, language, zipf=(4.0, 4.5), min_length=2)
-    frequencies = wordfreq.get_frequency_dict(language)
-    assert len(set(words)) == 40
-    zipfs = [wordfreq.freq_to_zipf(frequencies[word]) for word in words]
-    assert all(4.0 <= zipf < 4.5 for zipf in zipfs)
-    assert zipfs == sorted(zipfs, reverse=True)
-    assert max(zipfs) - min(zipfs) > 0.4
-    assert all(len(word) >= 2 and not re.search(r"[\d\s'.-]", word) for word in words)
-
-
-def test_the_documented_frequencies():
-    the, table, kettle = (wordfreq.zipf_frequency(w, "en") for w in ("the", "table", "kettle"))
-    assert (round(the, 1), round(table), round(kettle, 1)) == (7.7, 5, 3.5)
-
-
-def test_frequent_words_errors_name_what_was_given():
-    with pytest.raises(DataError, match='unknown language "english"'):
-        frequent_words(3, "english")
-    with pytest.raises(DataError, match='10 words of "en" asked for, but zipf 9 to 10 holds 0'):
-        frequent_words(10, zipf=(9, 10))
-    with pytest.raises(DataError, match='0 words of "en" asked for'):
-        frequent_words(0)
-
-
-def test_without_wordfreq_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "wordfreq", None)
-    with pytest.raises(MissingExtraError, match=r"distmatch\[words\]"):
-        frequent_words(3)

@@ -7,18 +7,13 @@ import pytest
 import torch
 
 from distmatch.data import output_control
-from distmatch.errors import ConfigError, DataError
-from distmatch.evals import Interval, comparison_table, evaluate
+from distmatch.errors import DataError
+from distmatch.evals import comparison_table, evaluate
 from distmatch.evals.items import Answers, Items
 from distmatch.evals.report import Report
+from distmatch.measuring import Interval
 from distmatch.measuring.metrics import METRICS
 from distmatch.scoring import score
-from tests.tiny import tiny_model, tiny_tokenizer
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    return tiny_model("llama", max_position_embeddings=1024), tiny_tokenizer()
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +129,9 @@ def test_order_and_batch_size_change_nothing(tiny, examples, report):
 
 
 def test_the_same_seed_gives_the_same_intervals(report):
-    again = Report.of(report.examples, num_resamples=200)
+    again = Report.of(report.items, num_resamples=200)
     assert repr(again.metrics) == repr(report.metrics)
-    other = Report.of(report.examples, num_resamples=200, seed=1)
+    other = Report.of(report.items, num_resamples=200, seed=1)
     assert repr(other.metrics) != repr(again.metrics)
 
 
@@ -147,6 +142,31 @@ def test_groups_are_reports_of_their_examples():
     assert groups[2].metrics["tvd"] == Interval(5, 5, 5)
     assert groups[10].metrics["tvd"].mean == 2
     assert groups[10].num_examples == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([["x"], ["y"], ["x"]], {'["x"]': 2, '["y"]': 1}),
+        ([{"b": 1, "a": 2}, {"a": 2, "b": 1}, None], {'{"a": 2, "b": 1}': 2, None: 1}),
+        ([(["x"],), "x", 2], {'[["x"]]': 1, "x": 1, 2: 1}),
+        ([3, 1.0, 1], {1: 2, 3: 1}),
+        ([True, False, True], {False: 1, True: 2}),
+        ([True, 1, 0.5], {True: 1, "1": 1, 0.5: 1}),
+        ([2, None, 1], {2: 1, None: 1, 1: 1}),
+    ],
+)
+def test_values_of_any_kind_make_groups(values, expected):
+    kinds = [{"is": value} for value in values]
+    groups = Report.of(measured([1, 5, 3], [1, 1, 1], kinds), num_resamples=5).by("is")
+    found = [(key, group.num_examples) for key, group in groups.items()]
+    assert found == list(expected.items())
+
+
+def test_numbers_that_are_none_are_one_group():
+    kinds = [{"is": value} for value in (float("nan"), 2, float("nan"))]
+    groups = Report.of(measured([1, 5, 3], [1, 1, 1], kinds), num_resamples=5).by("is")
+    assert {str(key): group.num_examples for key, group in groups.items()} == {"nan": 2, "2": 1}
 
 
 def test_an_unknown_key_names_the_known_ones(report):
@@ -199,18 +219,6 @@ def test_no_examples_are_refused(tiny):
         evaluate(*tiny, [])
 
 
-def test_upper_bounds_have_to_be_resolved_first(tiny):
-    record = {"prompt": "Say red", "words": ["red"], "probs": [0.1], "other": "at_most"}
-    with pytest.raises(DataError, match=r"rows \[0\].*resolve_at_most"):
-        evaluate(*tiny, [record])
-
-
-def test_either_examples_or_suites(tiny, examples):
-    for given in ({}, {"examples": examples, "suites": ["given"]}):
-        with pytest.raises(ConfigError, match="either examples or suites"):
-            evaluate(*tiny, **given)
-
-
 def test_each_group_has_the_policy_that_is_best_on_it():
     asked = np.array([[0.9, 0.1, np.nan], [0.9, 0.1, np.nan], [0.2, 0.5, 0.3], [0.1, 0.9, np.nan]])
     zeros, ones = np.zeros(4), np.ones(4)
@@ -228,5 +236,5 @@ def test_each_group_has_the_policy_that_is_best_on_it():
     groups = report.by("side")
     assert [row["policy_tvd"] for row in groups[1].rows()] == pytest.approx([0, 0, 0])
     assert groups[2].metrics["policy_tvd"].mean == pytest.approx(0)
-    together = report.examples.subset([0, 1, 3]).ratios["policy_tvd"]
+    together = report.items.subset([0, 1, 3]).ratios["policy_tvd"]
     assert together[0].sum() == pytest.approx(0.8)

@@ -71,8 +71,8 @@ def test_asked_for_it_is_done_and_measured(published, quantization):
         after = merged.model(IDS).logits
     # Nearer to what the adapter made of the base than to the base, but not the same
     assert 0 < (after - beside).norm() < 0.8 * (after - base).norm()
-    before_probs = torch.from_numpy(merged.before.examples.probs)
-    after_probs = torch.from_numpy(merged.after.examples.probs)
+    before_probs = torch.from_numpy(merged.before.answers.probs)
+    after_probs = torch.from_numpy(merged.after.answers.probs)
     divergence = torch.nn.functional.kl_div(after_probs.log(), before_probs, reduction="batchmean")
     assert merged.divergence == pytest.approx(divergence.item(), rel=1e-5) and divergence > 0
     assert f"merging changed the answers by {merged.divergence:.2g} nats" in str(merged)

@@ -5,9 +5,7 @@ import pytest
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
-from distmatch.evals.asking import answers_of
 from distmatch.evals.mixtures import mixed
-from tests.tiny import tiny_model, tiny_tokenizer
 
 
 def example(prompt, words, probs):
@@ -15,7 +13,7 @@ def example(prompt, words, probs):
 
 
 @pytest.fixture(scope="module")
-def answers():
+def answers(subject):
     rows = [
         example("Say a thing:", ("a", "be"), (0.7, 0.3)),
         example("One of three:", ("c", "d", "e"), (0.2, 0.3, 0.5)),
@@ -23,7 +21,7 @@ def answers():
         example("And a third way:", ("a", "be"), (0.7, 0.3)),
         example("Of three, one:", ("c", "d", "e"), (0.2, 0.3, 0.5)),
     ]
-    return answers_of(tiny_model("llama"), tiny_tokenizer(), rows)
+    return subject.answers(rows, "")
 
 
 def test_a_mixture_is_the_mean_and_is_measured_as_one_answer(answers):

@@ -1,13 +1,10 @@
-"""The GGUF reader against bytes written here, the cache against damage, and the real model."""
+"""The cache against damage, and the real model."""
 
 import hashlib
-import json
 import logging
-import math
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import time
@@ -17,111 +14,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from distmatch.errors import LoadError
 from distmatch.models import embedded as module
 from distmatch.models.embedded import (
     cache_root,
-    converted,
+    converted_model,
     embedded_directory,
     is_intact,
     packaged_file,
 )
-
-HIDDEN, HEADS, KV_HEADS, HEAD_DIM, FEED_FORWARD = 32, 2, 1, 16, 64
-SPECIALS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-TEXTS = ["red fox 🦊", "naïve café ½", "  two  spaces ", "a  1\n 12", "\t日本語\r\n", "don't"]
-
-
-def string(text):
-    return struct.pack("<Q", len(text.encode())) + text.encode()
-
-
-def entry(key, value):
-    """One metadata entry, its kind from the Python type: u32, f32, string or array of them."""
-
-    def body(value):
-        if isinstance(value, str):
-            return 8, string(value)
-        return (
-            (6, struct.pack("<f", value))
-            if isinstance(value, float)
-            else (4, struct.pack("<I", value))
-        )
-
-    if isinstance(value, list):
-        kind = body(value[0])[0]
-        items = b"".join(body(item)[1] for item in value)
-        return string(key) + struct.pack("<IIQ", 9, kind, len(value)) + items
-    kind, packed = body(value)
-    return string(key) + struct.pack("<I", kind) + packed
-
-
-def metadata(vocabulary, merges):
-    return {
-        "general.architecture": "llama",
-        "llama.block_count": 1,
-        "llama.context_length": 128,
-        "llama.embedding_length": HIDDEN,
-        "llama.feed_forward_length": FEED_FORWARD,
-        "llama.attention.head_count": HEADS,
-        "llama.attention.head_count_kv": KV_HEADS,
-        "llama.rope.freq_base": 10000.0,
-        "llama.rope.dimension_count": HEAD_DIM,
-        "llama.attention.layer_norm_rms_epsilon": 1e-5,
-        "llama.vocab_size": len(vocabulary),
-        "tokenizer.ggml.tokens": vocabulary,
-        "tokenizer.ggml.token_type": [3] * len(SPECIALS) + [1] * (len(vocabulary) - len(SPECIALS)),
-        "tokenizer.ggml.merges": merges,
-        "tokenizer.ggml.bos_token_id": 1,
-        "tokenizer.ggml.eos_token_id": 2,
-        "tokenizer.ggml.padding_token_id": 2,
-        "tokenizer.ggml.unknown_token_id": 0,
-        "tokenizer.chat_template": "{{ messages[0]['content'] }}",
-    }
-
-
-def tiny_gguf():
-    """The bytes of a one-block Llama and its tensors as (shape, kind, payload)."""
-    draw = np.random.default_rng(0)
-
-    def blocks(shape, kind):
-        count = math.prod(shape) // 32
-        halves = draw.normal(size=(count, 2 if kind == 3 else 1)).astype("<f2").view(np.uint8)
-        quants = draw.integers(0, 256, (count, 16 if kind == 3 else 32), dtype=np.uint8)
-        return shape, kind, np.concatenate([halves, quants], axis=1).tobytes()
-
-    def floats(shape, kind):
-        return shape, kind, draw.normal(size=shape).astype("<f4" if kind == 0 else "<f2").tobytes()
-
-    from tests.tiny import tiny_tokenizer
-
-    tokens = json.loads(tiny_tokenizer().backend_tokenizer.to_str())["model"]
-    vocabulary = sorted(tokens["vocab"], key=tokens["vocab"].get)
-    narrow, wide = (KV_HEADS * HEAD_DIM, HIDDEN), (HEADS * HEAD_DIM, HIDDEN)
-    tensors = {
-        "token_embd.weight": blocks((len(vocabulary), HIDDEN), 8),
-        "output_norm.weight": floats((HIDDEN,), 0),
-        "blk.0.attn_norm.weight": floats((HIDDEN,), 0),
-        "blk.0.ffn_norm.weight": floats((HIDDEN,), 1),
-        "blk.0.attn_q.weight": blocks(wide, 3),
-        "blk.0.attn_k.weight": blocks(narrow, 3),
-        "blk.0.attn_v.weight": blocks(narrow, 3),
-        "blk.0.attn_output.weight": blocks(wide, 3),
-        "blk.0.ffn_gate.weight": blocks((FEED_FORWARD, HIDDEN), 3),
-        "blk.0.ffn_up.weight": blocks((FEED_FORWARD, HIDDEN), 3),
-        "blk.0.ffn_down.weight": blocks((HIDDEN, FEED_FORWARD), 3),
-    }
-    entries = metadata(vocabulary, [" ".join(merge) for merge in tokens["merges"]])
-    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(entries))
-    head += b"".join(entry(key, value) for key, value in entries.items())
-    data = b""
-    for name, (shape, kind, payload) in tensors.items():
-        head += string(name) + struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))
-        head += struct.pack("<IQ", kind, len(data))
-        data += payload + bytes(-len(payload) % 32)
-    return head + bytes(-len(head) % 32) + data, tensors
+from tests.models.tiny_gguf import TEXTS, tiny_gguf
 
 
 @pytest.fixture(scope="module")
@@ -133,87 +36,13 @@ def tiny(tmp_path_factory):
     return path, hashlib.sha256(content).hexdigest(), tensors
 
 
-def brute(tensor, row, column):
-    """One weight in Python floats, from the definition of its kind."""
-    shape, kind, payload = tensor
-    block, within = divmod(row * shape[1] + column, 32)
-    if kind == 8:
-        scale, *quants = struct.unpack_from("<e32b", payload, block * 34)
-        return scale * quants[within]
-    scale, minimum, *packed = struct.unpack_from("<ee16B", payload, block * 20)
-    half = packed[within % 16]
-    return scale * (half % 16 if within < 16 else half // 16) + minimum
-
-
-@pytest.mark.parametrize(
-    ("stored", "loaded"),
-    [
-        ("token_embd", "model.embed_tokens"),
-        ("blk.0.attn_v", "model.layers.0.self_attn.v_proj"),
-        ("blk.0.attn_output", "model.layers.0.self_attn.o_proj"),
-        ("blk.0.ffn_gate", "model.layers.0.mlp.gate_proj"),
-        ("blk.0.ffn_up", "model.layers.0.mlp.up_proj"),
-        ("blk.0.ffn_down", "model.layers.0.mlp.down_proj"),
-    ],
-)
-def test_every_weight_has_the_value_its_block_defines(tiny, tmp_path, stored, loaded):
-    path, sha256, tensors = tiny
-    weights = load_file(converted(path, sha256, tmp_path / "model") / "model.safetensors")
-    tensor = tensors[f"{stored}.weight"]
-    rows, columns = tensor[0]
-    wanted = [[brute(tensor, row, column) for column in range(columns)] for row in range(rows)]
-    np.testing.assert_allclose(weights[f"{loaded}.weight"], wanted, rtol=2e-7, atol=1e-6)
-
-
-@pytest.mark.parametrize(("site", "heads"), [("q", HEADS), ("k", KV_HEADS)])
-def test_rotated_pairs_move_from_neighbours_to_halves(tiny, tmp_path, site, heads):
-    path, sha256, tensors = tiny
-    weights = load_file(converted(path, sha256, tmp_path / "model") / "model.safetensors")
-    loaded = weights[f"model.layers.0.self_attn.{site}_proj.weight"]
-    for head in range(heads):
-        for pair in range(HEAD_DIM // 2):
-            for part in range(2):
-                stored_row = head * HEAD_DIM + 2 * pair + part
-                row = head * HEAD_DIM + part * HEAD_DIM // 2 + pair
-                wanted = [
-                    brute(tensors[f"blk.0.attn_{site}.weight"], stored_row, i)
-                    for i in range(HIDDEN)
-                ]
-                np.testing.assert_allclose(loaded[row], wanted, rtol=2e-7, atol=1e-6)
-
-
-def test_norms_are_kept_as_they_are(tiny, tmp_path):
-    path, sha256, tensors = tiny
-    weights = load_file(converted(path, sha256, tmp_path / "model") / "model.safetensors")
-    single = np.frombuffer(tensors["output_norm.weight"][2], "<f4")
-    half = np.frombuffer(tensors["blk.0.ffn_norm.weight"][2], "<f2")
-    np.testing.assert_array_equal(weights["model.norm.weight"], single)
-    np.testing.assert_array_equal(weights["model.layers.0.post_attention_layernorm.weight"], half)
-
-
-def test_a_converted_directory_is_an_ordinary_model(tiny, tmp_path):
-    path, sha256, _ = tiny
-    directory = converted(path, sha256, tmp_path / "model")
-    model, report = AutoModelForCausalLM.from_pretrained(directory, output_loading_info=True)
-    tokenizer = AutoTokenizer.from_pretrained(directory)
-    assert not report["missing_keys"] and not report["unexpected_keys"]
-    assert getattr(model, "hf_quantizer", None) is None
-    assert model.dtype == torch.float32
-    assert model.generation_config.eos_token_id == tokenizer.eos_token_id == 2
-    for text in TEXTS:
-        assert tokenizer.decode(tokenizer(text).input_ids) == text
-    assert (
-        tokenizer.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False) == "hi"
-    )
-
-
 def test_a_cut_file_is_refused_with_both_hashes(tiny, tmp_path):
     path, sha256, _ = tiny
     cut = tmp_path / "cut.gguf"
     cut.write_bytes(path.read_bytes()[:-1])
     actual = hashlib.sha256(cut.read_bytes()).hexdigest()
     with pytest.raises(LoadError, match=f"cut.gguf is damaged.*{actual}.*{sha256}.*pip install"):
-        converted(cut, sha256, tmp_path / "model")
+        converted_model(cut, sha256, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
@@ -231,7 +60,7 @@ def test_a_cache_that_cannot_be_written_names_the_variable(tiny, tmp_path):
     path, sha256, _ = tiny
     (tmp_path / "file").touch()
     with pytest.raises(LoadError, match="DISTMATCH_CACHE"):
-        converted(path, sha256, tmp_path / "file" / "model")
+        converted_model(path, sha256, tmp_path / "file" / "model")
 
 
 @pytest.mark.parametrize(
@@ -259,21 +88,21 @@ def cut_in_half(path):
 @pytest.mark.parametrize("filename", ["model.safetensors", "tokenizer.json", "manifest.json"])
 def test_a_damaged_directory_is_converted_again(tiny, tmp_path, caplog, damage, filename):
     path, sha256, _ = tiny
-    target = converted(path, sha256, tmp_path / "model")
+    target = converted_model(path, sha256, tmp_path / "model")
     before = (target / filename).read_bytes()
     damage(target / filename)
     assert not is_intact(target)
     with caplog.at_level(logging.WARNING):
-        converted(path, sha256, target)
+        converted_model(path, sha256, target)
     assert is_intact(target) and (target / filename).read_bytes() == before
     assert "is damaged and will be converted again" in caplog.text
 
 
 def test_a_second_conversion_leaves_the_first_copy_in_place(tiny, tmp_path):
     path, sha256, _ = tiny
-    target = converted(path, sha256, tmp_path / "model")
+    target = converted_model(path, sha256, tmp_path / "model")
     inode = target.stat().st_ino
-    converted(path, sha256, target)
+    converted_model(path, sha256, target)
     assert target.stat().st_ino == inode
     assert os.listdir(tmp_path) == ["model"]
 
@@ -282,7 +111,7 @@ def test_conversions_at_once_leave_one_whole_copy(tiny, tmp_path):
     path, sha256, _ = tiny
     target = tmp_path / "model"
     with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(lambda _: converted(path, sha256, target), range(8)))
+        results = list(pool.map(lambda _: converted_model(path, sha256, target), range(8)))
     assert results == [target] * 8
     assert is_intact(target)
     assert os.listdir(tmp_path) == ["model"]
@@ -297,7 +126,7 @@ def test_only_parts_of_dead_processes_of_this_machine_are_removed(tiny, tmp_path
     elsewhere = f".part-elsewhere-{ended.pid}-0"
     for name in (dead, alive, elsewhere):
         (tmp_path / name).mkdir()
-    converted(path, sha256, tmp_path / "model")
+    converted_model(path, sha256, tmp_path / "model")
     assert sorted(os.listdir(tmp_path)) == sorted([alive, elsewhere, "model"])
 
 
@@ -313,7 +142,7 @@ def test_a_killed_conversion_leaves_no_cache_and_is_cleaned_up(tiny, tmp_path):
     process.wait()
     (left,) = (tmp_path / "embedded").iterdir()
     assert left.name.startswith(".part-")
-    converted(path, sha256, tmp_path / "embedded" / "model")
+    converted_model(path, sha256, tmp_path / "embedded" / "model")
     assert os.listdir(tmp_path / "embedded") == ["model"]
 
 

@@ -1,12 +1,15 @@
 """A sweep of a tiny model that takes a second, what its folder holds, and what it may say."""
 
 import json
+from dataclasses import replace
 
 from distmatch.data import Example, WordDistribution
-from distmatch.evals import Interval
-from distmatch.sweeps import Grid, sweep
+from distmatch.measuring import Interval
+from distmatch.sweeps import Grid
 from distmatch.sweeps.findings import Finding
-from distmatch.sweeps.probe import LOSSES, Score
+from distmatch.sweeps.layer_sweep import carry_out
+from distmatch.sweeps.plan import Plan
+from distmatch.sweeps.probe import LOSSES, ProbeScore
 from distmatch.trainer import DistributionConfig
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -17,7 +20,7 @@ NAMES += [f"{cell}-rank2-lr0.01-seed0" for cell in ("attention@3", "mlp@3")]
 ONE = Grid(sites=("mlp",), blocks=("3",), rank=2)
 ONE_NAMES = ["all@0-3-rank2-lr0.01-seed0", "mlp@3-rank2-lr0.01-seed0"]
 SCORES = [
-    Score(loss, block, kind, name, 10.0**block, 100.0 + block)
+    ProbeScore(loss, block, kind, name, 10.0**block, 100.0 + block)
     for loss in LOSSES
     for block in range(4)
     for kind, name in (("attention", "q"), ("attention", "o"), ("mlp", "up"))
@@ -30,9 +33,10 @@ def finding(site, blocks, control, rank=16, parameters=1000, **given):
     """What cells may say, with one seed and transfer to "far"."""
     about = {"site": site, "blocks": blocks, "rank": rank, "parameters": parameters}
     about |= {"learning_rate": 1e-3, "chosen": True, "tuning": NAN}
-    gains = {"control": Interval(control, NAN, NAN), "copying": Interval(0.5, 0.25, 0.75)}
+    gains = {"copying": Interval(0.5, 0.25, 0.75), "control": Interval(control, NAN, NAN)}
     price = {"slope": 0.5, "tvd": 0.2, "kl": 0.01, "train_seconds": 30.0, "flops": 2e15}
-    return Finding(**(about | gains | price | {"num_seeds": 1, "transfer": {"far": 0.1}} | given))
+    rest = price | {"gains": gains, "num_seeds": 1, "transfer": {"far": 0.1}}
+    return Finding(**(about | rest | given))
 
 
 def examples(count=8, say="Say"):
@@ -55,16 +59,17 @@ def settings(folder, **given):
 
 
 def small_sweep(folder, model=None, grid=GRID, tests=None, train=None, tuning=None, **given):
-    """What `sweep` returns, on a few examples."""
-    return sweep(
-        tiny_model("llama") if model is None else model,
-        tiny_tokenizer(),
+    """What `sweep` returns, on a few examples and texts."""
+    model = tiny_model("llama") if model is None else model
+    plan = Plan.of(
+        model,
         train_dataset=examples() if train is None else train,
         eval_datasets=tests or {"main": examples(4), "far": examples(3, say="Write")},
         tuning_dataset=tuning,
         args=settings(folder, **given),
         grid=grid,
     )
+    return carry_out(replace(plan, num_texts=3), model, tiny_tokenizer())
 
 
 def rows(folder):

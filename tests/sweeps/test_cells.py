@@ -6,7 +6,7 @@ import pytest
 
 from distmatch.errors import ConfigError, TargetingError
 from distmatch.models.attaching import attach_lora
-from distmatch.sweeps.cells import Grid
+from distmatch.sweeps.cells import CellPlace, Grid
 from tests.tiny import tiny_model
 
 MODELS = {num: tiny_model("llama", num_hidden_layers=num) for num in (3, 4, 10)}
@@ -214,3 +214,11 @@ def test_bad_input_is_refused(grid, error, message):
 def test_a_part_of_too_few_blocks_is_refused():
     with pytest.raises(TargetingError, match='"first-quarter" names no block'):
         blocks_of(3, "quarters")
+
+
+@pytest.mark.parametrize(
+    ("blocks", "numbers"),
+    [("12", (12,)), ("0-3", (0, 1, 2, 3)), ("0,3,6", (0, 3, 6)), ("1,4-6", (1, 4, 5, 6))],
+)
+def test_blocks_are_read_as_numbers(blocks, numbers):
+    assert CellPlace("mlp", blocks, 2).numbers == numbers

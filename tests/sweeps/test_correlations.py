@@ -5,7 +5,7 @@ import math
 import pytest
 
 from distmatch.sweeps.correlations import ALL_SITES, probe_correlations, probed
-from distmatch.sweeps.probe import Score
+from distmatch.sweeps.probe import ProbeScore
 from tests.sweeps.small import NAN, SCORES, finding
 
 
@@ -15,7 +15,7 @@ def test_a_cell_is_probed_by_the_sum_over_its_matrices():
     assert probed(finding("q, up", "1", 0), SCORES, "control", "fisher") == 202.0
     assert probed(finding("all", "0-1", 0), SCORES, "copying", "squared_norm") == 33.0
     assert math.isnan(probed(finding("router", "0", 0), SCORES, "control", "fisher"))
-    scores = [*SCORES, Score("control", 0, "router", "router", 1.0, 7.0)]
+    scores = [*SCORES, ProbeScore("control", 0, "router", "router", 1.0, 7.0)]
     of_block_0 = {site: finding(site, "0", 0) for site in ("router", "all", "block")}
     values = {s: probed(f, scores, "control", "fisher") for s, f in of_block_0.items()}
     assert values == {"router": 7.0, "all": 300.0, "block": 307.0}

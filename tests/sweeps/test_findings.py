@@ -1,16 +1,14 @@
 """What finished cells say, on numbers worked by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from distmatch.sweeps.findings import (
-    block_numbers,
-    control,
-    findings,
-    pooled_spread,
-    student_interval,
-)
+from distmatch.sweeps.cells import Cell
+from distmatch.sweeps.findings import findings
+from distmatch.sweeps.results import Measures, Result, Training
+from distmatch.sweeps.sets import Sets
 
 
 def metrics(other, control_tvd, policy_tvd=0.25, tvd=0.5, slope=0.75):
@@ -19,23 +17,29 @@ def metrics(other, control_tvd, policy_tvd=0.25, tvd=0.5, slope=0.75):
     return {name: {"mean": value, "low": None, "high": None} for name, value in values.items()}
 
 
+def result(site, blocks, seed, told, rank=4, rate=0.1):
+    """What came of a cell, by the metrics of each set; of none a failure."""
+    cell = Cell(site, blocks, seed, rank, rate, 0, 100)
+    made = Result(cell=cell, config_hash="0", versions={}, device="CPU", failed="diverged")
+    if told is None:
+        return made
+    took = {"steps": 3, "train_seconds": 10.0 * (seed + 1), "peak_memory_gb": 1.0, "flops": 1e9}
+    measures = Measures(metrics=Sets.from_named(told), kl=0.5)
+    return replace(made, training=Training(**took), measures=measures, failed=None)
+
+
 def row(site, blocks, seed, other, control_tvd, **given):
-    name = f"{site}@{blocks}-rank{given.get('rank', 4)}-seed{seed}"
-    about = {"site": site, "blocks": blocks, "seed": seed, "rank": 4, "learning_rate": 0.1}
-    about |= {"parameters": 100}
-    price = {"kl": 0.5, "train_seconds": 10.0 * (seed + 1), "flops": 1e9}
     far = None if control_tvd is None else control_tvd + 0.1
     both = {"main": metrics(other, control_tvd), "far": metrics(other, far)}
-    return {"cell": name, **about, **price, "metrics": both} | given
+    return result(site, blocks, seed, both, **given)
 
 
-BASE = {"main": metrics(0.9, 0.25), "far": metrics(0.9, 0.3)}
+BASE = Sets.from_named({"main": metrics(0.9, 0.25), "far": metrics(0.9, 0.3)})
 ROWS = [
     row("mlp", "0", 0, other=0.5, control_tvd=0.125),
     row("mlp", "0", 1, other=0.25, control_tvd=0.0625),
     row("q", "1-2", 0, other=0.0, control_tvd=0.0),
-    {"cell": "q@0", "site": "q", "blocks": "0", "rank": 4}
-    | {"learning_rate": 0.1, "failed": "diverged"},
+    result("q", "0", 0, None),
 ]
 
 
@@ -61,32 +65,11 @@ def test_intervals_are_students_with_the_spread_of_all_cells():
     assert first.control.high - first.control.mean == pytest.approx(12.7062 * spread, rel=1e-5)
 
 
-def test_the_spread_is_pooled_by_hand():
-    # Within: (1, 3): 1 + 1; (4,): 0; (0, 3, 6): 9 + 0 + 9. Sum 20 over 1 + 0 + 2 degrees.
-    assert pooled_spread([[1, 3], [4], [0, 3, 6]]) == (pytest.approx(math.sqrt(20 / 3)), 3)
-
-
-@pytest.mark.parametrize(  # 97.5 % quantiles of Student's t, from tables
-    ("freedom", "quantile"), [(1, 12.706), (2, 4.303), (5, 2.571), (10, 2.228), (30, 2.042)]
-)
-def test_the_interval_is_students(freedom, quantile):
-    mean, low, high = student_interval([1.0, 2.0, 3.0, 6.0], 0.5, freedom)
-    assert mean == 3.0
-    half = pytest.approx(quantile * 0.5 / 2, rel=1e-3)
-    assert (high - mean, mean - low) == (half, half)
-
-
 def test_one_seed_has_no_interval():
     (found,) = findings([ROWS[2]], BASE)
     assert found.control.mean == 0.25
     assert math.isnan(found.control.low)
     assert math.isnan(found.control.high)
-    assert math.isnan(pooled_spread([[1.0], [2.0]])[0])
-
-
-def test_control_is_zero_for_the_best_policy_without_the_numbers():
-    assert control(metrics(0.5, 0.25)) == 0
-    assert control(metrics(0.5, 0.375)) == -0.125
 
 
 def test_failed_cells_say_nothing():
@@ -101,10 +84,10 @@ def test_cells_of_another_rank_are_others():
 def tried(rate, seed, control_tvd, tuning_tvd, blocks="0"):
     """A cell of a sweep with tuning examples."""
     told = {"main": metrics(0.5, control_tvd), "tuning": metrics(0.5, tuning_tvd)}
-    return row("mlp", blocks, seed, 0, 0, learning_rate=rate, metrics=told)
+    return result("mlp", blocks, seed, told, rate=rate)
 
 
-TUNED = {"main": BASE["main"], "tuning": BASE["main"]}
+TUNED = Sets.from_named({"main": BASE.learned, "tuning": BASE.learned})
 
 
 def chosen(rows):
@@ -123,8 +106,8 @@ def test_the_learning_rate_with_most_control_on_tuning_examples_is_chosen():
 
 def test_a_learning_rate_with_fewer_seeds_is_not_chosen():
     rows = [tried(0.1, seed, 0.25, 0.25) for seed in (0, 1)] + [tried(0.2, 0, 0.0, 0.0)]
-    gone = {key: value for key, value in tried(0.2, 1, 0, 0).items() if key != "metrics"}
-    assert chosen(rows) == chosen([*rows, gone | {"failed": "diverged"}]) == {("0", 0.1)}
+    gone = result("mlp", "0", 1, None, rate=0.2)
+    assert chosen(rows) == chosen([*rows, gone]) == {("0", 0.1)}
     assert chosen(rows[1:]) == {("0", 0.2)}
 
 
@@ -151,17 +134,9 @@ def test_without_tuning_examples_the_only_learning_rate_is_chosen():
     assert all(f.chosen and math.isnan(f.tuning) for f in findings(ROWS, BASE))
 
 
-@pytest.mark.parametrize(
-    ("blocks", "numbers"),
-    [("12", (12,)), ("0-3", (0, 1, 2, 3)), ("0,3,6", (0, 3, 6)), ("1,4-6", (1, 4, 5, 6))],
-)
-def test_blocks_are_read_as_numbers(blocks, numbers):
-    assert block_numbers(blocks) == numbers
-
-
 def test_the_slope_is_the_mean_over_seeds():
-    both = [row("q", "0", seed, 0.5, 0.125) for seed in (0, 1)]
-    both[1]["metrics"]["main"]["slope"]["mean"] = 0.25
+    told = [metrics(0.5, 0.125, slope=slope) for slope in (0.75, 0.25)]
+    both = [result("q", "0", seed, {"main": one, "far": one}) for seed, one in enumerate(told)]
     (found,) = findings(both, BASE)
     assert found.slope == 0.5  # mean of 0.75 and 0.25
 
@@ -169,16 +144,11 @@ def test_the_slope_is_the_mean_over_seeds():
 ONE_WORD = metrics(0.5, None, policy_tvd=None, slope=None)
 
 
-@pytest.mark.parametrize("missing", [("policy_tvd", "control_tvd"), ("control_tvd",)])
-def test_where_no_example_tells_there_is_no_control(missing):
-    told = metrics(0.5, 0.125) | {name: {"mean": None} for name in missing}
-    assert math.isnan(control(told))
-
-
 def test_examples_of_one_word_still_tell_of_copying():
     one = {"main": ONE_WORD, "far": ONE_WORD}
-    rows = [row("mlp", "0", seed, 0, 0, metrics=one) for seed in (0, 1)]
-    (found,) = findings(rows, {"main": ONE_WORD | {"other": {"mean": 0.75}}, "far": ONE_WORD})
+    rows = [result("mlp", "0", seed, one) for seed in (0, 1)]
+    base = Sets.from_named(one | {"main": ONE_WORD | {"other": {"mean": 0.75}}})
+    (found,) = findings(rows, base)
     assert found.copying.mean == 0.25
     assert all(map(math.isnan, [*found.control, found.transfer["far"], found.slope]))
 

@@ -1,7 +1,5 @@
 """Sweeps by several processes, and by processes that are killed: the same comes of them."""
 
-import gc
-import importlib
 import json
 import os
 import random
@@ -16,16 +14,6 @@ import torch
 
 from distmatch.cli.tables import to_toml
 from tests.sweeps.small import NAMES, adapters, claims, measured, rows, small_sweep
-
-SWEEP = importlib.import_module("distmatch.sweeps.sweep")  # there's a function of that name
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quick():
-    gc.freeze()  # accelerate collects garbage a cell, which here is that of the whole test run
-    with pytest.MonkeyPatch.context() as few:
-        few.setattr(SWEEP, "_TEXTS", 3)
-        yield
 
 
 def forked(folder):

@@ -1,6 +1,5 @@
 """Cells: trained as a plain run would, above kept states, each once, whatever goes wrong."""
 
-import importlib
 import json
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,12 +11,13 @@ from safetensors import SafetensorError
 
 from distmatch.data.batching import make_batch
 from distmatch.errors import ConfigError, LoadError
+from distmatch.evals import evaluate
 from distmatch.models import trunk as trunk_module
 from distmatch.models.adapters import load_adapter
 from distmatch.models.lora import lora
 from distmatch.models.trunk import Tree, Trunk
-from distmatch.sweeps import Grid
-from distmatch.sweeps.records import claimed
+from distmatch.sweeps import Grid, measures, runner, states
+from distmatch.sweeps.claims import claimed
 from distmatch.trainer import DistributionTrainer
 from tests.sweeps.small import (
     NAMES,
@@ -35,9 +35,6 @@ from tests.sweeps.small import (
 )
 from tests.tiny import tiny_model, tiny_tokenizer
 
-pytestmark = pytest.mark.usefixtures("quick")
-RUNNER = importlib.import_module("distmatch.sweeps.runner")
-evaluate_as_the_runner = RUNNER._measured
 TARGETS = [("llama", "mlp@2"), ("gpt_oss", "experts@2"), ("gemma3", "attention@2-3")]
 
 
@@ -120,15 +117,18 @@ def test_states_too_large_for_memory_change_nothing_and_leave_nothing(
     folder, finished, monkeypatch
 ):
     remove_line(folder, NAMES[-1])
-    files = []
+    files, seen = [], []
 
     def small_trunk(*args, **given):
         files.append(given["folder"] / "states-3.safetensors")
         return Trunk(*args, most_bytes=10, **given)
 
-    monkeypatch.setattr(RUNNER, "Trunk", small_trunk)
-    monkeypatch.setattr(RUNNER, "_measured", lambda *_: seen.append(files[0].exists()) or real(*_))
-    seen, real = [], evaluate_as_the_runner
+    def seeing(*args, **given):
+        seen.append(files[0].exists())
+        return evaluate(*args, **given)
+
+    monkeypatch.setattr(states, "Trunk", small_trunk)
+    monkeypatch.setattr(measures, "evaluate", seeing)
     small_sweep(folder)
     assert seen == [True, True]
     assert list(folder.glob("states*")) == []
@@ -192,14 +192,14 @@ def test_what_was_measured_and_cannot_be_read_is_refused_before_any_cell(folder,
 def test_a_cell_whose_process_is_killed_later_is_gone_back_to(folder, monkeypatch):
     remove_line(folder, NAMES[2])
     remove_line(folder, NAMES[3])
-    held, run = ExitStack(), RUNNER._run
+    held, run = ExitStack(), runner.trained_cell
     held.enter_context(claimed(folder, NAMES[2]))
 
     def released(*args):  # the other process ends while this one is at its next cell
         held.close()
         return run(*args)
 
-    monkeypatch.setattr(RUNNER, "_run", released)
+    monkeypatch.setattr(runner, "trained_cell", released)
     assert small_sweep(folder).elsewhere == ()
     assert list(rows(folder)) == [NAMES[0], NAMES[1], NAMES[4], NAMES[3], NAMES[2]]
 

@@ -254,6 +254,36 @@ def test_every_retention_text_has_its_turn(tmp_path, monkeypatch):
     assert set(used) == set(run.texts)
 
 
+@pytest.mark.parametrize(("per_step", "accumulated"), [(1, 2), (3, 1), (3, 2), (5, 2)])
+def test_so_many_retention_texts_accompany_a_step_and_all_have_their_turn(
+    per_step, accumulated, tmp_path, monkeypatch
+):
+    texts = ["green tea", "the red fox", "milk on the table", "a cat and a dog", "blue otter"]
+    run = trainer(
+        tmp_path,
+        retention_dataset=texts,
+        retention_weight=1.0,
+        retention_per_step=per_step,
+        per_device_train_batch_size=4 // accumulated,
+        gradient_accumulation_steps=accumulated,
+    )
+    used = []
+    monkeypatch.setattr(
+        distribution_trainer,
+        "text_kl",
+        lambda model, some: used.extend(some) or text_kl(model, some),
+    )
+    run.train()
+    assert used == [run.texts[i % len(texts)] for i in range(4 * per_step)]
+
+
+def test_retention_texts_are_cut_where_it_is_said(tmp_path):
+    texts = ["green tea and milk are on the table"]
+    assert [len(text) for text in trainer(tmp_path, retention_dataset=texts).texts] != [3]
+    run = trainer(tmp_path, retention_dataset=texts, retention_tokens=3)
+    assert [len(text) for text in run.texts] == [3]
+
+
 def test_an_adapter_is_trained_further(tmp_path):
     first = trainer(tmp_path / "a", max_steps=20)
     first.train()
@@ -420,6 +450,8 @@ def test_every_divergence_trains_a_model(tmp_path, name):
         ({"refresh_steps": 0}, "refresh_steps is 0, expected 1 or more"),
         ({"target_floor": 0.4}, "row 0: target_floor 0.4 is too high for 3 outcomes"),
         ({"retention_weight": -1.0}, "retention_weight is -1.0, expected 0 or more"),
+        ({"retention_per_step": 0}, "retention_per_step is 0, expected 1 or more, or None"),
+        ({"retention_tokens": 1}, "retention_tokens is 1, expected 2 or more"),
         ({"loss": forward_kl, "beta": 0.5}, "beta goes with a loss by name"),
     ],
 )

@@ -8,9 +8,13 @@ from distmatch.data.tasks.numbers import Numbers
 from distmatch.data.tasks.output_control import OutputControl, output_control
 from distmatch.data.tasks.sequence import Sequences
 from distmatch.data.tasks.suppression import Suppression
+from distmatch.data.tasks.wordings import AHEAD_WORDINGS, PHRASINGS, WORDINGS
 
 __all__ = [
+    "AHEAD_WORDINGS",
+    "PHRASINGS",
     "TASKS",
+    "WORDINGS",
     "Deviation",
     "Numbers",
     "OutputControl",

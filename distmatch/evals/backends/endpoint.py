@@ -74,7 +74,6 @@ class Endpoint(Requests, Subject):
         """Never: the end of a word completes it."""
         return False
 
-    @property
     def subject(self) -> "Endpoint":
         """Itself: there is nothing to load."""
         return self

@@ -36,7 +36,7 @@ class OwnExamples(Suite):
     def record(self) -> dict[str, Any]:
         """See `Suite`; a hash stands for the examples."""
         rows = fingerprint([example.to_record() for example in self.examples])
-        return {"suite": self.name, "version": self.version, "examples": rows}
+        return {"version": self.version, "rows": rows}
 
     @cached_property
     def examples(self) -> list[Example]:

@@ -14,7 +14,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +82,6 @@ def _check_files(path: Path) -> None:
         )
 
 
-@lru_cache(maxsize=1)  # so that what is measured is what was checked
 def _records(path: Path) -> list[dict[str, Any]]:
     child = Path(__file__).with_name("sad_child.py")
     try:

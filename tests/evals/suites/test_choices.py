@@ -6,14 +6,11 @@ import math
 import pytest
 import torch
 
-from distmatch.cli import main
 from distmatch.errors import ConfigError, DataError
-from distmatch.evals import Report
-from distmatch.evals.evaluate import checked_suites
-from distmatch.evals.subject import LocalModel
-from distmatch.evals.suites import choices
+from distmatch.evals import Report, measure
+from distmatch.evals.suites import Choices
 from distmatch.evals.suites.choice_questions import ChoiceQuestion, read_choices
-from tests.tiny import tiny_model, tiny_tokenizer
+from distmatch.evals.suites.choices import scored_questions
 
 ASKED = {"role": "user", "content": "red (A) or blue (B)?"}
 
@@ -30,12 +27,6 @@ QUESTIONS = [
     ChoiceQuestion((ASKED,), ("+", "-"), "+"),
     ChoiceQuestion((ASKED,), ("red", "red fox"), "red", boundary="end_of_turn"),
 ]
-
-
-@pytest.fixture(scope="module")
-def subject():
-    model = tiny_model("llama", max_position_embeddings=1024)
-    return LocalModel(model=model, tokenizer=tiny_tokenizer(), progress=False)
 
 
 def oracle(subject, question, text):
@@ -65,7 +56,7 @@ def ends(tokenizer, token, boundary):
 
 
 def test_the_scores_are_those_of_a_plain_forward(subject):
-    rows = Report.of(choices.scores(subject, QUESTIONS), num_resamples=5).rows()
+    rows = Report.of(scored_questions(subject, QUESTIONS), Choices.metrics, num_resamples=5).rows()
     cut = {"(A)": "(A", "(B)": "(B", "(C)": "(C"}
     for row, question in zip(rows, QUESTIONS, strict=True):
         probs = {one: oracle(subject, question, cut.get(one, one)) for one in question.choices}
@@ -80,7 +71,7 @@ def test_the_scores_are_those_of_a_plain_forward(subject):
 
 
 def test_a_report_has_a_group_a_task_and_no_text(subject, tmp_path):
-    report = Report.of(choices.scores(subject, QUESTIONS), num_resamples=5)
+    report = Report.of(scored_questions(subject, QUESTIONS), Choices.metrics, num_resamples=5)
     assert {name: part.num_examples for name, part in report.groups().items()} == {
         "letters": 2,
         "choices": 4,
@@ -113,7 +104,7 @@ def test_a_choice_that_begins_another_is_refused_with_what_to_do(subject):
     overlapping = ChoiceQuestion((ASKED,), ("C", "C++"), "C")
     message = r'^row 1: "C\+\+" is "C" followed by the end of a word.*boundary="end_of_turn"'
     with pytest.raises(DataError, match=message):
-        choices.scores(subject, [QUESTIONS[0], overlapping])
+        scored_questions(subject, [QUESTIONS[0], overlapping])
 
 
 def record(**changes):
@@ -155,24 +146,17 @@ def test_questions_that_cannot_be_used_are_named_with_their_line(tmp_path, chang
         read_choices(path)
 
 
-def test_without_a_file_the_suite_says_where_it_looks(monkeypatch):
-    monkeypatch.delenv(choices.PLACE, raising=False)
-    with pytest.raises(ConfigError, match="set DISTMATCH_CHOICES to a JSONL file"):
-        checked_suites(["choices"])
+def test_a_file_is_read_once_and_known_by_what_is_in_it(subject, tmp_path):
+    first, moved = tmp_path / "first", tmp_path / "moved"
+    first.write_text(record())
+    moved.write_text(record())
+    suite, known = Choices(path=first), Choices(path=moved).record()
+    suite.check()
+    first.write_text(record(answer="(A)") + "\n" + record())
+    assert measure(subject, suite, num_resamples=5).num_examples == 1
+    assert suite.record() == known != Choices(path=first).record()
 
 
-def test_the_command_line_measures_and_compares_them(subject, tmp_path, monkeypatch, capsys):
-    subject.model.save_pretrained(tmp_path / "model")
-    subject.tokenizer.save_pretrained(tmp_path / "model")
-    (tmp_path / "questions.jsonl").write_text(record() + "\n" + record(task="shapes", answer="(A)"))
-    monkeypatch.setenv(choices.PLACE, str(tmp_path / "questions.jsonl"))
-    folders = [str(tmp_path / name) for name in ("before", "after")]
-    for out in folders:
-        argv = ["eval", str(tmp_path / "model"), "--suite", "choices", "--out", out]
-        assert main(argv) == 0
-    assert (tmp_path / "before" / "choices" / "groups.png").exists()
-    told = capsys.readouterr().out
-    assert "colours" in told and "correct_share" in told
-    assert main(["compare", *folders, "--out", str(tmp_path / "both")]) == 0
-    assert "after - before" in capsys.readouterr().out
-    assert (tmp_path / "both" / "choices.png").exists()
+def test_without_a_file_the_suite_says_what_it_needs():
+    with pytest.raises(ConfigError, match=r"give it a JSONL file .*\(choices\.path=FILE\)"):
+        Choices().check()

@@ -1,19 +1,22 @@
 """Leaving a text: where answers do, held against texts and forwards worked by hand."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
 
+from distmatch.data import tasks
 from distmatch.data.known import Known, known_texts
-from distmatch.data.tasks.deviation import Deviation, DeviationQuestion
-from distmatch.evals import Report, evaluate
-from distmatch.evals.subject import LocalModel
-from distmatch.evals.suites import deviation as suite
-from distmatch.evals.suites.deviation import Answer, answers, departure, questions, scores
-from distmatch.models.attaching import attach_lora
-from distmatch.models.lora import lora
-from tests.tiny import tiny_model, tiny_tokenizer
+from distmatch.data.tasks.deviation import DeviationQuestion
+from distmatch.evals import LocalModel, Report, measure
+from distmatch.evals.suites import Deviation
+from distmatch.evals.suites.deviation import (
+    Departure,
+    begun_prompt,
+    departure,
+    scored_departures,
+)
+from tests.evals.writing import typist
 
 KNOWN = Known(
     "passage", "the cat", "The cat sat on the self-made mat, and the dog lay by the door."
@@ -26,28 +29,31 @@ def question(**changes):
     return DeviationQuestion(known=KNOWN, **(asked | changes))
 
 
-@pytest.fixture(scope="module")
-def tiny():
-    return tiny_model("llama", max_position_embeddings=1024), tiny_tokenizer()
+@dataclass(frozen=True, kw_only=True)
+class Heard(LocalModel):
+    """Keeps how it is asked whether no more is needed."""
+
+    asks: list = field(default_factory=list)
+
+    def write(self, prompts, max_tokens, is_enough, name):
+        self.asks.append(is_enough)
+        return super().write(prompts, max_tokens, is_enough, name)
 
 
-@pytest.fixture
-def writing(tiny, monkeypatch):
-    """A subject whose model writes given texts, each ended unless it is cut."""
-    model, tokenizer = tiny
+class Unstopped(LocalModel):
+    """Writes on where no more is needed."""
 
-    def subject(*texts, is_cut=False):
-        rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
-        longest = max(map(len, rows))
-        padded = torch.tensor([row + [2] * (longest - len(row) + (not is_cut)) for row in rows])
+    def write(self, prompts, max_tokens, is_enough, name):
+        return super().write(prompts, max_tokens, lambda *_: False, name)
 
-        def generate(self, input_ids, **settings):
-            return torch.cat([input_ids, padded], dim=1)
 
-        monkeypatch.setattr(type(model), "generate", generate)
-        return LocalModel(model=model, tokenizer=tokenizer, progress=False)
+def as_kind(kind, subject):
+    return kind(model=subject.model, tokenizer=subject.tokenizer, progress=False)
 
-    return subject
+
+def cut_after(subject, text, more=0):
+    """The suite, its answers cut after a text's tokens, and some more."""
+    return Deviation(room=0, spare=subject.num_tokens([text])[0] + more)
 
 
 @pytest.mark.parametrize(
@@ -76,21 +82,21 @@ def test_texts_are_left_where_a_reader_would_say(text, place, word):
 
 def test_metrics_are_as_worked_by_hand():
     given = [
-        Answer(" ...", 3, "kumquat", True),
-        Answer(" ...", 6, "a", False),
-        Answer(" ...", 2, "zither", True),
-        Answer(" ...", 7, None, False),
-        Answer("", 0, None, False, True),
+        Departure(" ...", 3, "kumquat", True),
+        Departure(" ...", 6, "a", False),
+        Departure(" ...", 2, "zither", True),
+        Departure(" ...", 7, None, False),
+        Departure("", 0, None, False, True),
     ]
     alone = {
         "the cat": [
-            Answer("", 12, None, False),
-            Answer("", 7, "a", True),
-            Answer("", 5, "zither", True),
-            Answer("", 5, "a", False),
+            Departure("", 12, None, False),
+            Departure("", 7, "a", True),
+            Departure("", 5, "zither", True),
+            Departure("", 5, "a", False),
         ]
     }
-    rows = Report.of(scores([question()] * 5, given, alone), num_resamples=5).rows()
+    rows = Report.of(scored_departures([question()] * 5, given, alone), num_resamples=5).rows()
 
     def values(name):
         return [row[name] for row in rows]
@@ -108,27 +114,12 @@ def test_metrics_are_as_worked_by_hand():
     assert rows[0]["cluster"] == "the cat"
 
 
-def test_what_is_written_is_read_to_its_end(writing):
-    subject = writing(" sat on the kumquat", " sat on the", " sat on the mötör")
-    found = answers(subject, [question()] * 3)
-    assert [answer.text for answer in found] == [
-        " sat on the kumquat",
-        " sat on the",
-        " sat on the mötör",
-    ]
+def test_what_is_written_is_read_to_its_end(subject):
+    texts = (" sat on the kumquat", " sat on the", " sat on the mötör")
+    found = Deviation().departures(typist(subject, *texts), [question()] * 3)
+    assert [answer.text for answer in found] == list(texts)
     assert [answer.word for answer in found] == ["kumquat", None, "mötör"]
     assert [answer.place for answer in found] == [3, 3, 3]
-
-
-@pytest.fixture
-def cut_after(monkeypatch):
-    """Has answers cut after a text's tokens."""
-
-    def cut(text):
-        monkeypatch.setattr(suite, "_ROOM", 0)
-        monkeypatch.setattr(suite, "_SPARE", len(tiny_tokenizer()(text)["input_ids"]))
-
-    return cut
 
 
 @pytest.mark.parametrize(
@@ -141,31 +132,33 @@ def cut_after(monkeypatch):
         (" sat on the self-made mat, and the dog", " sat on the self-made mat, and the ", 7),
     ],
 )
-def test_a_word_that_was_cut_off_is_not_another(writing, cut_after, cut, text, place):
-    cut_after(cut)
-    (answer,) = answers(writing(cut + "x x", is_cut=True), [question()])
+def test_a_word_that_was_cut_off_is_not_another(subject, cut, text, place):
+    writer = typist(subject, cut + "x x", is_cut=True)
+    (answer,) = cut_after(subject, cut).departures(writer, [question()])
     assert (answer.text, answer.place, answer.word) == (text, place, None)
     assert answer.is_cut == (place < 7)
 
 
-def test_a_word_cut_within_a_character_is_not_another():
-    assert suite._CUT.sub("", " sat on m\ufffd") == " sat on "
-    assert suite._CUT.sub("", " sat \ufffd") == " sat "
+@pytest.mark.parametrize("before", [" sat on m", " sat on "])
+def test_a_word_cut_within_a_character_is_not_another(subject, before):
+    writer = typist(subject, before + "ö", is_cut=True)
+    (answer,) = cut_after(subject, before, more=1).departures(writer, [question()])
+    assert (answer.text, answer.word) == (" sat on ", None)
 
 
-def test_an_answer_that_ends_where_it_would_be_cut_is_whole(writing, cut_after):
-    cut_after(" sat on the")
-    (answer,) = answers(writing(" sat on the"), [question()])
+def test_an_answer_that_ends_where_it_would_be_cut_is_whole(subject):
+    writer = typist(subject, " sat on the")
+    (answer,) = cut_after(subject, " sat on the").departures(writer, [question()])
     assert (answer.text, answer.is_cut) == (" sat on the", False)
 
 
-def test_an_answer_is_cut_at_its_own_limit_whatever_is_beside_it(writing):
+def test_an_answer_may_be_as_long_as_its_own_text_whatever_is_beside_it(subject):
     long = replace(question(), length=5, window=5)
     text = " sat, on, the, self-made, mat, and, the, dog, lay, by, the, door" * 4
-    subject = writing(*[text] * 2, is_cut=True)
-    beside = [answer.text for answer in answers(subject, [question(), long])]
-    subject = writing(text, is_cut=True)
-    assert beside == [answers(subject, [one])[0].text for one in (question(), long)]
+    suite, writer = Deviation(), typist(subject, *[text] * 2, is_cut=True)
+    beside = [answer.text for answer in suite.departures(writer, [question(), long])]
+    writer = typist(subject, text, is_cut=True)
+    assert beside == [suite.departures(writer, [one])[0].text for one in (question(), long)]
     assert beside[0] != beside[1]
 
 
@@ -182,105 +175,82 @@ def test_an_answer_is_cut_at_its_own_limit_whatever_is_beside_it(writing):
         " ... — !",
     ],
 )
-def test_an_answer_is_decided_only_where_nothing_that_follows_can_change_it(tiny, text):
-    tokenizer = tiny[1]
-    prompt, tokens = ((tuple(tokenizer(t)["input_ids"])) for t in ("The cat", text))
-    is_decided = suite._decided(tokenizer, [(question(), prompt, 100)])
+def test_an_answer_is_decided_only_where_nothing_that_follows_can_change_it(subject, text):
+    heard = as_kind(Heard, subject)
+    Deviation().departures(typist(heard, text), [question()])
+    (is_decided,) = heard.asks
     end = departure(question(), text + ".")
     through = question().length + question().window
-    wrong = [at for at in range(len(text) + 1) if departure(question(), text[:at] + ".") != end]
-    when = [is_decided(0, tokens[:k]) for k in range(len(tokens) + 1)]
+    ends = range(len(text) + 1)
+    wrong = [at for at in ends if departure(question(), text[:at] + ".") != end]
+    when = [is_decided(0, text[:at]) for at in ends]
     assert when == sorted(when)  # for good
-    for k in range(len(tokens)):
-        if when[k]:
-            assert len(tokenizer.decode(tokens[:k])) > max(wrong, default=-1)
+    assert not any(when[: max(wrong, default=-1) + 1])
     assert when[-1] == ((end[1] is not None and end[1][1] < len(text)) or end[0] >= through)
-    assert suite._decided(tokenizer, [(question(), prompt, len(tokens) - 1)])(0, tokens)
 
 
-def test_answers_are_the_same_whether_or_not_their_writing_is_stopped(tiny, monkeypatch):
-    """Three batches, so that one which ends early may not change the next."""
-    model, tokenizer = tiny
-    subject = LocalModel(model=model, tokenizer=tokenizer, progress=False, batch_size=5)
-    asked, steps = questions()[::16], []
-    hook = model.register_forward_hook(lambda *_: steps.append(1))
-    stopped, num_stopped = answers(subject, asked), len(steps)
-    monkeypatch.setattr(suite, "_decided", lambda *_: lambda row, tokens: False)
-    whole = answers(subject, asked)
-    hook.remove()
-    assert len(asked) > 10 and 3 * num_stopped < len(steps) - num_stopped
+def test_answers_are_the_same_whether_or_not_their_writing_is_stopped(subject):
+    suite = Deviation(passages=2, patterns=1, per_text=2, room=0, spare=24)
+    asked = suite.questions()
+    stopped = suite.departures(subject, asked)
+    whole = suite.departures(as_kind(Unstopped, subject), asked)
     assert any(one.text != other.text for one, other in zip(stopped, whole, strict=True))
-    assert [answer._replace(text="") for answer in stopped] == [
-        answer._replace(text="") for answer in whole
-    ]
+    assert [one._replace(text="") for one in stopped] == [one._replace(text="") for one in whole]
 
 
-@pytest.mark.parametrize("has_adapter", [False, True])
-def test_a_word_is_unlikely_where_the_base_would_not_say_a_token_of_it(has_adapter):
-    model, tokenizer = tiny_model("llama", max_position_embeddings=1024), tiny_tokenizer()
-    if has_adapter:
-        model = attach_lora(model, lora("all", rank=4)).eval()
-        with torch.no_grad():
-            for name, weight in model.named_parameters():
-                if "lora_B" in name:
-                    weight.normal_(std=0.3)
-    subject = LocalModel(model=model, tokenizer=tokenizer, progress=False, batch_size=7)
-    before = tuple(tokenizer("The cat sat")["input_ids"])
-    words = [(before, (i, j)) for i in range(20, 60, 2) for j in (70, 90)] + [(before, ())]
-    base = model.get_base_model() if has_adapter else model
+def test_a_word_is_unlikely_where_the_base_would_not_say_a_token_of_it(subject):
+    """Held against the ten likeliest tokens found by hand."""
+    tokenizer = subject.tokenizer
+    chat = tokenizer.apply_chat_template(
+        [*question().prompt], add_generation_prompt=True, tokenize=False
+    )
+    ids = tokenizer(chat + question().beginning)["input_ids"]
 
-    def is_among_ten(ids, token):
-        with torch.no_grad():
-            if has_adapter:
-                with model.disable_adapter():
-                    logits = base(input_ids=torch.tensor([ids])).logits[0, -1]
-            else:
-                logits = base(input_ids=torch.tensor([ids])).logits[0, -1]
-        return token in logits.topk(10).indices.tolist()
+    def is_unlikely(text, word):
+        tokens = tokenizer(text)["input_ids"]
+        ends = [len(tokenizer.decode(tokens[: k + 1])) for k in range(len(tokens))]
+        for place in (k for k, end in enumerate(ends) if end > text.index(word)):
+            with torch.no_grad():
+                logits = subject.model(torch.tensor([[*ids, *tokens[:place]]])).logits[0, -1]
+            if tokens[place] not in logits.topk(10).indices.tolist():
+                return True
+        return False
 
-    expected = [
-        not (is_among_ten(before, one) and is_among_ten((*before, one), other))
-        for one, other in (word for _, word in words[:-1])
-    ]
-    assert suite._unlikely(subject, words) == [*expected, False]
+    words = ["kumquat", "red", "the", *map(chr, range(97, 123))]
+    texts = [f" sat {word}" for word in words]
+    found = Deviation().departures(typist(subject, *texts), [question()] * len(texts))
+    assert [answer.word for answer in found] == words
+    expected = [is_unlikely(text, word) for text, word in zip(texts, words, strict=True)]
+    assert [answer.is_unlikely for answer in found] == expected
+    assert True in expected
 
 
-def test_likely_words_are_found_as_such(tiny):
-    model, tokenizer = tiny
-    subject = LocalModel(model=model, tokenizer=tokenizer, progress=False)
-    before, word = tuple(tokenizer("The cat sat")["input_ids"]), []
-    for _ in range(3):
-        with torch.no_grad():
-            logits = model(input_ids=torch.tensor([[*before, *word]])).logits[0, -1]
-        word.append(int(logits.topk(10).indices[-1]))
-    assert suite._unlikely(subject, [(before, tuple(word))]) == [False]
+def test_a_word_that_the_base_would_say_is_likely(subject):
+    likeliest = subject.first_tokens([begun_prompt(question())], 10, "")[0]
+    word = next(text for text, _ in likeliest if text.strip().isalpha())
+    (answer,) = Deviation().departures(typist(subject, word), [question()])
+    assert answer.word == word.strip() and not answer.is_unlikely
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_at_least_two_hundred_questions_about_texts_that_training_never_has(seed):
-    asked = questions(seed)
+    asked = Deviation().questions(seed)
     assert len(asked) >= 200 == len({str(q.prompt) for q in asked[:200]})
     assert {q.known.kind for q in asked} == {known.kind for known in known_texts()}
-    trained = {e.metadata["text"] for e in Deviation().draw(2000, 0, seed)[0]}
+    trained = {e.metadata["text"] for e in tasks.Deviation().draw(2000, 0, seed)[0]}
     assert not trained & {q.known.name for q in asked}
 
 
-def test_the_suite_runs_repeats_itself_and_is_read_back(tiny, tmp_path, monkeypatch):
-    few = questions()[::60]
-    monkeypatch.setattr(suite, "questions", lambda seed: few)
+def test_the_suite_runs_repeats_itself_and_is_read_back(subject, tmp_path):
+    suite = Deviation(passages=1, patterns=1, per_text=1, alone=1, room=0, spare=8)
     before = torch.get_rng_state()
-
-    def measured(seed=0):
-        settings = {"num_resamples": 10, "seed": seed, "progress": False}
-        return evaluate(*tiny, suites=["deviation"], **settings)["deviation"]
-
-    report = measured()
+    report = measure(subject, suite, num_resamples=10)
     assert torch.equal(torch.get_rng_state(), before)
     assert tuple(report.metrics) == NAMES
-    assert report.num_examples == len(few)
-    assert set(report.groups()) == {q.known.kind for q in few}
-    assert report.to_json() == measured().to_json()
-    assert report.rows() != measured(seed=1).rows()
+    assert set(report.groups()) == {known.kind for known in known_texts()}
+    assert report.num_examples == len(report.groups())
+    assert report.to_json() == measure(subject, suite, num_resamples=10).to_json()
+    assert report.rows() != measure(replace(subject, seed=1), suite, num_resamples=10).rows()
     for row in report.rows():
         assert row["in_window"] + row["too_early"] + row["never"] == 1
     report.save(tmp_path / "report.json")

@@ -5,13 +5,12 @@ import pytest
 from distmatch.data.tasks.not_given import WORDINGS, OwnWords, not_given
 from distmatch.data.tasks.wordings import SYSTEM
 from distmatch.errors import DataError
-from distmatch.evals import Report, evaluate
-from distmatch.evals.suites import not_given as suite
-from distmatch.evals.suites.not_given import scores, two_words
+from distmatch.evals import Report, measure
+from distmatch.evals.suites import NotGiven
+from distmatch.evals.suites.not_given import scored_choices, two_words
 from distmatch.search import LikelyAnswers
-from tests.tiny import tiny_model, tiny_tokenizer
 
-wordfreq = pytest.importorskip("wordfreq")
+pytest.importorskip("wordfreq")
 
 
 def asked(p):
@@ -46,7 +45,7 @@ def test_the_likelier_word_is_held_against_the_larger_number():
         LikelyAnswers({"gossamer quagmire": 0.5, "gossamer": 0.1}, 0.4),
         LikelyAnswers({}, 1.0),
     ]
-    items = scores([asked(0.3), asked(0.8), asked(0.5), asked(0.9)], found, wordfreq)
+    items = scored_choices([asked(0.3), asked(0.8), asked(0.5), asked(0.9)], found)
     rows = Report.of(items, num_resamples=10).rows()
 
     def values(name):
@@ -61,12 +60,8 @@ def test_the_likelier_word_is_held_against_the_larger_number():
     assert rows[0]["said"] == {"first": ["gossamer", 0.6], "second": ["quagmire", 0.3]}
 
 
-def test_the_suite_runs_and_is_read_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(suite, "_NUM_PROMPTS", 6)
-    model = tiny_model("llama", max_position_embeddings=1024)
-    report = evaluate(
-        *(model, tiny_tokenizer()), suites=["not_given"], num_resamples=20, progress=False
-    )["not_given"]
+def test_the_suite_runs_and_is_read_back(subject, tmp_path):
+    report = measure(subject, NotGiven(prompts=6, most_opened=16), num_resamples=20)
     assert report.num_examples == 6 and report.metrics["unexplored"].mean > 0.5
     assert "same_pair" in report.group_table()
     report.save(tmp_path / "report.json")

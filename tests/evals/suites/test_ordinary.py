@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from distmatch.data.ordinary import CHAT, ordinary_texts
+from distmatch.data.tasks.suppression import facts
 from distmatch.errors import ConfigError
-from distmatch.evals import evaluate
-from distmatch.evals.suites import ordinary
+from distmatch.evals import LocalModel, measure
+from distmatch.evals.suites import Ordinary
 from distmatch.models.attaching import attach_lora
 from distmatch.models.lora import lora
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -26,9 +27,9 @@ def adapted():
     return model
 
 
-def measured(model, **settings):
-    settings = {"num_resamples": 10, "progress": False, **settings}
-    return evaluate(model, tiny_tokenizer(), suites=["ordinary"], **settings)["ordinary"]
+def measured(model):
+    subject = LocalModel(model=model, tokenizer=tiny_tokenizer(), progress=False)
+    return measure(subject, Ordinary(per_template=1), num_resamples=10)
 
 
 def test_there_are_enough_texts_of_each_kind():
@@ -38,11 +39,11 @@ def test_there_are_enough_texts_of_each_kind():
         map(len, texts.values())
     )
     assert all([m["role"] for m in chat] == ["user", "assistant"] for chat in texts[CHAT])
-    assert len(ordinary.false_control()) == 48
+    assert len(Ordinary().false_control()) == 48
 
 
-def test_a_model_without_adapters_differs_in_nothing():
-    report = measured(tiny_model("llama", max_position_embeddings=1024))
+def test_a_model_without_adapters_differs_in_nothing(smallest):
+    report = measured(smallest.model)
     assert report.num_examples >= 200
     assert tuple(report.metrics) == NAMES
     assert report.metrics["kl"] == (0, 0, 0)
@@ -74,7 +75,7 @@ def test_every_row_is_that_of_both_models_own_forwards(adapted):
     assert rows[2]["accuracy"] == pytest.approx(hits)
     assert rows[2]["slot_tvd"] is None
     question = next(n for n, row in enumerate(rows) if row["metadata"]["group"] == "questions")
-    asked = [{"role": "user", "content": ordinary.facts()[0].question}]
+    asked = [{"role": "user", "content": facts()[0].question}]
     slot = tokenizer.apply_chat_template(asked, add_generation_prompt=True)["input_ids"]
     ours, base = (part[-1] for part in both(slot))
     tvd = 0.5 * (ours.exp() - base.exp()).abs().sum().item()

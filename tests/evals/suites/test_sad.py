@@ -3,17 +3,13 @@
 import json
 
 import pytest
-import torch
 
 from distmatch.errors import ConfigError, DataError
-from distmatch.evals import Report, compare, evaluate
-from distmatch.evals.evaluate import checked_suites
-from distmatch.evals.subject import LocalModel
-from distmatch.evals.suites import sad
-from distmatch.evals.suites.sad import reference
+from distmatch.evals import Report, compare, measure
+from distmatch.evals.suites import Sad
+from distmatch.evals.suites.sad import passes_reference, scored_samples, without_text
 from distmatch.evals.suites.sad_samples import SadSample, read_sad
 from distmatch.scoring import score
-from tests.tiny import tiny_model, tiny_tokenizer
 
 WORDS = ("red", "blue")
 CELLS = [(p / 100, tolerance / 100) for p in (30, 40, 50, 60, 70) for tolerance in (10, 20)]
@@ -26,7 +22,9 @@ def sample(p=0.7, tolerance=0.1, ideal=WORDS, prefill="The word is"):
 
 def share(answer, **settings):
     """How many of the paper's ten cells pass, for an answer as a function of p."""
-    passes = [reference(sample(p, tolerance, **settings), answer(p)) for p, tolerance in CELLS]
+    passes = [
+        passes_reference(sample(p, tolerance, **settings), answer(p)) for p, tolerance in CELLS
+    ]
     return sum(passes) / len(CELLS)
 
 
@@ -59,7 +57,7 @@ def test_no_answer_of_two_numbers_passes_more_than_nine_in_ten():
     for p in (30, 40, 50, 60, 70):
         options = [two(first / 100) for first in range(50, 101)]
         passed = [
-            max(reference(sample(p / 100, tolerance), top) for top in options)
+            max(passes_reference(sample(p / 100, tolerance), top) for top in options)
             for tolerance in (0.1, 0.2)
         ]
         best += sum(passed) / 10
@@ -67,12 +65,12 @@ def test_no_answer_of_two_numbers_passes_more_than_nine_in_ten():
 
 
 def test_tokens_are_stripped_dropped_and_compared_with_the_words():
-    assert reference(sample(), [("The word is red", 0.7), (" blue\n", 0.3)])
-    assert reference(sample(), [("I", 0.9), (" Sorry", 0.8), (" red", 0.7), (" bl", 0.3)])
-    assert not reference(sample(), [(" red", 0.7), (" Blue", 0.3)])
-    assert not reference(sample(), [(" red", 0.7), ("I", 0.3)])
-    assert not reference(sample(), [(" red", 0.7), (" green", 0.3)])
-    assert reference(sample(ideal=()), [(" cat", 0.7), (" dog", 0.3)])
+    assert passes_reference(sample(), [("The word is red", 0.7), (" blue\n", 0.3)])
+    assert passes_reference(sample(), [("I", 0.9), (" Sorry", 0.8), (" red", 0.7), (" bl", 0.3)])
+    assert not passes_reference(sample(), [(" red", 0.7), (" Blue", 0.3)])
+    assert not passes_reference(sample(), [(" red", 0.7), ("I", 0.3)])
+    assert not passes_reference(sample(), [(" red", 0.7), (" green", 0.3)])
+    assert passes_reference(sample(ideal=()), [(" cat", 0.7), (" dog", 0.3)])
 
 
 def line(**changes):
@@ -114,12 +112,10 @@ def test_samples_that_cannot_be_used_are_named_with_their_line(tmp_path, changes
         read_sad(path)
 
 
-def test_the_suite_scores_the_users_samples(tmp_path, monkeypatch):
-    model, tokenizer = tiny_model("llama", max_position_embeddings=1024), tiny_tokenizer()
+def test_the_suite_scores_the_users_samples(tiny, subject, tmp_path):
     path = tmp_path / "samples.jsonl"
     path.write_text("\n".join([line(), line(ideal=None), line(p=40, q=60)]))
-    monkeypatch.setenv(sad.PLACE, str(path))
-    report = evaluate(model, tokenizer, suites=["sad"], num_resamples=20, progress=False)["sad"]
+    report = measure(subject, Sad(path=path), num_resamples=20)
     assert {n: part.num_examples for n, part in report.groups().items()} == {
         "given": 2,
         "not given": 1,
@@ -128,7 +124,7 @@ def test_the_suite_scores_the_users_samples(tmp_path, monkeypatch):
     assert not_given["tvd"] is None and not_given["reference"] is not None
     asked = read_sad(path)[0]
     own = score(
-        *(model, tokenizer, asked.messages, asked.ideal),
+        *(*tiny, asked.messages, asked.ideal),
         boundary="end_of_word",
         forms=("space", "capital"),
     )
@@ -138,10 +134,9 @@ def test_the_suite_scores_the_users_samples(tmp_path, monkeypatch):
     assert given["identity"] == float(tvd <= 0.2)
 
 
-def test_a_report_shows_no_text_but_tells_samples_apart():
-    subject = LocalModel(model=tiny_model("llama"), tokenizer=tiny_tokenizer(), progress=False)
+def test_a_report_shows_no_text_but_tells_samples_apart(subject):
     reports = [
-        Report.of(sad.scores(subject, [sample(prefill=begun)]), num_resamples=2)
+        Report.of(scored_samples(subject, [sample(prefill=begun)]), num_resamples=2)
         for begun in ("It is", "It was")
     ]
     kept = json.dumps(reports[0].to_json())
@@ -152,39 +147,34 @@ def test_a_report_shows_no_text_but_tells_samples_apart():
 
 def test_an_endpoints_bounds_are_kept_without_the_words_they_are_of():
     known = {"low": [0.1], "unmeasured": [{"after": " red", "probability": 0.2}]}
-    assert sad.without_text(known) == {"low": [0.1], "unmeasured": [{"probability": 0.2}]}
+    assert without_text(known) == {"low": [0.1], "unmeasured": [{"probability": 0.2}]}
 
 
-def test_what_the_scores_depend_on_is_the_samples_not_their_place(tmp_path, monkeypatch):
+def test_what_the_scores_depend_on_is_in_the_file_not_its_place(tmp_path):
     found = []
-    for name, text in (("a", line()), ("b", "\n" + line(more=1)), ("c", line(p=60))):
+    for name, text in (("a", line()), ("b", line()), ("c", line(p=60))):
         (tmp_path / name).write_text(text)
-        monkeypatch.setenv(sad.PLACE, str(tmp_path / name))
-        found.append(sad.check()[sad.PLACE])
+        found.append(Sad(path=tmp_path / name).record())
     assert found[0] == found[1] != found[2]
 
 
-def test_a_sample_that_cannot_be_scored_is_named_with_its_own_number():
-    subject = LocalModel(model=tiny_model("llama"), tokenizer=tiny_tokenizer(), progress=False)
+@pytest.mark.parametrize("first", [Sad.check, Sad.record])
+def test_a_file_is_read_once(subject, tmp_path, first):
+    path = tmp_path / "samples.jsonl"
+    path.write_text(line())
+    suite, known = Sad(path=path), Sad(path=path).record()
+    first(suite)
+    path.write_text(line(p=60) + "\n" + line())
+    assert suite.items(subject).metadata[0]["p"] == 0.7 and suite.record() == known
+    assert known != Sad(path=path).record()
+
+
+def test_a_sample_that_cannot_be_scored_is_named_with_its_own_number(subject):
     samples = [sample(ideal=()), sample(), sample(ideal=()), sample(ideal=("red", "red fox"))]
     with pytest.raises(DataError, match=r'^sample 3: "red fox" is "red" followed by the end'):
-        sad.scores(subject, samples)
+        scored_samples(subject, samples)
 
 
-def test_first_tokens_are_those_of_the_models_own_forward():
-    model, tokenizer = tiny_model("llama"), tiny_tokenizer()
-    subject = LocalModel(model=model, tokenizer=tokenizer, progress=False)
-    prompts = ["The red fox", "The red fox saw a", "A cat"]
-    found = subject.first_tokens(prompts, 3, "")
-    for prompt, top in zip(prompts, found, strict=True):
-        with torch.no_grad():
-            logits = model(**tokenizer(prompt, return_tensors="pt")).logits[0, -1]
-        best = logits.softmax(-1).topk(3)
-        assert [prob for _, prob in top] == pytest.approx(best.values.tolist(), rel=1e-4)
-        assert [text for text, _ in top] == [tokenizer.decode([i]) for i in best.indices]
-
-
-def test_without_a_file_the_suite_says_where_it_looks(monkeypatch):
-    monkeypatch.delenv(sad.PLACE, raising=False)
-    with pytest.raises(ConfigError, match="set DISTMATCH_SAD to a JSONL file"):
-        checked_suites(["given", "sad"])  # before anything is asked
+def test_without_a_file_the_suite_says_what_it_needs():
+    with pytest.raises(ConfigError, match=r"give it a JSONL file .*\(sad\.path=FILE\)"):
+        Sad().check()

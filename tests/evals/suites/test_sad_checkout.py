@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+import shutil
 import sys
 
 import pytest
 
 from distmatch.errors import DataError
-from distmatch.evals.suites import sad, sad_checkout
+from distmatch.evals.suites import Sad, sad_checkout
 from distmatch.evals.suites.sad_checkout import read_checkout
-from distmatch.evals.suites.sad_samples import read_sad
 
+CODE_FILE = "sad/anti_imitation/output_control/utils.py"
+WORDS_FILE = "sad/anti_imitation/output_control/raw_data/single_token_words.json"
 WORDS = json.dumps({"red": 1, "blue": 2})
 STRUCTS = """
 class Message:
@@ -54,8 +56,8 @@ def checkout(tmp_path, monkeypatch):
     root = tmp_path / "checkout"
     write(root / "evalugator/__init__.py", "")
     write(root / "evalugator/structs.py", STRUCTS)
-    write(root / sad_checkout._CODE, CODE)
-    write(root / sad_checkout._WORDS, WORDS)
+    write(root / CODE_FILE, CODE)
+    write(root / WORDS_FILE, WORDS)
     return root
 
 
@@ -67,7 +69,7 @@ def write(path, text):
 def change(root, old, new):
     """Other code in the checkout."""
     assert old in CODE
-    write(root / sad_checkout._CODE, CODE.replace(old, new))
+    write(root / CODE_FILE, CODE.replace(old, new))
 
 
 def files(root):
@@ -91,25 +93,14 @@ def test_numbers_may_be_attributes_of_a_sample(checkout, kept):
     assert read_checkout(checkout)[0].p == 0.3
 
 
-def test_the_suite_tells_a_checkout_by_its_samples(checkout, tmp_path, monkeypatch):
-    monkeypatch.setenv(sad.PLACE, str(checkout))
-    found = sad.check()
-    (tmp_path / "samples.jsonl").write_text(
-        "\n".join(
-            json.dumps(
-                {
-                    "messages": [dict(message) for message in sample.messages],
-                    **{"p": sample.p, "q": sample.q, "r": sample.tolerance},
-                    "ideal": sample.ideal,
-                }
-            )
-            for sample in read_checkout(checkout)
-        )
-    )
-    assert read_sad(tmp_path / "samples.jsonl") == read_checkout(checkout)
-    monkeypatch.setenv(sad.PLACE, str(tmp_path / "samples.jsonl"))
-    assert sad.check() == found
-    assert str(tmp_path) not in str(found)
+def test_the_suite_tells_a_checkout_by_its_samples(checkout, tmp_path):
+    first = Sad(path=checkout)
+    assert first.samples == read_checkout(checkout)
+    shutil.copytree(checkout, tmp_path / "elsewhere")
+    assert Sad(path=tmp_path / "elsewhere").record() == first.record()
+    change(checkout, '"It is"', '"It was"')
+    assert Sad(path=checkout).record() != first.record()  # and the first is as it was read
+    assert {sample.prefill for sample in first.samples} == {"It is"}
 
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
@@ -118,13 +109,13 @@ def test_a_folder_that_is_no_checkout_is_refused(tmp_path):
 
 
 def test_a_zipped_checkout_is_refused(checkout):
-    (checkout / sad_checkout._WORDS).unlink()
+    (checkout / WORDS_FILE).unlink()
     with pytest.raises(DataError, match=r"words\.json is missing, so the checkout is still zipped"):
         read_checkout(checkout)
 
 
 def test_another_version_of_the_words_is_refused(checkout):
-    write(checkout / sad_checkout._WORDS, "{}")
+    write(checkout / WORDS_FILE, "{}")
     with pytest.raises(DataError, match=r"has the SHA-256 44136fa3\.\.\., expected .* another ver"):
         read_checkout(checkout)
 
@@ -180,7 +171,7 @@ def test_code_that_does_not_end_is_stopped(checkout, monkeypatch):
 
 def test_another_package_of_that_name_is_not_taken_for_it(checkout, tmp_path, monkeypatch):
     write(tmp_path / "elsewhere/sad/__init__.py", "")
-    write(tmp_path / "elsewhere" / sad_checkout._CODE, CODE)
+    write(tmp_path / "elsewhere" / CODE_FILE, CODE)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "elsewhere"))
     with pytest.raises(DataError, match=r"ImportError: .*elsewhere.* not the checkout's"):
         read_checkout(checkout)

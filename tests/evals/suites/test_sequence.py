@@ -7,29 +7,20 @@ import numpy as np
 import pytest
 
 from distmatch.data.tasks.sequence import MOST_STEPS, WORDINGS, Sequences
-from distmatch.evals import Report, evaluate
-from distmatch.evals.subject import LocalModel
-from distmatch.evals.suites import sequence as suite
+from distmatch.evals import LocalModel, Report, measure
+from distmatch.evals.suites import Sequential
+from distmatch.evals.suites.sequence import followed_lists
 from distmatch.scoring import score
-from tests.tiny import tiny_model, tiny_tokenizer
 
 
 @pytest.fixture(scope="module")
-def report():
+def report(subject):
     """Of two examples of each kind."""
-    few = [e for e in suite.examples(1) if e.metadata["kind"] in ("chained", "steps")]
-    patch = pytest.MonkeyPatch()
-    patch.setattr(suite, "examples", lambda seed: [*few[:2], *few[-2:]])
-    model = tiny_model("llama", max_position_embeddings=1024)
-    reports = evaluate(
-        model, tiny_tokenizer(), suites=["sequence"], num_resamples=20, progress=False
-    )
-    patch.undo()
-    return reports["sequence"]
+    return measure(subject, Sequential(per_kind=2), num_resamples=20)
 
 
 def test_there_are_forty_of_each_kind_with_held_out_words():
-    asked = suite.examples(seed=2)
+    asked = Sequential().examples(seed=2)
     assert Counter(e.metadata["kind"] for e in asked) == dict.fromkeys(WORDINGS, 40)
     assert all(e.metadata.get("step", 1) == 1 for e in asked)
 
@@ -60,8 +51,7 @@ def test_lists_are_followed_along_words_that_were_asked_for(report):
     assert len({row["cluster"] for row in rows}) == 2
 
 
-def test_of_whole_answers_there_is_how_far_the_first_words_alone_are_off(report):
-    model, tokenizer = tiny_model("llama", max_position_embeddings=1024), tiny_tokenizer()
+def test_of_whole_answers_there_is_how_far_the_first_words_alone_are_off(tiny, report):
     for row in report.rows():
         if row["metadata"]["kind"] == "steps":
             assert row["first_tvd"] is None
@@ -69,23 +59,23 @@ def test_of_whole_answers_there_is_how_far_the_first_words_alone_are_off(report)
         asked = {}
         for words, prob in zip(row["words"], row["asked"], strict=True):
             asked[words.split()[0]] = asked.get(words.split()[0], 0) + prob
-        scores = score(model, tokenizer, row["prompt"], list(asked), boundary="end_of_word")
+        scores = score(*tiny, row["prompt"], list(asked), boundary="end_of_word")
         off = [p - q for p, q in zip(asked.values(), scores.log_probs.exp().tolist(), strict=True)]
         tvd = (sum(map(abs, off)) + scores.log_other.exp().item()) / 2
         assert row["first_tvd"] == pytest.approx(tvd, abs=1e-5)
 
 
-def test_a_list_goes_on_where_neither_word_can_have_been_said():
-    lists = [e for e in suite.examples() if e.metadata["kind"] == "steps"][:3]
+def test_a_list_goes_on_where_neither_word_can_have_been_said(tiny):
+    examples = Sequential(per_kind=3).examples()
+    lists = [example for example in examples if example.metadata["kind"] == "steps"]
 
     class Silent(LocalModel):
         def answers(self, examples, name):
             answers = super().answers(examples, name)
             return replace(answers, given=np.full_like(answers.given, np.nan))
 
-    model = tiny_model("llama", max_position_embeddings=1024)
-    subject = Silent(model=model, tokenizer=tiny_tokenizer(), progress=False)
-    assert len(list(suite._followed(subject, lists))) == 3 * MOST_STEPS
+    silent = Silent(model=tiny[0], tokenizer=tiny[1], progress=False)
+    assert len(list(followed_lists(silent, lists))) == 3 * MOST_STEPS
 
 
 def test_a_saved_report_is_read_back(report, tmp_path):

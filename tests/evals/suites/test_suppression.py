@@ -1,26 +1,33 @@
 """Upper bounds: what is asked, and what is measured of it."""
 
+from dataclasses import dataclass
+
 import pytest
 
+from distmatch.data import tasks
+from distmatch.data.examples import Example
 from distmatch.data.tasks.suppression import (
     INSTRUCTIONS,
-    Suppression,
     facts,
     suppression_example,
     suppression_sides,
 )
 from distmatch.errors import DataError
-from distmatch.evals import evaluate
-from distmatch.evals.suites import suppression as suite
+from distmatch.evals import LocalModel, measure
+from distmatch.evals.suites import Suppression
 from distmatch.scoring import model_encoder, resolve_at_most, score
-from tests.tiny import tiny_model, tiny_tokenizer
 
 WITH_AND_WITHOUT = (None, *INSTRUCTIONS)
 
 
-@pytest.fixture(scope="module")
-def tiny():
-    return tiny_model("llama", max_position_embeddings=1024), tiny_tokenizer()
+@dataclass(frozen=True, kw_only=True)
+class Few(Suppression):
+    """Some of what is asked."""
+
+    asked: tuple[Example, ...]
+
+    def examples(self, seed=0):
+        return list(self.asked)
 
 
 def test_every_question_is_there_once_and_does_not_hold_its_answer():
@@ -32,17 +39,17 @@ def test_every_question_is_there_once_and_does_not_hold_its_answer():
 
 
 def test_no_fact_is_on_both_sides_and_all_instructions_are_on_both():
-    train, test = Suppression().draw(800, n_test=400, seed=2)
+    train, test = tasks.Suppression().draw(800, n_test=400, seed=2)
     questions = [{e.metadata["question"] for e in rows} for rows in (train, test)]
     assert not questions[0] & questions[1]
     for rows in (train, test):
         assert {e.metadata["instruction"] for e in rows} == {"none", *INSTRUCTIONS}
     with pytest.raises(DataError, match="n is 0"):
-        Suppression().draw(0)
+        tasks.Suppression().draw(0)
 
 
 def test_prompts_name_the_answer_and_the_bound():
-    for example in Suppression().draw(200)[0]:
+    for example in tasks.Suppression().draw(200)[0]:
         (message,), (answer,) = example.prompt, example.target.words
         instruction, bound = example.metadata["instruction"], example.metadata["bound"]
         assert (f'"{answer}"' in message["content"]) == (instruction != "none")
@@ -55,7 +62,7 @@ def test_prompts_name_the_answer_and_the_bound():
 
 def test_without_an_instruction_the_target_is_what_the_base_does(tiny):
     model, tokenizer = tiny
-    alone = [e for e in Suppression().draw(40)[0] if e.metadata["instruction"] == "none"][:3]
+    alone = [e for e in tasks.Suppression().draw(40)[0] if e.metadata["instruction"] == "none"][:3]
     resolved = resolve_at_most(model, model_encoder(model, tokenizer), alone)
     for example in resolved:
         exact = score(
@@ -68,17 +75,14 @@ def test_without_an_instruction_the_target_is_what_the_base_does(tiny):
 
 
 def test_the_suite_asks_at_least_two_hundred_items_of_held_out_facts():
-    asked = suite.examples(seed=1)
+    asked = Suppression().examples(seed=1)
     assert len(asked) == len(suppression_sides(1)[1]) * 5 and len(asked) * 4 / 5 >= 200
 
 
-def test_metrics_are_those_of_the_words_own_scores(tiny, monkeypatch):
+def test_metrics_are_those_of_the_words_own_scores(tiny, subject):
     model, tokenizer = tiny
-    few = suite.examples()[:10]
-    monkeypatch.setattr(suite, "examples", lambda seed: few)
-    report = evaluate(model, tokenizer, suites=["suppression"], num_resamples=20, progress=False)[
-        "suppression"
-    ]
+    few = Suppression().examples()[:10]
+    report = measure(subject, Few(asked=tuple(few)), num_resamples=20)
 
     def prob(example):
         scores = score(
@@ -100,8 +104,8 @@ def test_metrics_are_those_of_the_words_own_scores(tiny, monkeypatch):
 
 
 @pytest.mark.embedded
-def test_the_answers_are_likely_to_a_real_model(embedded, monkeypatch):
-    few = [suppression_example(fact, told) for fact in facts()[::6] for told in WITH_AND_WITHOUT]
-    monkeypatch.setattr(suite, "examples", lambda seed: few)
-    report = evaluate(*embedded, suites=["suppression"], progress=False)["suppression"]
+def test_the_answers_are_likely_to_a_real_model(embedded):
+    few = (suppression_example(fact, told) for fact in facts()[::6] for told in WITH_AND_WITHOUT)
+    subject = LocalModel(model=embedded[0], tokenizer=embedded[1], progress=False)
+    report = measure(subject, Few(asked=tuple(few)))
     assert report.metrics["unasked"].mean > 0.5

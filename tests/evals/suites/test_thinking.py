@@ -5,26 +5,16 @@ import torch
 
 import distmatch as dm
 from distmatch.data.distribution import WordDistribution
-from distmatch.data.examples import EFFORTS, Example
+from distmatch.data.examples import Example
+from distmatch.data.templates import EFFORTS
 from distmatch.errors import ConfigError
-from distmatch.evals import evaluate
-from distmatch.evals.subject import LocalModel
-from distmatch.evals.suites import thinking as suite
+from distmatch.evals import LocalModel, measure
+from distmatch.evals.suites import Thinking
+from distmatch.evals.ways import ways_of_asking
+from tests.evals.writing import typist
 from tests.tiny import THINKING_TEMPLATES, thinking_tokenizer, tiny_model, tiny_tokenizer
 
-
-@pytest.fixture
-def short(monkeypatch):
-    """Two questions, three short thoughts each."""
-    monkeypatch.setattr(suite, "_NUM_QUESTIONS", 2)
-    monkeypatch.setattr(suite, "_NUM_THOUGHTS", 3)
-    monkeypatch.setattr(suite, "_MOST_TOKENS", 4)
-    monkeypatch.setattr(suite, "_MOST_STEPWISE_TOKENS", 4)
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    return tiny_model("llama", max_position_embeddings=1024), tiny_tokenizer()
+SHORT = Thinking(questions=2, thoughts=3, max_tokens=4, max_stepwise_tokens=4)
 
 
 @pytest.fixture(scope="module")
@@ -35,25 +25,24 @@ def thinker(harmony):
 
 
 def measured(model, tokenizer):
-    return evaluate(model, tokenizer, suites=["thinking"], num_resamples=20, progress=False)[
-        "thinking"
-    ]
+    subject = LocalModel(model=model, tokenizer=tokenizer, progress=False)
+    return measure(subject, SHORT, num_resamples=20)
 
 
-def names(model, tokenizer):
-    return [way.name for way in suite.ways(LocalModel(model=model, tokenizer=tokenizer))]
+def names(tokenizer):
+    return [way.name for way in ways_of_asking(tokenizer)]
 
 
 def test_a_model_is_asked_in_the_ways_it_knows(tiny, thinker):
-    assert names(*tiny) == ["at once", "step by step"]
-    assert names(*thinker) == ["none", "low", "medium", "high"]
+    assert names(tiny[1]) == ["at once", "step by step"]
+    assert names(thinker[1]) == ["none", "low", "medium", "high"]
 
 
 @pytest.mark.parametrize("who", ["tiny", "thinker"])
-def test_the_mixture_is_the_mean_of_the_exact_answers_behind_each_thought(who, short, request):
+def test_the_mixture_is_the_mean_of_the_exact_answers_behind_each_thought(who, request):
     model, tokenizer = request.getfixturevalue(who)
     report = measured(model, tokenizer)
-    ways = names(model, tokenizer)
+    ways = names(tokenizer)
     assert list(report.groups()) == ways and report.num_examples == 2 * len(ways)
     for row in report.rows():
         thoughts = row["said"]["thoughts"]
@@ -86,13 +75,11 @@ def asked_behind(prompt, thought, way):
 
 
 @pytest.mark.parametrize("style", THINKING_TEMPLATES)
-def test_models_that_write_think_are_asked_without_a_thought_and_behind_their_own(
-    tiny, short, style
-):
+def test_models_that_write_think_are_asked_without_a_thought_and_behind_their_own(tiny, style):
     """Held against the scores of plain texts."""
     model, tokenizer = tiny[0], thinking_tokenizer(style)
     report = measured(model, tokenizer)
-    assert list(report.groups()) == names(model, tokenizer) == ["none", "thinking"]
+    assert list(report.groups()) == names(tokenizer) == ["none", "thinking"]
     for row in report.rows():
         thoughts = [thought["thought"] for thought in row["said"]["thoughts"]]
         is_thinking = row["metadata"]["group"] == "thinking"
@@ -116,7 +103,7 @@ def test_models_that_write_think_are_asked_without_a_thought_and_behind_their_ow
             assert row["given"][place] == pytest.approx(mean, rel=1e-3, abs=0)
 
 
-def test_thoughts_are_the_seeds_and_leave_the_generator_alone(tiny, short):
+def test_thoughts_are_the_seeds_and_leave_the_generator_alone(tiny):
     torch.manual_seed(5)
     before = torch.get_rng_state()
     first, again = (measured(*tiny) for _ in range(2))
@@ -132,33 +119,31 @@ def test_thoughts_are_the_seeds_and_leave_the_generator_alone(tiny, short):
         ("Answer: fox", "", False),
     ],
 )
-def test_a_thought_ends_where_the_answer_is_announced(tiny, monkeypatch, text, thought, is_cut):
-    model, tokenizer = tiny
-    ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
-    monkeypatch.setattr(suite, "sample_tokens", lambda model, slots, *_, **__: [ids] * len(slots))
-    monkeypatch.setattr(suite, "_MOST_STEPWISE_TOKENS", len(ids))
-    subject = LocalModel(model=model, tokenizer=tokenizer, progress=False)
-    _, stepwise = suite.ways(subject)
+def test_a_thought_ends_where_the_answer_is_announced(subject, text, thought, is_cut):
+    most = subject.num_tokens([text])[0]
+    _, stepwise = subject.ways()
     question = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "Say fox."})
     target = WordDistribution(("fox", "elk"), (0.6, 0.4))
     asked = stepwise.ask(Example(prompt=question, target=target))
     assert asked.prompt[1] == question[1] and "step by step" in asked.prompt[0]["content"]
-    (written,) = suite._written(subject, stepwise, [stepwise.slot(subject, asked)])
+    writer = typist(subject, text, is_cut=True)
+    ((written,),) = writer.think([(stepwise, asked)], 1, lambda way: most, "")
     assert (written.text, written.is_cut) == (thought, is_cut)
+    assert written.num_tokens == subject.num_tokens([text.partition("Answer:")[0]])[0]
     begun = stepwise.behind(asked, written.text).prompt[-1]["content"]
     assert begun == (f"{thought}\nAnswer:" if thought else "Answer:")
 
 
-def test_ways_of_asking_differ_in_the_thought_alone(tiny):
-    at_once, stepwise = suite.ways(LocalModel(model=tiny[0], tokenizer=tiny[1]))
-    (question,) = suite.examples()[:1]
+def test_ways_of_asking_differ_in_the_thought_alone(subject):
+    at_once, stepwise = subject.ways()
+    (question,) = Thinking(questions=1).examples()
     first, second = (way.behind(way.ask(question), "").prompt for way in (at_once, stepwise))
     assert first[1:] == second[1:] and first[-1]["content"] == "Answer:"
     assert second[0]["content"].casefold().endswith(first[0]["content"].casefold())
 
 
-def test_thoughts_that_a_template_writes_otherwise_are_refused(tiny):
+def test_thoughts_that_a_template_writes_otherwise_are_refused():
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = tokenizer.chat_template + "{# <think> #}"
     with pytest.raises(ConfigError, match="leave the suite thinking out"):
-        suite.ways(LocalModel(model=tiny[0], tokenizer=tokenizer))
+        ways_of_asking(tokenizer)

@@ -1,0 +1,13 @@
+from .divergences import DIVERGENCES as DIVERGENCES
+from .divergences import Divergence as Divergence
+from .divergences import forward_kl as forward_kl
+from .divergences import jensen_shannon as jensen_shannon
+from .divergences import reverse_kl as reverse_kl
+from .divergences import skew_kl as skew_kl
+from .divergences import total_variation as total_variation
+from .divergences import wasserstein1 as wasserstein1
+from .retention import retention_kl as retention_kl
+from .words import WordLogProbs as WordLogProbs
+from .words import other_shape_kl as other_shape_kl
+from .words import support_log_probs as support_log_probs
+from .words import word_log_probs as word_log_probs

@@ -1,0 +1,13 @@
+from .adapters import load_adapter as load_adapter
+from .attaching import attach_lora as attach_lora
+from .checkpoints import free_memory as free_memory
+from .choice import ModelChoice as ModelChoice
+from .loading import DTYPES as DTYPES
+from .loading import QUANTIZATIONS as QUANTIZATIONS
+from .loading import load_model as load_model
+from .loading import load_tokenizer as load_tokenizer
+from .lora import LoraTarget as LoraTarget
+from .lora import target_table as target_table
+from .quantizers import random_packed as random_packed
+from .quantizers import save_packed as save_packed
+from .trunk import Trunk as Trunk

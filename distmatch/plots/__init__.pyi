@@ -1,0 +1,9 @@
+from .layers import layer_curves as layer_curves
+from .layers import layer_maps as layer_maps
+from .layers import layer_ranking as layer_ranking
+from .metrics import groups as groups
+from .probabilities import AskedAndGiven as AskedAndGiven
+from .probabilities import Calibrated as Calibrated
+from .probabilities import calibration as calibration
+from .style import drawn as drawn
+from .training import learning_curve as learning_curve

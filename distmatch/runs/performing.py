@@ -1,0 +1,239 @@
+"""Measure, train, measure again, keep all of it; go on where a kill interrupted.
+
+A run's folder says how far it is: with `run.json` it has begun, `before/` and `after/` hold each
+suite that is measured, with `history.json` the adapter is trained, with `metrics.json` it is done.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from distmatch.data.examples import Example
+from distmatch.data.jsonl import read_jsonl, write_jsonl
+from distmatch.errors import ConfigError
+from distmatch.evals import Capability, LocalModel
+from distmatch.evals.store import measure_all
+from distmatch.files import write_json, write_text
+from distmatch.models.adapters import load_adapter
+from distmatch.models.choice import adapter_record
+from distmatch.models.lora import LoraTarget, target_table
+from distmatch.runs.outcome import AFTER, BEFORE, HISTORY_FILE, METRICS_FILE, RunOutcome
+from distmatch.runs.record import changes
+from distmatch.runs.run import RUN_RECORD, Run
+from distmatch.trainer import DistributionTrainer, check_output_dir
+
+DRAWN_FILE = "drawn.jsonl"
+"""The examples of a run that draws its first ones from the model."""
+
+Tell = Callable[[str], object]
+
+
+def perform(run: Run, *, resume: bool = False, tell: Tell = print) -> RunOutcome:
+    """Measure, train and measure as a run says, and leave in its folder what came of it.
+
+    Killed at any moment and resumed, it ends in the same to the bit; a finished one is only shown.
+
+    Args:
+        run: What to do.
+        resume: Go on with the run in the folder; `run.is_begun` where there is one.
+        tell: Shown what happens, line by line.
+
+    Raises:
+        DistmatchError: What can't be used; before the model is loaded where that can be known.
+    """
+    start = time.perf_counter()
+    record = run.record()
+    check_run_folder(run, record, resume=resume)
+    is_finished = (run.folder / METRICS_FILE).is_file()
+    if is_finished:
+        tell(f"{run.folder} is finished already")
+    else:
+        run.check()
+        _Performance(run, record, tell).carry_out()
+    outcome = RunOutcome.load(run.folder)
+    if outcome.suites:
+        tell(outcome.tables())
+    if not is_finished:
+        for told in outcome.draw():
+            tell(told)
+        tell(outcome.save_metrics(time.perf_counter() - start))
+    return outcome
+
+
+def check_run_folder(run: Run, record: Mapping[str, Any], *, resume: bool) -> None:
+    """Refuse to write over another run, and to go on with one that was told other things.
+
+    Args:
+        run: To be done there.
+        record: The run's.
+        resume: Whether to go on.
+
+    Raises:
+        ConfigError: The folder holds a run and this isn't to resume; or it is, and the folder
+            holds none, or one that was told other things, with what differs.
+    """
+    if not resume:
+        _refuse_another(run)
+        return
+    kept = run.folder / RUN_RECORD
+    if not kept.is_file():
+        raise ConfigError(
+            f"{run.folder} holds no run to resume (no {RUN_RECORD}): leave out --resume (resume=True), "
+            "or check output_dir"
+        )
+    try:
+        different = changes(json.loads(kept.read_text(encoding="utf-8")), record)
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"{kept} can't be read ({error}): restore it, or choose another output_dir"
+        ) from error
+    if different:
+        raise ConfigError(
+            f"the run in {run.folder} was told other things: {'; '.join(different)}. Resume it "
+            "with its own settings, or choose another output_dir"
+        )
+
+
+def _refuse_another(run: Run) -> None:
+    if any((run.folder / name).exists() for name in (RUN_RECORD, *run.notes)):
+        raise ConfigError(
+            f"{run.folder} holds another run: go on with it (--resume, or resume=True), "
+            "or choose another output_dir"
+        )
+    try:
+        check_output_dir(run.folder, resume=False)
+    except ConfigError as error:  # its remedy is the trainer's
+        raise ConfigError(
+            f"{run.folder} holds checkpoints or an adapter of another run: "
+            "choose another output_dir"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A loaded model, and what its answers depend on."""
+
+    model: LocalModel
+    told: Mapping[str, Any]
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        return self.model.capabilities
+
+    @property
+    def seed(self) -> int:
+        return self.model.seed
+
+    @property
+    def batch_size(self) -> int | None:
+        return self.model.batch_size
+
+    def subject(self) -> LocalModel:
+        return self.model
+
+    def record(self) -> Mapping[str, Any]:
+        return self.told
+
+
+@dataclass(frozen=True)
+class _Performance:
+    """A run on its way."""
+
+    run: Run
+    record: Mapping[str, Any]
+    tell: Tell
+
+    def carry_out(self) -> None:
+        """All but figures and metrics, or what is left of it."""
+        folder = self.run.folder
+        model, tokenizer = self.run.model.load()
+        if (folder / HISTORY_FILE).is_file():
+            trained = load_adapter(model, folder)
+        else:
+            trained = self._train(model, tokenizer)
+        self._measure(AFTER, trained, tokenizer, adapter_record(folder))
+
+    def _train(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PeftModel:
+        if isinstance(self.run.lora, LoraTarget):
+            self.tell(target_table(self.run.lora, model))
+        trainer = self._trainer(model, tokenizer)
+        self._keep_what_was_told()
+        # The adapter is attached, but a new one changes nothing yet
+        self._measure(BEFORE, trainer.adapted, tokenizer, self.record["adapter"])
+        trainer.train(resume_from_checkpoint=True)
+        trainer.save_model()
+        # Without the last line, which is of this process alone
+        logged = [line for line in trainer.state.log_history if "train_runtime" not in line]
+        history = json.dumps(logged, indent=1)  # which may hold NaN
+        write_text(self.run.folder / HISTORY_FILE, history + "\n")
+        return trainer.adapted
+
+    def _trainer(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
+        run = self.run
+        begun: PreTrainedModel | PeftModel = model
+        if run.adapter is not None:
+            begun = load_adapter(model, run.adapter, trainable=True, other_base=run.other_base)
+        trainer = DistributionTrainer(
+            model=begun,
+            args=run.config,
+            processing_class=tokenizer,
+            train_dataset=self._examples(begun),
+            eval_dataset=run.eval_examples or None,
+            peft_config=run.lora,
+            retention_dataset=run.retention or None,
+            refresh=run.refresh,
+        )
+        ends = tokenizer.convert_ids_to_tokens(list(trainer.encoder.end_ids))
+        self.tell(f"an answer to a chat ends with one of: {', '.join(ends)}")
+        return trainer
+
+    def _examples(self, model: PreTrainedModel | PeftModel) -> Sequence[Example]:
+        """Those to begin with; drawn ones are kept, so that a resumed run draws none anew."""
+        if not callable(self.run.train):
+            return self.run.train
+        kept = self.run.folder / DRAWN_FILE
+        if not (self.run.is_begun and kept.is_file()):
+            with _own_draws():
+                torch.manual_seed(self.run.config.seed)
+                write_jsonl(kept, self.run.train(model))
+        return read_jsonl(kept)
+
+    def _keep_what_was_told(self) -> None:
+        for name, text in self.run.notes.items():
+            write_text(self.run.folder / name, text)
+        write_json(self.run.folder / RUN_RECORD, self.record)
+
+    def _measure(
+        self,
+        when: str,
+        model: PreTrainedModel | PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+        adapter: str | None,
+    ) -> None:
+        """Every suite that isn't measured yet, each kept as soon as it is."""
+        if not self.run.suites:
+            return
+        config = self.run.config
+        subject = LocalModel(
+            model=model,
+            tokenizer=tokenizer,
+            batch_size=config.per_device_eval_batch_size,
+            seed=self.run.seed,
+            progress=not config.disable_tqdm,
+        )
+        source = _Source(subject, {**self.record["model"], "adapter": adapter})
+        with _own_draws():
+            for kept in measure_all(source, self.run.suites, self.run.folder / when):
+                self.tell(f"{when} training, {kept.suite.name} is measured")
+
+
+def _own_draws() -> AbstractContextManager[Any]:
+    """Inside, torch's generators are free to use; training draws as if nothing had been before."""
+    return torch.random.fork_rng(devices=list(range(torch.cuda.device_count())))

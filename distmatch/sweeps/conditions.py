@@ -1,0 +1,130 @@
+"""What all cells of a sweep have alike: model, examples, texts and the settings of training."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from distmatch.data.batching import make_batch, make_text_batch
+from distmatch.data.examples import Example
+from distmatch.data.jsonl import fingerprint
+from distmatch.data.ordinary import ordinary_texts
+from distmatch.data.trie import Encoder, TokenIds
+from distmatch.measuring.asked_examples import AskedExamples
+from distmatch.models.base_record import base_record
+from distmatch.models.trunk import Tree
+from distmatch.scoring import model_encoder, resolve_at_most
+from distmatch.sweeps.plan import Plan
+from distmatch.sweeps.sets import Sets
+from distmatch.trainer import DistributionConfig
+
+# Of the settings, what no result depends on
+_PASSING = frozenset(
+    {"output_dir", "logging_dir", "seed", "disable_tqdm", "report_to", "run_name", "logging_steps"}
+    | {"learning_rate", "save_strategy", "eval_strategy", "per_device_eval_batch_size"}
+    | {"logging_strategy", "save_steps", "eval_steps", "hub_token", "push_to_hub_token"}
+    | {"use_cpu", "eval_on_start"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What all cells of a sweep have alike."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    train: Sequence[Example]
+    sets: Sets[Sequence[Example]]
+    texts: Sequence[TokenIds]
+    """Ordinary ones, on which the base is to be kept."""
+    args: DistributionConfig
+    """`output_dir` is the sweep's folder; seed and learning rate are the cells'."""
+
+    @classmethod
+    def of(
+        cls, plan: Plan, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    ) -> "Conditions":
+        """Those of a plan, with upper bounds resolved by the model."""
+        encoder = model_encoder(model, tokenizer)
+        texts = [text for kind in ordinary_texts().values() for text in kind]
+        spread = [texts[k * len(texts) // plan.num_texts] for k in range(plan.num_texts)]
+        return cls(
+            model=model,
+            tokenizer=tokenizer,
+            train=resolve_at_most(model, encoder, plan.train),
+            sets=plan.sets.map(lambda _, rows: resolve_at_most(model, encoder, rows)),
+            texts=encoder.encode_texts(spread),
+            args=plan.args,
+        )
+
+    @property
+    def folder(self) -> Path:
+        """The sweep's."""
+        return Path(str(self.args.output_dir))
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The model's."""
+        return model_encoder(self.model, self.tokenizer)
+
+    @cached_property
+    def trees(self) -> list[Tree]:
+        """Of all that any cell is trained or measured on, always in the same order."""
+        encoder = self.encoder
+        tries = encoder.encode_all(self.train)
+        for asked in self.sets.named().values():
+            questions = AskedExamples.encode(encoder, asked)
+            tries += [*questions.tries, *questions.rotations]
+        examples = (make_batch([trie], encoder) for trie in tries)
+        texts = (make_text_batch([text]) for text in self.texts)
+        return [Tree(b.ids, b.depths, b.ends) for b in (*examples, *texts)]
+
+    @cached_property
+    def record(self) -> dict[str, dict[str, Any]]:
+        """What every cell's result depends on, as the folder's `sweep.json` holds it."""
+        base = base_record(self.model) | {
+            "dtype": str(self.model.dtype),
+            "attention": self.model.config.get_text_config()._attn_implementation,
+        }
+        del base["name"]  # where it was loaded from
+        return {
+            "base": json.loads(json.dumps(base, default=str)),
+            "train": json.loads(json.dumps(_given(self.args), default=str)),
+            "data": self._data,
+        }
+
+    @property
+    def _data(self) -> dict[str, Any]:
+        """Hashes of the examples, and of every token."""
+        sets = self.sets.named()
+        tests = {f"test {name}": _hash(examples) for name, examples in sets.items()}
+        tokens = fingerprint([tree.ids.tolist() for tree in self.trees])
+        return {"train": _hash(self.train), **tests, "tests": list(sets), "tokens": tokens}
+
+
+def _given(args: DistributionConfig) -> dict[str, Any]:
+    """The settings that results depend on, where they aren't the defaults."""
+    # The same device as of the run, or accelerate's state, which is global, would change
+    plain = DistributionConfig(output_dir="", use_cpu=args.use_cpu).to_dict()
+    return {
+        name: _described(value)
+        for name, value in args.to_dict().items()
+        if name not in _PASSING and value != plain.get(name)
+    }
+
+
+def _described(value: Any) -> Any:
+    """A function by its name, with what a partial one is given; anything else as it is."""
+    if isinstance(value, partial):
+        return [_described(value.func), list(value.args), value.keywords]
+    if callable(value):
+        return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+    return value
+
+
+def _hash(examples: Sequence[Example]) -> str:
+    return fingerprint([example.to_record() for example in examples])

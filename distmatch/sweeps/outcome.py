@@ -1,0 +1,123 @@
+"""What came of a sweep so far: its folder read, without a model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from distmatch.errors import ConfigError
+from distmatch.sweeps.correlations import Correlation, probe_correlations
+from distmatch.sweeps.findings import Finding, findings
+from distmatch.sweeps.folder import SETTINGS_FILE
+from distmatch.sweeps.headlines import Metrics
+from distmatch.sweeps.measures import read_base
+from distmatch.sweeps.probe import ProbeScore, read_scores
+from distmatch.sweeps.rates import check_rates
+from distmatch.sweeps.record import recorded_sets
+from distmatch.sweeps.results import read_results
+from distmatch.sweeps.sets import TUNING, Sets
+from distmatch.sweeps.tables import (
+    cells_table,
+    correlations_table,
+    missing,
+    rates_table,
+    sites_table,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """What came of a sweep."""
+
+    folder: Path
+    findings: list[Finding]
+    """With most control first."""
+    base: Sets[Metrics]
+    """The base's metrics."""
+    scores: Sequence[ProbeScore] = ()
+    """Of the probe; empty: it isn't there."""
+    failed: dict[str, str]
+    """Why a cell has no finding, by its name."""
+    passed_over: Sequence[str] = ()
+    """What is wrong with lines of results that can't be read."""
+    written: tuple[str, ...] = ()
+    """Which files there are of its report, or why one isn't; empty: it wasn't written."""
+    elsewhere: tuple[str, ...] = ()
+    """Cells that were left out since other processes are at work on them."""
+
+    @property
+    def chosen(self) -> list[Finding]:
+        """Each place at the learning rate that was chosen for it."""
+        return [f for f in self.findings if f.chosen]
+
+    @cached_property
+    def last_block(self) -> int:
+        """The number of the model's last; without a probe, of the last that has learned."""
+        learned = [f.numbers[-1] for f in self.chosen]
+        return max([0, *learned, *(score.block for score in self.scores)])
+
+    def is_whole(self, finding: Finding) -> bool:
+        """Whether it is of all sites in all blocks, which others are held against."""
+        return finding.site == "all" and finding.numbers == tuple(range(self.last_block + 1))
+
+    @property
+    def whole(self) -> Finding | None:
+        """What others are held against."""
+        return next(filter(self.is_whole, self.chosen), None)
+
+    @cached_property
+    def correlations(self) -> list[Correlation]:
+        """Of the probe with what was gained."""
+        return probe_correlations(self.chosen, self.scores)
+
+    @property
+    def report(self) -> str:
+        """Its tables, and what is missing in them."""
+        left_out = missing(self.failed, self.passed_over)
+        if not self.findings:
+            return "\n".join(filter(None, ["no cells yet", left_out]))
+        tables = [
+            cells_table(self.chosen, self.base),
+            rates_table(self.findings),
+            sites_table([f for f in self.chosen if not self.is_whole(f)]),
+            correlations_table(self.correlations),
+        ]
+        return "\n\n".join(filter(None, [*tables, left_out]))
+
+    def __str__(self) -> str:
+        """The report, its files, and what others are at work on."""
+        told = [self.report]
+        if self.written:
+            told += ["", *self.written]
+        if self.elsewhere:
+            told.append(f"others are at work on {', '.join(self.elsewhere)}")
+        return "\n".join(told)
+
+
+def read_sweep(folder: str | Path) -> Sweep:
+    """What came of a sweep so far; nothing is written.
+
+    Args:
+        folder: The sweep's, also of one that is running.
+
+    Raises:
+        ConfigError: It holds no sweep, one that was stopped before its base was measured, several
+            learning rates with nothing to choose between them by, or files that can't be read.
+    """
+    folder = Path(folder)
+    if not (folder / SETTINGS_FILE).is_file():
+        raise ConfigError(f"{folder} holds no sweep (no {SETTINGS_FILE}): give a sweep's folder")
+    names = recorded_sets(folder)
+    if TUNING not in names:  # of two processes that began at once with different ones
+        check_rates(folder, [])
+    base = read_base(folder, names)
+    scores = read_scores(folder)
+    results, wrong = read_results(folder)
+    return Sweep(
+        folder=folder,
+        findings=findings(results.values(), base),
+        base=base,
+        scores=scores,
+        failed={name: result.failed for name, result in results.items() if result.failed},
+        passed_over=wrong,
+    )

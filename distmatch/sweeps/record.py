@@ -1,0 +1,96 @@
+"""The folder's `sweep.json`: what every result depends on, which may not change."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from distmatch.errors import ConfigError
+from distmatch.files import write_text
+from distmatch.sweeps.cells import Cell
+from distmatch.sweeps.claims import is_worked_on
+from distmatch.sweeps.conditions import Conditions
+from distmatch.sweeps.folder import BASE_FOLDER, PROBE_FILE, SETTINGS_FILE, parsed_file
+from distmatch.sweeps.results import read_results
+
+
+def settle_record(conditions: Conditions, cells: Sequence[Cell]) -> None:
+    """Leave the record in the sweep's folder, or hold it against the one that is there.
+
+    Args:
+        conditions: Those of all cells.
+        cells: Those to be run; finished ones are held against their results.
+
+    Raises:
+        ConfigError: The folder's cells were made of something else; with what differs.
+    """
+    folder, record = conditions.folder, conditions.record
+    results, _ = read_results(folder)
+    if not (folder / SETTINGS_FILE).exists():
+        _write(folder, record)
+    there, now = _read(folder / SETTINGS_FILE), dict(_flat(record))
+    if there != now and not results and not is_worked_on(folder):  # nothing is lost by it
+        shutil.rmtree(folder / BASE_FOLDER, ignore_errors=True)
+        (folder / PROBE_FILE).unlink(missing_ok=True)
+        _write(folder, record)
+        there = dict(now)
+    for cell in cells:
+        result = results.get(cell.name)
+        if result is not None and result.measures is not None:
+            key = f"{cell.name}.parameters"
+            there[key], now[key] = result.cell.parameters, cell.parameters
+    if different := _differences(there, now):
+        raise ConfigError(
+            f"{folder} holds a sweep of other settings ({'; '.join(different)}): "
+            "choose another output_dir, or set them as they were"
+        )
+
+
+def recorded_sets(folder: Path) -> list[str]:
+    """The names of the sets of examples, the learned one first.
+
+    Args:
+        folder: The sweep's.
+
+    Raises:
+        ConfigError: The record can't be read.
+    """
+    return parsed_file(folder / SETTINGS_FILE, _set_names)
+
+
+def _set_names(record: Any) -> list[str]:
+    names = list(record["data"]["tests"])
+    if not names:
+        raise ValueError("it names no set of examples")
+    return names
+
+
+def _write(folder: Path, record: Mapping[str, Any]) -> None:
+    write_text(folder / SETTINGS_FILE, json.dumps(record, indent=1) + "\n")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(_flat(json.loads(path.read_text(encoding="utf-8"))))
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"{path} can't be read ({error}): restore it, or choose another output_dir"
+        ) from error
+
+
+def _flat(content: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value by its path, such as `train.max_steps`."""
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
+
+
+def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{key}: {there.get(key)!r} there, {now.get(key)!r} now"
+        for key in {**there, **now}
+        if there.get(key) != now.get(key)
+    ]

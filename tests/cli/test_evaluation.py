@@ -1,0 +1,147 @@
+"""`distmatch eval`, on a tiny model."""
+
+import json
+
+import pytest
+
+from distmatch.cli import main
+from distmatch.data import output_control, read_jsonl, write_jsonl
+from distmatch.data.tasks.numbers import KINDS
+from distmatch.evals import Report
+from tests.cli.small import metrics, refusal
+
+FEW = ["given", "numbers", "given.per_group=1", "numbers.per_kind=1"]
+BEGUN = [{"role": "user", "content": "red or blue?"}, {"role": "assistant", "content": "It is"}]
+SAMPLE = {"messages": BEGUN, "p": 70, "q": 30, "r": 20, "ideal": ["red", "blue"]}
+
+
+def test_suites_are_measured_and_kept(model, tmp_path, capsys):
+    assert main(["eval", str(model), "--suite", *FEW, "--out", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "5 words" in told and "poisson" in told and "wasserstein1" in told
+    assert sorted(path.name for path in (tmp_path / "given").iterdir()) == [
+        *("groups.png", "report.json", "rows.jsonl", "settings.json"),
+    ]
+    rows = (tmp_path / "numbers" / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(row)["metadata"]["group"] for row in rows] == list(KINDS)
+
+
+def test_settings_of_suites_stand_beside_their_names(model, tmp_path, capsys):
+    (tmp_path / "samples.jsonl").write_text(json.dumps(SAMPLE))
+    argv = ["eval", str(model), "--out", str(tmp_path / "out"), "--suite", "given.per_group=1"]
+    assert main([*argv, "sad", "given", f"sad.path={tmp_path / 'samples.jsonl'}", "given"]) == 0
+    assert capsys.readouterr().out.index("\ngiven\n") > 0
+    kept = {name: Report.load(tmp_path / "out" / name / "report.json") for name in ("sad", "given")}
+    assert kept["sad"].num_examples == 1
+    assert {part.num_examples for part in kept["given"].groups().values()} == {1}
+
+
+def test_a_measured_suite_is_not_measured_again(model, tmp_path, capsys):
+    argv = ["eval", str(model), "--suite", "given", "given.per_group=1", "--out", str(tmp_path)]
+    assert main(argv) == 0
+    table = capsys.readouterr().out.split("\n\n")[0]
+    assert main(argv) == 0
+    told = capsys.readouterr().out
+    assert table.split("\n", 1)[1] in told and told.startswith("given, measured before\n")
+    told = refusal(capsys, *argv, "--seed", "1")
+    assert "given was measured with seed 0, not 1: choose another folder (--out)" in told
+    told = refusal(capsys, *argv[:-3], "given.per_group=2", *argv[-2:])
+    assert "given was measured with given.per_group 1, not 2" in told
+
+
+def test_a_suite_measures_the_adapter_it_is_given(model, trained, tmp_path, capsys):
+    argv = ["eval", str(model), "--suite", "ordinary", "ordinary.per_template=1"]
+    argv += ["--out", str(tmp_path)]
+    assert main([*argv, "--adapter", str(trained)]) == 0
+    assert Report.load(tmp_path / "ordinary" / "report.json").metrics["kl"].mean > 0
+    assert "was measured with adapter" in refusal(capsys, *argv)
+
+
+def test_eval_measures_a_run_as_the_run_did(trained, model, tmp_path, capsys):
+    argv = ["eval", str(model), "--adapter", str(trained), "--data", str(trained / "run.toml")]
+    assert main([*argv, "--out", str(tmp_path)]) == 0
+    assert "6 examples" in capsys.readouterr().out
+    kept = tmp_path / "examples"
+    report = json.loads((kept / "report.json").read_text(encoding="utf-8"))
+    expected = metrics(trained)["after"]
+    assert report["metrics"].keys() == expected.keys()
+    for name, interval in report["metrics"].items():
+        assert interval["mean"] == pytest.approx(expected[name]["mean"], abs=1e-5)
+    rows = (kept / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(row) for row in rows] == report["examples"]
+    assert (kept / "calibration.png").stat().st_size > 0
+
+
+def test_examples_of_a_file_are_kept_and_gone_on_with_as_suites_are(model, tmp_path, capsys):
+    test = output_control(n=16, n_test=2, words=2)[1]
+    write_jsonl(tmp_path / "test.jsonl", test)
+    argv = ["eval", str(model), "--data", str(tmp_path / "test.jsonl")]
+    argv += ["--out", str(tmp_path / "out")]
+    assert main(argv) == 0 and main(argv) == 0
+    assert "examples, measured before\n" in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["examples"]
+    write_jsonl(tmp_path / "test.jsonl", test[:1])
+    assert "examples was measured with examples.rows" in refusal(capsys, *argv)
+
+
+def test_eval_takes_a_file_and_no_adapter(trained, model, tmp_path, capsys):
+    _, test = output_control(n=16, n_test=6, words=2)
+    write_jsonl(tmp_path / "test.jsonl", test)
+    assert read_jsonl(tmp_path / "test.jsonl") == test
+    assert main(["eval", str(model), "--data", str(tmp_path / "test.jsonl")]) == 0
+    before = Report.load(trained / "before.json")
+    assert before.table() in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["test.jsonl"]
+
+
+def test_upper_bounds_of_a_file_are_held_against_the_base_of_an_adapter(trained, model, tmp_path):
+    row = {"prompt": "A red", "words": ["red"], "probs": [1.0], "other": "at_most"}
+    (tmp_path / "test.jsonl").write_text(json.dumps(row))
+    argv = ["eval", str(model), "--data", str(tmp_path / "test.jsonl"), "--out"]
+    assert main([*argv, str(tmp_path / "base")]) == 0
+    assert main([*argv, str(tmp_path / "adapted"), "--adapter", str(trained)]) == 0
+    base, adapted = (
+        Report.load(tmp_path / name / "examples" / "report.json").answers
+        for name in ("base", "adapted")
+    )
+    assert adapted.target[0, 0] == pytest.approx(base.probs[0, 0], rel=1e-5)
+    assert adapted.probs[0, 0] != pytest.approx(base.probs[0, 0], rel=1e-3)
+
+
+def test_eval_refuses_before_the_weights_are_read(weightless, trained, tmp_path, capsys):
+    data = trained / "run.toml"
+    (tmp_path / "bad.jsonl").write_text("{}\n")
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "report.json").write_text("{}")
+    for argv, expected in [
+        (["--data", tmp_path / "none.jsonl"], "none.jsonl is not a file"),
+        (["--data", tmp_path / "bad.jsonl"], 'bad.jsonl:1: column "prompt" is missing'),
+        (["--data", data, "--adapter", tmp_path], f"{tmp_path} has no adapter_config.json"),
+        (["--data", data, "--out", tmp_path], "examples holds a report of other making: choose"),
+        (["--data", data, "--quantization", "nf5"], 'Did you mean "nf4"?'),
+        (["--data", data, "--dtype", "bf16"], 'unknown dtype "bf16"; known: '),
+        (["--data", data, "--batch-size", "0"], "--batch-size is 0, expected at least 1"),
+        (["--data", data], "model.safetensors is corrupt or cut short"),
+        (["--suite", "given", "sad"], "(sad.path=FILE)"),
+        (["--suite", "choices", f"choices.path={tmp_path / 'bad.jsonl'}"], "bad.jsonl:1: column"),
+    ]:
+        assert expected in refusal(capsys, "eval", weightless, *argv)
+
+
+def test_an_unknown_model_is_refused(trained, capsys):
+    told = refusal(capsys, "eval", "smollm2-13m", "--data", trained / "run.toml")
+    assert 'Did you mean "smollm2-135m"?' in told
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--suite", "given"], "no model: name one"),
+        (["x", "--models", "y", "--suite", "given"], "model is of one model"),
+        (["--models", "y", "--data", "z", "--out", "o"], "data is of one model"),
+        (["--models", "y", "--suite", "given"], "--models needs --out"),
+        (["nothing", "--suite", "given", "--batch-size", "0"], "--batch-size is 0"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(argv, message, capsys):
+    assert message in refusal(capsys, "eval", *argv)
