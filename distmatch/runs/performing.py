@@ -85,8 +85,8 @@ def check_run_folder(run: Run, record: Mapping[str, Any], *, resume: bool) -> No
     kept = run.folder / RUN_RECORD
     if not kept.is_file():
         raise ConfigError(
-            f"{run.folder} holds no run to resume (no {RUN_RECORD}): leave out --resume (resume=True), "
-            "or check output_dir"
+            f"{run.folder} holds no run to resume (no {RUN_RECORD}): leave out --resume "
+            "(resume=True), or check output_dir"
         )
     try:
         different = changes(json.loads(kept.read_text(encoding="utf-8")), record)
@@ -171,7 +171,8 @@ class _Performance:
         trainer.save_model()
         # Without the last line, which is of this process alone
         logged = [line for line in trainer.state.log_history if "train_runtime" not in line]
-        history = json.dumps(logged, indent=1)  # which may hold NaN
+        # Which may hold NaN; sorted, as lines that a checkpoint has kept are
+        history = json.dumps(logged, indent=1, sort_keys=True)
         write_text(self.run.folder / HISTORY_FILE, history + "\n")
         return trainer.adapted
 

@@ -104,6 +104,7 @@ class Run:
             "train": config_record(self.config),
             "data": {
                 "train": rows_record(self.train),
+                "eval": rows_record(self.eval_examples) if self.eval_examples else None,
                 "retention": rows_record(self.retention) if self.retention else None,
                 "refresh": None if self.refresh is None else rows_record(self.refresh),
             },
