@@ -30,7 +30,7 @@ from distmatch.data.prompts import render_slot
 from distmatch.data.tasks.not_given import not_given
 from distmatch.data.tasks.sequence import next_step
 from distmatch.data.trie import Encoder
-from distmatch.evals.suites import given, numbers, sequence, suppression
+from distmatch.evals import Given, Numbers, Sequential, Suppression
 from distmatch.scoring import model_encoder, resolve_at_most, score_tries
 from distmatch.search import likely_answers
 
@@ -54,7 +54,7 @@ def spread(examples: Sequence[Example]) -> list[Example]:
 
 def sequences() -> list[Example]:
     """Whole answers, and lists after one word or two."""
-    found = spread(sequence.examples())
+    found = spread(Sequential().examples())
     for number, example in enumerate(found):
         if example.metadata["kind"] == "steps":
             for word in example.target.words[: 1 + number % 2]:
@@ -64,9 +64,9 @@ def sequences() -> list[Example]:
 
 
 EXAMPLES: dict[str, Callable[[], list[Example]]] = {
-    "given": lambda: spread(given.examples()),
-    "suppression": lambda: spread(suppression.examples()),
-    "numbers": lambda: spread(numbers.examples()),
+    "given": lambda: spread(Given().examples()),
+    "suppression": lambda: spread(Suppression().examples()),
+    "numbers": lambda: spread(Numbers().examples()),
     "sequence": sequences,
 }
 

@@ -93,8 +93,8 @@ def score_batch(model: nn.Module, batch: Batch) -> WordLogProbs:
         model: A causal language model, adapted or wrapped or not, in the mode it is to run in.
         batch: On any device; moved to the model's.
     """
-    batch = batch.to(unwrapped(model).device)  # type: ignore[arg-type]
-    return word_log_probs(row_logits(model, batch), batch)
+    logits = row_logits(model, batch)
+    return word_log_probs(logits, batch.to(logits.device))
 
 
 def score_tries(
@@ -148,11 +148,10 @@ def next_log_probs(
     Yields:
         Of as many sequences, float32 on the CPU, in their order.
     """
-    device = unwrapped(model).device
     for start in range(0, len(sequences), batch_size):
         batch = make_next_batch(sequences[start : start + batch_size])
         with in_eval_mode(model), torch.no_grad():
-            logits = row_logits(model, batch.to(device))  # type: ignore[arg-type]
+            logits = row_logits(model, batch)
         yield logits.float().log_softmax(-1).cpu()
 
 
@@ -205,14 +204,17 @@ def row_logits(model: nn.Module, batch: TreeBatch) -> Float[Tensor, "rows vocab"
 
     Where the model honours no mask of ours, prompts run into a KV cache and words continue it,
     with the same numbers. Where a `Trunk` is installed, the forward begins above what it keeps.
+    The batch is moved to the model's device.
     """
     base = unwrapped(model)
+    batch = batch.to(base.device)  # type: ignore[arg-type]
     if not takes_tree_mask(base.config.get_text_config()):  # type: ignore[union-attr, operator]
         return _cached_row_logits(model, batch)
     tree = Tree(batch.ids, batch.depths, batch.ends)
     trunk = installed_trunk(model)
     with predicting_rows(model, batch.row_tokens), trunk.beneath(tree) if trunk else nullcontext():
-        return _at_least_float32(model(**tree_inputs(base, *tree)).logits)
+        logits = model(**tree_inputs(base, *tree)).logits
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def _cached_row_logits(model: nn.Module, batch: TreeBatch) -> Float[Tensor, "rows vocab"]:

@@ -57,7 +57,6 @@ def test_training_works_without_the_extras_and_what_needs_one_names_it(tmp_path)
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool
@@ -58,6 +59,15 @@ class TokenTrie:
         return [path for forms in self.paths for path in forms]
 
 
+class AskedTries(NamedTuple):
+    """Examples made ready for measuring: each as it is, and with its numbers rotated."""
+
+    tries: list[TokenTrie]
+    rotations: list[TokenTrie]
+    rotation_of: list[int]
+    """Which example each rotation belongs to."""
+
+
 class Encoder:
     """Turns examples into tries for one tokenizer.
 
@@ -106,6 +116,19 @@ class Encoder:
             DataError: Up to 20 of the examples that `encode` refuses, each with its number.
         """
         return converted(examples, self.encode, name)
+
+    def encode_asked(self, examples: Sequence[Example]) -> AskedTries:
+        """Some examples, with their rotations.
+
+        Raises:
+            DataError: Examples that can't be encoded, each with its number.
+        """
+        rotated = [(i, r) for i, example in enumerate(examples) for r in example.rotated()]
+        return AskedTries(
+            self.encode_all(examples),
+            self.encode_all([example for _, example in rotated], "rotation"),
+            [i for i, _ in rotated],
+        )
 
     def encode_texts(
         self, texts: Iterable[Prompt], max_tokens: int = _TEXT_TOKENS

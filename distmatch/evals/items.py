@@ -90,13 +90,13 @@ class Answers(Items):
         cls, examples: Sequence[Example], outcomes: Outcomes, ratios: Mapping[str, Ratio]
     ) -> "Answers":
         """Examples, what was answered to them, and what counts towards each metric, as one."""
-        given, asked = renormalised(outcomes)
+        given, asked = (_padded(part, outcomes.is_word) for part in renormalised(outcomes))
         return cls(
             words=tuple(example.target.words for example in examples),
             metadata=tuple(dict(example.metadata) for example in examples),
             prompts=tuple(plain_prompt(example.prompt) for example in examples),
-            asked=_padded(asked, outcomes.is_word),
-            given=_padded(given, outcomes.is_word),
+            asked=asked,
+            given=given,
             target=outcomes.target.numpy(),
             probs=support_log_probs(outcomes.scores, outcomes.is_free).exp().numpy(),
             other=outcomes.scores.other.exp().numpy(),

@@ -25,9 +25,9 @@ from distmatch.evals.subject import (
     checked_examples,
 )
 from distmatch.evals.ways import Thought, Way, ways_of_asking
-from distmatch.measuring.asked_examples import AskedExamples
 from distmatch.measuring.drift import slot_drift, text_drift
 from distmatch.measuring.metrics import Ratio
+from distmatch.measuring.outcomes import outcomes_of
 from distmatch.models.adapters import switched_off
 from distmatch.sampling import IsDone, sample_tokens
 from distmatch.scoring import model_encoder, next_log_probs, resolve_at_most
@@ -65,13 +65,13 @@ class LocalModel(Subject):
 
     def answers(self, examples: Iterable[Example], name: str) -> Answers:
         """See `Subject`; upper bounds become targets by what it says without its adapter."""
-        encoder = model_encoder(self.model, self.tokenizer)
         examples = checked_examples(self._resolved(list(examples)))
-        asked = AskedExamples.encode(encoder, examples)
         with self._asked():
-            outcomes, ratios = asked.score(
+            encoder = model_encoder(self.model, self.tokenizer)
+            outcomes, ratios = outcomes_of(
                 self.model,
                 encoder,
+                encoder.encode_asked(examples),
                 batch_size=self.batch_size,
                 progress=name if self.progress else None,
             )

@@ -7,7 +7,7 @@ from typing import Any
 
 from distmatch.evals.local import LocalModel
 from distmatch.evals.subject import Capability
-from distmatch.models.adapters import load_adapter
+from distmatch.models.adapters import check_adapter, load_adapter
 from distmatch.models.choice import ModelChoice, adapter_record
 
 
@@ -47,6 +47,8 @@ class LocalSource:
 
     @cached_property
     def _loaded(self) -> LocalModel:
+        if self.adapter is not None:
+            check_adapter(Path(self.adapter))  # before weights are read
         model, tokenizer = self.choice.load()
         if self.adapter is not None:
             model = load_adapter(model, self.adapter, other_base=self.other_base)  # type: ignore[assignment]

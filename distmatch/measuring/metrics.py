@@ -54,21 +54,22 @@ def metric_ratios(
         rotation_of: Which example each of these belongs to. An example counts for `swap_gap` if it
             has a rotation for each word but the first, and all of them some word that is possible.
     """
+    given, asked = renormalised(outcomes)
+    ratios = {
+        "control_tvd": _mean(0.5 * (given - asked).abs().sum(-1), _has_control(outcomes)),
+        "policy_tvd": policy_ratio(asked, outcomes.is_word),
+        "slope": slope_ratio(outcomes),
+        "swap_gap": _swap_gap(outcomes, rotations, rotation_of),
+    }
     log_probs = support_log_probs(outcomes.scores, outcomes.is_free)
     tvd = total_variation(log_probs, outcomes.target)
-    given, asked = renormalised(outcomes)
-    counts = _has_control(outcomes)
     per_example = {
         "tvd": tvd,
         "forward_kl": forward_kl(log_probs, outcomes.target),
         "other": outcomes.scores.other.exp(),
         **{f"within_{limit}": (tvd <= float(limit)).float() for limit in ("0.05", "0.10", "0.20")},
     }
-    ratios = {name: Ratio(values, torch.ones_like(values)) for name, values in per_example.items()}
-    ratios["control_tvd"] = _mean(0.5 * (given - asked).abs().sum(-1), counts)
-    ratios["policy_tvd"] = policy_ratio(asked, outcomes.is_word)
-    ratios["slope"] = slope_ratio(outcomes)
-    ratios["swap_gap"] = _swap_gap(outcomes, rotations, rotation_of)
+    ratios |= {n: Ratio(values, torch.ones_like(values)) for n, values in per_example.items()}
     return {name: ratios[name] for name in METRICS}
 
 

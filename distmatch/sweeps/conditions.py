@@ -14,7 +14,6 @@ from distmatch.data.examples import Example
 from distmatch.data.jsonl import fingerprint
 from distmatch.data.ordinary import ordinary_texts
 from distmatch.data.trie import Encoder, TokenIds
-from distmatch.measuring.asked_examples import AskedExamples
 from distmatch.models.base_record import base_record
 from distmatch.models.trunk import Tree
 from distmatch.scoring import model_encoder, resolve_at_most
@@ -77,8 +76,8 @@ class Conditions:
         encoder = self.encoder
         tries = encoder.encode_all(self.train)
         for asked in self.sets.named().values():
-            questions = AskedExamples.encode(encoder, asked)
-            tries += [*questions.tries, *questions.rotations]
+            encoded = encoder.encode_asked(asked)
+            tries += [*encoded.tries, *encoded.rotations]
         examples = (make_batch([trie], encoder) for trie in tries)
         texts = (make_text_batch([text]) for text in self.texts)
         return [Tree(b.ids, b.depths, b.ends) for b in (*examples, *texts)]

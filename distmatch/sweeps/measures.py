@@ -1,14 +1,17 @@
 """What the base and trained cells are measured by: reports on every set, KL on ordinary texts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from distmatch.data.examples import Example
 from distmatch.errors import ConfigError, DataError, DivergedError
-from distmatch.evals.evaluation import evaluate
+from distmatch.evals.local import LocalModel
 from distmatch.evals.report import Report
+from distmatch.evals.store import REPORT_FILE, Store
+from distmatch.evals.suite import measure
+from distmatch.evals.suites import OwnExamples
 from distmatch.measuring.drift import mean_text_kl
 from distmatch.sweeps.conditions import Conditions
 from distmatch.sweeps.folder import BASE_FOLDER
@@ -26,14 +29,16 @@ def measure_base(conditions: Conditions) -> None:
         conditions: Its model and examples.
 
     Raises:
-        ConfigError: One that is there can't be read.
+        ConfigError: One that is there can't be read, or is of something else.
     """
+    store = Store(conditions.folder / BASE_FOLDER)
     for name, examples in conditions.sets.named().items():
-        path = _report_path(conditions.folder, name)
-        if path.exists():
-            _read_metrics(path)
-        else:
-            _report(conditions, conditions.model, examples).save(path)
+        suite = OwnExamples(rows=examples)
+        settings = {**conditions.record["base"], **suite.record()}
+        with _base_to_be_measured_again():
+            is_there = store.find(name, settings) is not None
+        if not is_there:
+            store.keep(name, _report(conditions, conditions.model, suite), settings)
 
 
 def read_base(folder: Path, names: Sequence[str]) -> Sets[Metrics]:
@@ -46,7 +51,7 @@ def read_base(folder: Path, names: Sequence[str]) -> Sets[Metrics]:
     Raises:
         ConfigError: A report isn't there or can't be read.
     """
-    return Sets.from_named({name: _read_metrics(_report_path(folder, name)) for name in names})
+    return Sets.from_named({name: _read_metrics(folder, name) for name in names})
 
 
 def measured_cell(conditions: Conditions, adapted: Any) -> Measures:
@@ -65,7 +70,9 @@ def measured_cell(conditions: Conditions, adapted: Any) -> Measures:
     if not math.isfinite(kl):
         raise DivergedError(f"KL from the base is {kl} on ordinary texts: lower learning_rate")
     metrics = conditions.sets.map(
-        lambda _, examples: _report(conditions, adapted, examples).to_json()["metrics"]
+        lambda _, examples: _report(conditions, adapted, OwnExamples(rows=examples)).to_json()[
+            "metrics"
+        ]
     )
     base = read_base(conditions.folder, list(conditions.sets.named()))
     for name, of_base in base.named().items():
@@ -75,22 +82,33 @@ def measured_cell(conditions: Conditions, adapted: Any) -> Measures:
     return Measures(metrics=metrics, kl=kl)
 
 
-def _report_path(folder: Path, name: str) -> Path:
-    return folder / BASE_FOLDER / f"{name}.json"
-
-
-def _read_metrics(path: Path) -> Metrics:
+def _read_metrics(folder: Path, name: str) -> Metrics:
+    path = folder / BASE_FOLDER / name / REPORT_FILE
+    if not path.is_file():  # of a sweep begun before reports had folders
+        path = folder / BASE_FOLDER / f"{name}.json"
     if not path.is_file():
         raise ConfigError(f"{path} isn't there: start the sweep again to measure its base")
-    try:
+    with _base_to_be_measured_again():
         metrics: Metrics = Report.load(path).to_json()["metrics"]
+    return metrics
+
+
+@contextmanager
+def _base_to_be_measured_again() -> Iterator[None]:
+    """Inside, what is wrong with a report says how it is mended here."""
+    try:
+        yield
     except DataError as error:
         raise ConfigError(
             f"{error}: remove it and start the sweep again to measure its base"
         ) from error
-    return metrics
 
 
-def _report(conditions: Conditions, model: Any, examples: Sequence[Example]) -> Report:
-    size = conditions.args.per_device_eval_batch_size
-    return evaluate(model, conditions.tokenizer, examples, batch_size=size, progress=False)
+def _report(conditions: Conditions, model: Any, suite: OwnExamples) -> Report:
+    subject = LocalModel(
+        model=model,
+        tokenizer=conditions.tokenizer,
+        batch_size=conditions.args.per_device_eval_batch_size,
+        progress=False,
+    )
+    return measure(subject, suite)

@@ -118,6 +118,6 @@ def read_sweep(folder: str | Path) -> Sweep:
         findings=findings(results.values(), base),
         base=base,
         scores=scores,
-        failed={name: result.failed for name, result in results.items() if result.failed},
+        failed={n: one.failed for n, one in results.items() if one.failed is not None},
         passed_over=wrong,
     )

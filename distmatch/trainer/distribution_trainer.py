@@ -19,13 +19,13 @@ from transformers.trainer_callback import ProgressCallback, TrainerCallback
 from distmatch.data.batching import make_batch
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.jsonl import read_jsonl, to_examples, write_jsonl
-from distmatch.data.trie import TokenIds
+from distmatch.data.trie import AskedTries, TokenIds
 from distmatch.errors import ConfigError, DivergedError, unknown_name
 from distmatch.losses.divergences import Divergence, forward_kl
 from distmatch.losses.words import other_shape_kl, support_log_probs, word_log_probs
-from distmatch.measuring.asked_examples import AskedExamples
 from distmatch.measuring.drift import mean_text_kl, text_kl
 from distmatch.measuring.metrics import Outcomes, Ratio
+from distmatch.measuring.outcomes import outcomes_of
 from distmatch.models.adapters import switched_off
 from distmatch.models.attaching import attach_lora
 from distmatch.models.base_record import check_base_record, write_base_record
@@ -272,10 +272,10 @@ class DistributionTrainer(Trainer):
         with switched_off(self.adapted):
             return resolve_at_most(self.adapted, self.encoder, examples)
 
-    def _encoded(self, datasets: Rows | dict[str, Rows]) -> dict[str, AskedExamples]:
+    def _encoded(self, datasets: Rows | dict[str, Rows]) -> dict[str, AskedTries]:
         named = datasets if isinstance(datasets, dict) else {"": datasets}
         return {
-            name: AskedExamples.encode(self.encoder, self._resolved(to_examples(rows)))
+            name: self.encoder.encode_asked(self._resolved(to_examples(rows)))
             for name, rows in named.items()
         }
 
@@ -308,7 +308,7 @@ class DistributionTrainer(Trainer):
         )
         return metrics
 
-    def _to_ask(self, dataset: Rows | dict[str, Rows] | str | None) -> dict[str, AskedExamples]:
+    def _to_ask(self, dataset: Rows | dict[str, Rows] | str | None) -> dict[str, AskedTries]:
         if isinstance(dataset, str):
             if dataset not in self._asked:
                 raise ConfigError(unknown_name("eval_dataset", dataset, self._asked))
@@ -318,11 +318,12 @@ class DistributionTrainer(Trainer):
             raise ConfigError("evaluate() needs an eval_dataset")
         return asked
 
-    def _measured(self, asked: AskedExamples) -> dict[str, float]:
+    def _measured(self, asked: AskedTries) -> dict[str, float]:
         bar = None if self.args.disable_tqdm else "evaluating"
-        outcomes, ratios = asked.score(
+        outcomes, ratios = outcomes_of(
             self.adapted,
             self.encoder,
+            asked,
             batch_size=self.args.per_device_eval_batch_size,
             progress=bar,
         )

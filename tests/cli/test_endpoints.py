@@ -50,8 +50,8 @@ def test_a_base_at_the_same_url_is_asked_within_the_same_limits(server, tmp_path
     argv += ["--out", str(tmp_path), "--suite", "deviation", "deviation.passages=2"]
     argv += ["deviation.patterns=0", "deviation.per_text=1", "deviation.alone=1"]
     argv += ["deviation.room=0", "deviation.spare=4"]
-    assert main([*argv, "--max-requests", "5"]) == 2
-    assert "the limit of 5 requests is reached" in capsys.readouterr().err
+    assert main([*argv, "--max-requests", "4"]) == 2
+    assert "the limit of 4 requests is reached" in capsys.readouterr().err
     assert main(argv) == 0
     assert {"tiny", "base"} <= {body["model"] for body in server.asked}
     settings = json.loads((tmp_path / "deviation" / "settings.json").read_text())
@@ -65,7 +65,7 @@ def test_examples_of_a_file_are_asked_of_an_endpoint(server, few, tmp_path, caps
     argv += ["--top-k", "0", "--samples", "3", "--extra", '{"n": 1}']
     assert main([*argv, "--out", str(tmp_path / "out")]) == 0
     assert len(server.asked) == 6 * 3 and all(body["n"] == 1 for body in server.asked)
-    report = Report.load(tmp_path / "out" / "report.json")
+    report = Report.load(tmp_path / "out" / "examples" / "report.json")
     assert report.num_examples == 3 and report.table() in capsys.readouterr().out
     assert (tmp_path / "out" / "replies.jsonl").exists()
 

@@ -92,7 +92,9 @@ def test_a_sweep_leaves_a_result_and_an_adapter_for_each_cell(swept):
 
 
 def test_what_carries_over_is_asked_of_the_transfers_test_rows(swept):
-    report = json.loads((swept / "base" / "three words.json").read_text(encoding="utf-8"))
+    report = json.loads(
+        (swept / "base" / "three words" / "report.json").read_text(encoding="utf-8")
+    )
     assert len(report["examples"]) == 2
     assert {len(example["words"]) for example in report["examples"]} == {3}
 
@@ -124,7 +126,7 @@ def test_started_again_a_sweep_only_adds_what_its_grid_has_gained(swept, tmp_pat
 
 def asked(folder: Path, name: str) -> list[str]:
     """What the last message of each example of the base's report says."""
-    report = json.loads((folder / "base" / f"{name}.json").read_text(encoding="utf-8"))
+    report = json.loads((folder / "base" / name / "report.json").read_text(encoding="utf-8"))
     return [example["prompt"][-1]["content"] for example in report["examples"]]
 
 
@@ -143,7 +145,7 @@ def test_of_several_learning_rates_rows_after_the_test_rows_choose(model, tmp_pa
     assert asked(run, "test") == every[:2]
     assert asked(run, "tuning") == every[2:]
     assert read_sweep_run(run / "run.toml").tuning == read_sweep_run(file).tuning
-    tuning = run / "base" / "tuning.json"
+    tuning = run / "base" / "tuning" / "report.json"
     before = tuning.stat().st_mtime_ns
     assert main(["sweep", str(run / "run.toml"), "sweep.seeds=[0, 1]"]) == 0
     assert tuning.stat().st_mtime_ns == before and len(results(run)) == 6

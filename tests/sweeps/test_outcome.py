@@ -60,7 +60,7 @@ def folder(tmp_path):
     """With two cells; what `read_sweep` needs, and no model."""
     folder = tmp_path / "sweep"
     for name in ("main", "far"):
-        Report.of(answers(0.25)).save(folder / "base" / f"{name}.json")
+        Report.of(answers(0.25)).save(folder / "base" / name / "report.json")
     settings = {"base": {}, "train": {}, "data": {"tests": ["main", "far"]}}
     (folder / "sweep.json").write_text(json.dumps(settings))
     (folder / "probe.json").write_text(json.dumps([SCORE._asdict()]))
@@ -114,8 +114,8 @@ def test_files_that_cannot_be_read_are_named_with_the_remedy(folder, name, conte
 
 @pytest.mark.parametrize("content", ["{", "[]", "\xff"])
 def test_a_report_of_the_base_that_cannot_be_read_is_to_be_removed(folder, content):
-    (folder / "base" / "far.json").write_bytes(content.encode("latin-1"))
-    told = "far.json is not a saved report.*: remove it and start the sweep again"
+    (folder / "base" / "far" / "report.json").write_bytes(content.encode("latin-1"))
+    told = "report.json is not a saved report.*: remove it and start the sweep again"
     with pytest.raises(ConfigError, match=told):
         read_sweep(folder)
 

@@ -5,6 +5,7 @@ import torch
 
 from distmatch.errors import ConfigError
 from distmatch.models.footprint import empty_model
+from distmatch.sweeps import Grid
 from distmatch.sweeps.plan import Plan
 from tests.sweeps.small import GRID, examples, settings
 from tests.tiny import tiny_model
@@ -20,12 +21,12 @@ def plan(folder, model=None, **given):
     )
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt_oss"])
-def test_a_model_without_weights_has_the_same_cells(tmp_path, family):
+@pytest.mark.parametrize(("family", "site"), [("llama", "mlp"), ("gpt_oss", "experts")])
+def test_a_model_without_weights_has_the_same_cells(tmp_path, family, site):
     model = tiny_model(family)
     empty = empty_model(model.config, None, torch.float32)
-    grid = {"grid": None} if family == "gpt_oss" else {}
-    assert plan(tmp_path, empty, **grid).cells == plan(tmp_path, model, **grid).cells
+    grid = Grid(sites=("attention", site), match=("rank", "parameters"))
+    assert plan(tmp_path, empty, grid=grid).cells == plan(tmp_path, model, grid=grid).cells
 
 
 def test_sets_have_their_roles_and_nothing_is_made(tmp_path):

@@ -39,8 +39,15 @@ def content_of(folder):
     return json.loads((folder / "report.json").read_text(), parse_constant=refuse)
 
 
-def test_all_files_are_there(report):
-    text = written(report)
+@pytest.fixture(scope="module")
+def left(tmp_path_factory):
+    """The folder of a report with all there is, and what is said of it."""
+    folder = tmp_path_factory.mktemp("sweep") / "report"
+    return folder, written(folder)
+
+
+def test_all_files_are_there(left):
+    report, text = left
     for name in ("layer_maps.png", "ranked.png", "ranges.png"):
         assert (report / name).read_bytes().startswith(PNG)
         assert f"wrote {report / name}" in text
@@ -73,9 +80,8 @@ def test_the_json_holds_the_probes_correlations(report):
     }
 
 
-def test_the_csv_has_a_row_a_cell(report):
-    written(report)
-    with (report / "cells.csv").open(newline="") as file:
+def test_the_csv_has_a_row_a_cell(left):
+    with (left[0] / "cells.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["site"], row["blocks"]) for row in rows] == [(f.site, f.blocks) for f in FOUND]
     assert [float(row["control"]) for row in rows] == [f.control.mean for f in FOUND]

@@ -176,7 +176,7 @@ def test_a_corrupt_line_is_reported_and_its_cell_done_again(folder, finished, ca
     assert json.loads(last)["metrics"] == rows(finished[0])[NAMES[-1]]["metrics"]
 
 
-@pytest.mark.parametrize("name", ["base/far.json", "probe.json"])
+@pytest.mark.parametrize("name", ["base/far/report.json", "probe.json"])
 def test_what_was_measured_and_cannot_be_read_is_refused_before_any_cell(folder, name):
     remove_line(folder, NAMES[2])
     path = folder / name

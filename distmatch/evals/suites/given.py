@@ -47,11 +47,10 @@ class Given(Suite):
         Args:
             seed: Decides all that is drawn.
         """
-        two = OutputControl(words=(2,))
         drawn = {
-            name: task.draw(1, self.per_group, seed, name)[1] for name, task in _tasks(two).items()
+            name: task.draw(1, self.per_group, seed, name)[1] for name, task in _tasks().items()
         }
-        many = two.draw(1, 20 * self.per_group, seed, "extremes")[1]
+        many = OutputControl(words=(2,)).draw(1, 20 * self.per_group, seed, "extremes")[1]
         extreme = [e for e in many if max(e.target.probs) >= _EXTREME]
         drawn["extremes"] = extreme[: self.per_group]
         return [
@@ -61,8 +60,9 @@ class Given(Suite):
         ]
 
 
-def _tasks(two: OutputControl) -> dict[str, OutputControl]:
+def _tasks() -> dict[str, OutputControl]:
     """By group what is drawn from, but for extremes."""
+    two = OutputControl(words=(2,))
     long = [word for word in (*word_pool(), *word_pool("rare")) if len(word) >= _LONG]
     return {
         **{f"{k} words": replace(two, words=(k,)) for k in range(2, MOST_WORDS + 1)},

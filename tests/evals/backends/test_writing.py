@@ -23,7 +23,12 @@ ASKED = {
     "completions": {"api": "completions"},
 }
 MANY = 150  # so that some ranks of a model that has learnt nothing are below
-KNOWN = Known("passage", "the cat", "The cat saw a dog, and the red fox saw a blue cat and a dog.")
+KNOWN = Known(
+    "passage",
+    "the cat",
+    "The cat saw a dog, and the red fox saw a blue cat and a dog. "
+    "Pick a word: red or blue, cat or dog.",
+)
 FEW = Deviation(passages=2, patterns=0, per_text=2, alone=1, room=0.05, spare=4)
 
 
@@ -253,7 +258,7 @@ def test_of_the_same_text_an_endpoint_judges_as_a_model_here(
     if "api" in asked:
         tokenizer.chat_template = None
     local = LocalModel(model=models[1], tokenizer=tokenizer, progress=False)
-    question = DeviationQuestion(known=KNOWN, given=2, length=3, window=4, wording="go_on")
+    question = DeviationQuestion(known=KNOWN, given=2, length=10, window=10, wording="go_on")
     if text == LIKELY:
         text = likely_departure(local, question)
     server.says["tiny"] = text

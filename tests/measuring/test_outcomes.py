@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from distmatch.data import output_control
-from distmatch.measuring.asked_examples import AskedExamples
+from distmatch.measuring.outcomes import outcomes_of
 from distmatch.scoring import model_encoder, score
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -14,7 +14,7 @@ EXAMPLES = output_control(n=1, n_test=4, seed=3)[1]
 
 
 def test_every_rotation_belongs_to_its_example():
-    asked = AskedExamples.encode(ENCODER, EXAMPLES)
+    asked = ENCODER.encode_asked(EXAMPLES)
     counts = [asked.rotation_of.count(row) for row in range(len(EXAMPLES))]
     assert counts == [len(example.target.words) - 1 for example in EXAMPLES]
     assert len(asked.rotations) == sum(counts)
@@ -22,8 +22,8 @@ def test_every_rotation_belongs_to_its_example():
 
 @pytest.mark.parametrize("batch_size", [1, 32])
 def test_the_outcomes_are_the_examples_own_scores(batch_size):
-    asked = AskedExamples.encode(ENCODER, EXAMPLES)
-    outcomes, ratios = asked.score(MODEL, ENCODER, batch_size=batch_size)
+    asked = ENCODER.encode_asked(EXAMPLES)
+    outcomes, ratios = outcomes_of(MODEL, ENCODER, asked, batch_size=batch_size)
     for row, example in enumerate(EXAMPLES):
         words = example.target.words
         alone = score(MODEL, TOKENIZER, example.prompt, words)
