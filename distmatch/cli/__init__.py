@@ -6,11 +6,14 @@ Nothing heavy is imported before a command is known to be well-formed, so `--hel
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distmatch import __version__
 from distmatch.cli.endpoints import add_endpoint_options, chosen_endpoint
 from distmatch.errors import ConfigError, DistmatchError
+
+if TYPE_CHECKING:
+    from distmatch.models.choice import ModelChoice
 
 __all__ = ["main"]
 
@@ -75,25 +78,32 @@ def _evaluate(args: argparse.Namespace) -> None:
     if args.model is None:
         raise ConfigError("no model: name one, or give a list of them with --models FILE")
     _check_batch_size(args)
-    from distmatch.cli.evaluation import evaluate_source, test_examples
+    from distmatch.cli.evaluation import evaluate_source, own_examples
     from distmatch.cli.suite_settings import listed_suites
     from distmatch.evals.local_source import LocalSource
-    from distmatch.models.choice import ModelChoice
 
-    suites = listed_suites(args.suite) if args.data is None else [test_examples(args.data)]
-    source = chosen_endpoint(args) or LocalSource(
-        choice=ModelChoice(
-            name=args.model,
-            quantization=args.quantization,
-            dtype=args.dtype,
-            template=not args.no_template,
-        ),
+    endpoint = chosen_endpoint(args)
+    choice = None if endpoint else _choice(args)
+    suites = listed_suites(args.suite) if args.data is None else [own_examples(args.data, choice)]
+    source = endpoint or LocalSource(
+        choice=choice,
         adapter=args.adapter,
         other_base=args.other_base,
         batch_size=args.batch_size or _BATCH_SIZE,
         seed=args.seed or 0,
     )
     evaluate_source(source, suites, args.out)
+
+
+def _choice(args: argparse.Namespace) -> "ModelChoice":
+    from distmatch.models.choice import ModelChoice
+
+    return ModelChoice(
+        name=args.model,
+        quantization=args.quantization,
+        dtype=args.dtype,
+        template=not args.no_template,
+    )
 
 
 def _check_batch_size(args: argparse.Namespace) -> None:
@@ -150,7 +160,7 @@ def _add_train(commands: Any) -> None:
     train = commands.add_parser(
         "train",
         help="train as a run file says, and measure before and after",
-        description="Train as a run file says, measure before and after on its test examples, "
+        description="Train as a run file says, measure before and after on its test examples and suites, "
         "and leave the adapter, metrics.json and figures in train.output_dir.",
     )
     train.add_argument("run_file", metavar="RUN.toml", help="see docs/run-files.md")
@@ -189,7 +199,7 @@ def _add_eval(commands: Any) -> None:
         "eval",
         help="measure a model, with or without an adapter",
         description="Measure a model: print every metric, and with --out leave report.json, "
-        "rows.jsonl and a figure there, of suites in a folder each.",
+        "rows.jsonl and a figure there, in a folder a suite; examples of yours are one.",
     )
     measure.add_argument(
         "model", nargs="?", metavar="MODEL", help="smollm2-135m, a directory or a hub id"

@@ -88,8 +88,8 @@ def _side_by_side(found: Mapping[str, Mapping[str, Path]]) -> dict[str, dict[str
 def _reports(folder: Path) -> dict[str, Path]:
     """The reports of a folder by suite; one that lies in the folder itself under "examples"."""
     found = {path.parent.name: path for path in sorted(folder.glob(f"*/{REPORT_FILE}"))}
-    if (folder / REPORT_FILE).exists():
-        found["examples"] = folder / REPORT_FILE
+    if (folder / REPORT_FILE).exists():  # as earlier versions left examples
+        found.setdefault("examples", folder / REPORT_FILE)
     if not found:
         raise DataError(f"{folder} holds no {REPORT_FILE}: measure with --out {folder} first")
     return found

@@ -7,11 +7,14 @@ from pathlib import Path
 from distmatch.cli.run_files import read_data_section
 from distmatch.cli.sources import section_examples
 from distmatch.data import Example, read_jsonl
+from distmatch.errors import ConfigError
 from distmatch.evals.report import Report
-from distmatch.evals.store import Source, measure_all
+from distmatch.evals.store import REPORT_FILE, Source, measure_all
 from distmatch.evals.suite import Suite
 from distmatch.evals.suites import OwnExamples
 from distmatch.files import write_text
+from distmatch.models.choice import ModelChoice
+from distmatch.runs.encodable import check_encodable
 from distmatch.runs.figures import calibration_figure, group_figure
 
 
@@ -33,6 +36,11 @@ def evaluate_source(
     Raises:
         DistmatchError: What can't be used; before the model is loaded where that can be known.
     """
+    if out is not None and (Path(out) / REPORT_FILE).exists():
+        raise ConfigError(
+            f"{out} holds a {REPORT_FILE} of its own, as earlier versions left it: choose another "
+            "--out"
+        )
     reports = {}
     for suite, report, was_there in measure_all(source, suites, out):
         print(f"{suite.name}{', measured before' if was_there else ''}\n{_table(report)}\n")
@@ -42,11 +50,16 @@ def evaluate_source(
     return reports
 
 
-def test_examples(path: str | Path) -> OwnExamples:
+def own_examples(path: str | Path, choice: ModelChoice | None) -> OwnExamples:
     """The examples of `--data`: of a JSONL file, or the test examples of a run file.
 
+    Args:
+        path: The file.
+        choice: The model that is to be asked, whose tokenizer has to encode them; None: an
+            endpoint, which has none here.
+
     Raises:
-        DistmatchError: They can't be read.
+        DistmatchError: They can't be read, or encoded.
     """
     path = Path(path)
     rows: list[Example]
@@ -54,6 +67,8 @@ def test_examples(path: str | Path) -> OwnExamples:
         rows = section_examples(read_data_section(path))[1]
     else:
         rows = read_jsonl(path)
+    if choice is not None:
+        check_encodable(choice, [], {"test": rows})
     return OwnExamples(rows=rows)
 
 

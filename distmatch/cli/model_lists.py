@@ -19,7 +19,8 @@ from distmatch.evals.model_lists import (
     model_table,
     trend_table,
 )
-from distmatch.evals.suite import Suite
+from distmatch.evals.subject import Capability
+from distmatch.evals.suite import Suite, check_suites
 from distmatch.files import write_text
 from distmatch.measuring.intervals import Interval
 from distmatch.models.choice import ModelChoice
@@ -107,9 +108,11 @@ def evaluate_list(
         ConfigError: A list that can't be used; or, in the end, models that couldn't be measured.
     """
     out = Path(out)
+    families = read_families(path)
+    check_suites(suites, frozenset(Capability))
     failed: dict[str, str] = {}
     measured: list[MeasuredModel] = []
-    for family in read_families(path):
+    for family in families:
         for kind, choice in family.choices.items():
             print(f"== {family.name}, {kind}: {choice.name}", flush=True)
             source = LocalSource(choice=choice, batch_size=batch_size, seed=seed)

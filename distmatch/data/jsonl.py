@@ -102,7 +102,7 @@ def write_jsonl(path: str | Path, examples: Iterable[Example]) -> None:
 
 def fingerprint(content: Any) -> str:
     """What tells records from others without showing them: the SHA-256 of them as JSON."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _value(line: bytes) -> Any:

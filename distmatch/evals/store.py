@@ -79,7 +79,8 @@ class Store:
         if other := [key for key in {**here, **there} if there.get(key) != here.get(key)]:
             told = ", ".join(f"{k} {there.get(k)!r}, not {here.get(k)!r}" for k in other)
             raise ConfigError(
-                f"{self.folder / name} was measured with {told}: choose another folder (--out)"
+                f"{self.folder / name} was measured with {told}: remove it, or choose another "
+                "folder (--out)"
             )
         return Report.load(self.folder / name / REPORT_FILE)
 
@@ -94,8 +95,8 @@ class Store:
             return dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise ConfigError(
-                f"{self.folder / name} holds a report of other making: choose another folder "
-                "(--out)"
+                f"{self.folder / name} holds a report of other making: remove it, or choose "
+                "another folder (--out)"
             ) from error
 
 

@@ -4,8 +4,9 @@ One of your own is a frozen dataclass that derives from `Suite`: it says what it
 it needs of a subject, its settings are its fields, and `items` asks.
 """
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -30,8 +31,24 @@ class Suite(ABC):
     """The metrics by which lists of models are read; none where models are asked differently."""
     draws_text: ClassVar[bool] = False
     """Whether the subject writes, which may depend on how many prompts are answered at once."""
+    least: ClassVar[Mapping[str, int]] = {}
+    """Of whole numbers among the settings, where it isn't 1."""
     version: ClassVar[int] = 1
     """Another one where the same settings would ask or count something else."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that ask for nothing.
+
+        Raises:
+            ConfigError: A whole number below 1.
+        """
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if type(value) is int and value < self.least.get(one.name, 1):
+                raise ConfigError(
+                    f"{self.name}.{one.name} is {value}, expected at least "
+                    f"{self.least.get(one.name, 1)}"
+                )
 
     @abstractmethod
     def items(self, subject: Subject) -> Items:
@@ -53,12 +70,9 @@ class Suite(ABC):
         return {}
 
     def record(self) -> dict[str, Any]:
-        """All that the suite's items depend on besides the subject, as plain JSON.
-
-        Where a file lies doesn't count, what is in it does.
-        """
-        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "path"}
-        plain = {name: list(x) if isinstance(x, tuple) else x for name, x in given.items()}
+        """All that the suite's items depend on besides the subject, as plain JSON."""
+        given = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain = json.loads(json.dumps(given, default=str))
         return {"version": self.version, **plain, **self.inputs()}
 
 

@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
-from distmatch.data.examples import Example
+from distmatch.data.examples import Example, Prompt
 from distmatch.data.trie import Encoder
 from distmatch.errors import refused_together
 
@@ -19,14 +19,20 @@ class HasTokenizer(Protocol):
 
 
 def check_encodable(
-    choice: HasTokenizer, train: Sequence[Example], tests: Mapping[str, Sequence[Example]]
+    choice: HasTokenizer,
+    train: Sequence[Example],
+    tests: Mapping[str, Sequence[Example]],
+    texts: Sequence[Prompt] = (),
+    text_tokens: int = 256,
 ) -> None:
-    """Refuse examples the model's tokenizer can't encode; needs no weights.
+    """Refuse examples and texts the model's tokenizer can't encode; needs no weights.
 
     Args:
         choice: Of the model.
         train: Examples to train on.
         tests: Examples to measure on, each with its rotations, by what their rows are called.
+        texts: Ordinary ones.
+        text_tokens: Where each of them is cut.
 
     Raises:
         LoadError: There is no such tokenizer.
@@ -38,12 +44,11 @@ def check_encodable(
     for name, test in tests.items():
         rotations = [rotated for example in test for rotated in example.rotated()]
         named |= {f"{name} row": test, f"{name} rotation": rotations}
-    refused_together(
-        [
-            lambda rows=rows, what=what: encoder.encode_all(rows, what)  # type: ignore[misc]
-            for what, rows in named.items()
-        ]
-    )
+    steps = [
+        lambda rows=rows, what=what: encoder.encode_all(rows, what)  # type: ignore[misc]
+        for what, rows in named.items()
+    ]
+    refused_together([*steps, lambda: encoder.encode_texts(texts, text_tokens)])
 
 
 def _context(source: str) -> int | None:

@@ -1,8 +1,8 @@
 """What a run was told, as plain JSON, and what differs between two of them."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
 from functools import partial
 from typing import Any
 
@@ -22,8 +22,15 @@ _PASSING = frozenset(
 _SHOWN = 16  # of a hash
 
 
-def config_record(config: DistributionConfig) -> dict[str, Any]:
-    """The settings that results depend on, where they aren't the defaults."""
+def config_record(
+    config: DistributionConfig, also_passing: Collection[str] = ()
+) -> dict[str, Any]:
+    """The settings that results depend on, where they aren't the defaults.
+
+    Args:
+        config: All of them.
+        also_passing: Names of more settings that no result depends on.
+    """
     # The same device as of the run, or accelerate's state, which is global, would change
     plain = DistributionConfig(output_dir="", use_cpu=config.use_cpu).to_dict()
     given = config.to_dict() | {"loss": config.loss}
@@ -31,7 +38,7 @@ def config_record(config: DistributionConfig) -> dict[str, Any]:
         {
             name: value
             for name, value in given.items()
-            if name not in _PASSING and value != plain.get(name)
+            if name not in {*_PASSING, *also_passing} and value != plain.get(name)
         }
     )
 
@@ -41,13 +48,14 @@ def lora_record(lora: LoraTarget | PeftConfig | None) -> dict[str, Any] | None:
     if lora is None:
         return None
     given = asdict(lora) if isinstance(lora, LoraTarget) else lora.to_dict()
+    given.pop("base_model_name_or_path", None)  # which PEFT writes there
     return plain_json({name: value for name, value in given.items() if value is not None})
 
 
-def rows_record(rows: Sequence[Example] | Sequence[Prompt] | Callable[..., Any]) -> str:
-    """How many examples or texts, and a hash of them; of what draws them its name."""
+def rows_record(rows: Sequence[Example] | Sequence[Prompt] | Callable[..., Any]) -> Any:
+    """How many examples or texts, and a hash of them; of what draws them its name and settings."""
     if callable(rows):
-        return _name(rows)
+        return plain_json(rows)
     plain = [row.to_record() if isinstance(row, Example) else plain_prompt(row) for row in rows]
     return f"{len(rows)} rows, {fingerprint(plain)[:_SHOWN]}"
 
@@ -72,7 +80,12 @@ def _plain(value: Any) -> Any:
         return sorted(value, key=str)
     if isinstance(value, partial):
         return [_name(value.func), list(value.args), value.keywords]
-    return _name(value) if callable(value) else str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return [_name(type(value)), {f.name: getattr(value, f.name) for f in fields(value)}]
+    if callable(value):
+        return _name(value)
+    text = str(value)
+    return _name(type(value)) if " at 0x" in text else text
 
 
 def _name(function: Callable[..., Any]) -> str:

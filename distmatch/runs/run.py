@@ -76,6 +76,10 @@ class Run:
             raise ConfigError(
                 "a run takes either lora, for a new adapter, or adapter, one to begin with"
             )
+        if self.config.retention_weight and not self.retention:
+            raise ConfigError("retention_weight needs texts: give retention")
+        if (self.refresh is None) != (self.config.refresh_steps is None):
+            raise ConfigError("refresh and refresh_steps go together: give both or neither")
         names = [suite.name for suite in self.suites]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ConfigError(f'two suites are called "{twice[0]}": leave one out')
@@ -101,7 +105,7 @@ class Run:
             "model": self.model.record(),
             "lora": lora_record(self.lora),
             "adapter": adapter,
-            "train": config_record(self.config),
+            "train": config_record(self.config) | self._batch_size,
             "data": {
                 "train": rows_record(self.train),
                 "eval": rows_record(self.eval_examples) if self.eval_examples else None,
@@ -112,6 +116,13 @@ class Run:
             "seed": self.seed,
         }
         return dict(plain_json(told))
+
+    @property
+    def _batch_size(self) -> dict[str, int]:
+        """How many prompts are answered at once, where what is written depends on it."""
+        name = "per_device_eval_batch_size"
+        does_matter = any(suite.draws_text for suite in self.suites)
+        return {name: getattr(self.config, name)} if does_matter else {}
 
     def check(self) -> None:
         """Refuse examples, targets and suites that can't be used; loads no weights.
@@ -128,4 +139,5 @@ class Run:
             for suite in self.suites
             if isinstance(suite, OwnExamples)
         }
-        check_encodable(self.model, train, own)
+        own["eval"] = list(self.eval_examples)
+        check_encodable(self.model, train, own, self.retention, self.config.retention_tokens)

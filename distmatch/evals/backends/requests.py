@@ -148,6 +148,7 @@ class Requests:
 
     def each(self, asked: Sequence[_T], ask: Callable[[_T], _U], name: str) -> list[_U]:
         """What asking gives, several at once, in their order."""
+        client = self.client  # made before there are threads
         with (
             ThreadPoolExecutor(self.limits.parallel) as pool,
             tqdm(total=len(asked), desc=name, leave=False, disable=not self.progress) as bar,
@@ -160,7 +161,7 @@ class Requests:
             except (BudgetError, EndpointError) as error:
                 pool.shutdown(cancel_futures=True)
                 done = sum(not f.cancelled() and f.exception() is None for f in futures)
-                told = f"{error} ({done} of {len(asked)} prompts are answered; {self.client.kept})"
+                told = f"{error} ({done} of {len(asked)} prompts are answered; {client.kept})"
                 raise type(error)(told) from error
             finally:
                 pool.shutdown(cancel_futures=True)

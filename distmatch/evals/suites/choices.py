@@ -54,6 +54,10 @@ class Choices(Suite):
         """
         _ = self.questions
 
+    def record(self) -> dict[str, Any]:
+        """See `Suite`; where the file lies doesn't count, what is in it does."""
+        return {name: value for name, value in super().record().items() if name != "path"}
+
     def inputs(self) -> dict[str, str]:
         """A hash of the file as it was read."""
         return {"file": hashlib.sha256(self._content).hexdigest()}

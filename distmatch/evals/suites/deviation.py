@@ -27,6 +27,7 @@ from distmatch.data.tasks.deviation import (
     DeviationQuestion,
     deviation_sides,
 )
+from distmatch.errors import ConfigError
 from distmatch.evals.items import Items
 from distmatch.evals.metric import Metric
 from distmatch.evals.subject import Capability, Subject, Written
@@ -74,6 +75,7 @@ class Deviation(Suite):
         {Capability.WRITING, Capability.NEXT_TOKENS, Capability.BASE}
     )
     draws_text: ClassVar[bool] = True
+    least: ClassVar[Mapping[str, int]] = {"spare": 0}
     passages: int = 10
     """At most; of every kind of pattern, at most:"""
     patterns: int = 3
@@ -85,6 +87,15 @@ class Deviation(Suite):
     """Times the text's own tokens, an answer may take, and so many more, for what stands between
     words:"""
     spare: int = 16
+
+    def check(self) -> None:
+        """Refuse more pairs of length and window than there are.
+
+        Raises:
+            ConfigError: There are fewer.
+        """
+        if self.per_text > (most := len(LENGTHS) * len(WINDOWS)):
+            raise ConfigError(f"deviation.per_text is {self.per_text}, expected at most {most}")
 
     def items(self, subject: Subject) -> Items:
         """The scores of every question."""

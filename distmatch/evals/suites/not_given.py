@@ -60,6 +60,7 @@ class NotGiven(Suite):
 
     def inputs(self) -> dict[str, str]:
         """The version of wordfreq."""
+        self.check()
         return {"wordfreq": metadata.version("wordfreq")}
 
     def items(self, subject: Subject) -> Items:

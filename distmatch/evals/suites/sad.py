@@ -64,6 +64,10 @@ class Sad(Suite):
         """
         _ = self.samples
 
+    def record(self) -> dict[str, Any]:
+        """See `Suite`; where the file lies doesn't count, what is in it does."""
+        return {name: value for name, value in super().record().items() if name != "path"}
+
     def inputs(self) -> dict[str, str]:
         """A hash of the file as it was read; of a checkout, of the samples it made."""
         return {"samples": self._read[0]}
