@@ -136,7 +136,7 @@ def layer_curves(
             axis.set_title(title)
             axis.set_xlabel(labels[0])
         axes[0].set_ylabel(labels[1])
-        _name_once(figure, axes)
+        _name_once(figure, axes.tolist())
     return figure
 
 
