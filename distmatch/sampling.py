@@ -1,6 +1,7 @@
 """What a model writes: continuations sampled at temperature 1, nothing cut off its distribution."""
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager
 from itertools import takewhile
 from typing import Any
 
@@ -36,6 +37,11 @@ _ASKED_EVERY = 4  # tokens, whether a continuation is done
 
 IsDone = Callable[[int, TokenIds], bool]
 """Whether no more is needed of a continuation: its prompt's number, and its tokens so far."""
+
+
+def own_draws() -> AbstractContextManager[Any]:
+    """Inside, torch's generators are free to use; afterwards they are as they were."""
+    return torch.random.fork_rng(devices=list(range(torch.cuda.device_count())))
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from distmatch.cli.endpoints import add_endpoint_options, chosen_endpoint
 from distmatch.errors import ConfigError, DistmatchError
 
 if TYPE_CHECKING:
+    from distmatch.evals.store import Source
     from distmatch.models.choice import ModelChoice
 
 __all__ = ["main"]
@@ -82,16 +83,20 @@ def _evaluate(args: argparse.Namespace) -> None:
     from distmatch.cli.suite_settings import listed_suites
     from distmatch.evals.local_source import LocalSource
 
-    endpoint = chosen_endpoint(args)
-    choice = None if endpoint else _choice(args)
+    choice: ModelChoice | None = None
+    source: Source
+    if endpoint := chosen_endpoint(args):
+        source = endpoint
+    else:
+        choice = _choice(args)
+        source = LocalSource(
+            choice=choice,
+            adapter=args.adapter,
+            other_base=args.other_base,
+            batch_size=args.batch_size or _BATCH_SIZE,
+            seed=args.seed or 0,
+        )
     suites = listed_suites(args.suite) if args.data is None else [own_examples(args.data, choice)]
-    source = endpoint or LocalSource(
-        choice=choice,
-        adapter=args.adapter,
-        other_base=args.other_base,
-        batch_size=args.batch_size or _BATCH_SIZE,
-        seed=args.seed or 0,
-    )
     evaluate_source(source, suites, args.out)
 
 
@@ -160,8 +165,8 @@ def _add_train(commands: Any) -> None:
     train = commands.add_parser(
         "train",
         help="train as a run file says, and measure before and after",
-        description="Train as a run file says, measure before and after on its test examples and suites, "
-        "and leave the adapter, metrics.json and figures in train.output_dir.",
+        description="Train as a run file says, measure before and after on its test examples "
+        "and suites, and leave the adapter, metrics.json and figures in train.output_dir.",
     )
     train.add_argument("run_file", metavar="RUN.toml", help="see docs/run-files.md")
     _add_overrides(train)

@@ -94,20 +94,6 @@ def require_keys(section: str, table: Mapping[str, Any], keys: Iterable[str]) ->
             raise ConfigError(f'[{section}] has no "{key}", which every run needs: add it')
 
 
-def differences(there: Tables, here: Tables) -> list[str]:
-    """A line for each setting that isn't the same in both."""
-    lines = []
-    for section in dict.fromkeys([*there, *here]):
-        old, new = there.get(section, {}), here.get(section, {})
-        for key in dict.fromkeys([*old, *new]):
-            before, after = (
-                _shown(table[key]) if key in table else "not set" for table in (old, new)
-            )
-            if before != after:
-                lines.append(f"{section}.{key}: {before} there, {after} here")
-    return lines
-
-
 def to_toml(tables: Tables) -> str:
     """The tables as TOML; tuples become lists, and what is None is left out."""
     nested: dict[str, Any] = {}

@@ -29,7 +29,7 @@ from distmatch.measuring.drift import slot_drift, text_drift
 from distmatch.measuring.metrics import Ratio
 from distmatch.measuring.outcomes import outcomes_of
 from distmatch.models.adapters import switched_off
-from distmatch.sampling import IsDone, sample_tokens
+from distmatch.sampling import IsDone, own_draws, sample_tokens
 from distmatch.scoring import model_encoder, next_log_probs, resolve_at_most
 from distmatch.search import LikelyAnswers, likely_answers
 
@@ -154,7 +154,7 @@ class LocalModel(Subject):
         slots = converted(prompts, lambda prompt: render_slot(self.tokenizer, prompt).ids, "prompt")
         order = sorted(range(len(slots)), key=lambda i: max_tokens[i])
         written: dict[int, Written] = {}
-        with self._asked(), _own_draws(), self._bar(len(slots), name) as bar:
+        with self._asked(), own_draws(), self._bar(len(slots), name) as bar:
             for start in range(0, len(order), self.batch_size):
                 which = order[start : start + self.batch_size]
                 # Each batch has its own seed: how long the one before it went on must not matter
@@ -192,7 +192,7 @@ class LocalModel(Subject):
     ) -> list[list[Thought]]:
         """See `Subject`."""
         thoughts: list[list[Thought]] = [[] if way.slot else [Thought()] for way, _ in asked]
-        with self._asked(), _own_draws():
+        with self._asked(), own_draws():
             torch.manual_seed(self.seed)
             for way in dict.fromkeys(way for way, _ in asked if way.slot):
                 rows = [row for row, (other, _) in enumerate(asked) if other == way]
@@ -262,11 +262,6 @@ class LocalModel(Subject):
             clean_up_tokenization_spaces=False,
         )
         return [whole[len(lead) :] for whole in wholes]
-
-
-def _own_draws() -> AbstractContextManager[Any]:
-    """Inside, torch's generators are free to use; afterwards they are as they were."""
-    return torch.random.fork_rng(devices=list(range(torch.cuda.device_count())))
 
 
 def _rows(ratios: Mapping[str, Ratio]) -> list[Drift]:

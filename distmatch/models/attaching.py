@@ -1,5 +1,6 @@
 """A target handed to PEFT, and what PEFT made of it held against what was asked."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -43,7 +44,7 @@ def attach_lora(
             adapted = _injected(model, config, seed)
         _require_exactly(sites, adapted)
     else:
-        adapted = _injected(model, target, seed)
+        adapted = _injected(model, copy.deepcopy(target), seed)  # PEFT writes into it
     refuse_merging(adapted)
     return adapted.train(model.training)  # PEFT leaves its layers, so its dropout, in training mode
 

@@ -45,8 +45,7 @@ def check_encodable(
         rotations = [rotated for example in test for rotated in example.rotated()]
         named |= {f"{name} row": test, f"{name} rotation": rotations}
     steps = [
-        lambda rows=rows, what=what: encoder.encode_all(rows, what)  # type: ignore[misc]
-        for what, rows in named.items()
+        lambda rows=rows, what=what: encoder.encode_all(rows, what) for what, rows in named.items()
     ]
     refused_together([*steps, lambda: encoder.encode_texts(texts, text_tokens)])
 

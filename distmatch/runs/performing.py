@@ -7,9 +7,8 @@ suite that is measured, with `history.json` the adapter is trained, with `metric
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import PeftModel
@@ -20,6 +19,7 @@ from distmatch.data.jsonl import read_jsonl, write_jsonl
 from distmatch.errors import ConfigError
 from distmatch.evals import Capability, LocalModel
 from distmatch.evals.store import measure_all
+from distmatch.evals.suites import OwnExamples
 from distmatch.files import write_json, write_text
 from distmatch.models.adapters import load_adapter
 from distmatch.models.choice import adapter_record
@@ -27,6 +27,7 @@ from distmatch.models.lora import LoraTarget, target_table
 from distmatch.runs.outcome import AFTER, BEFORE, HISTORY_FILE, METRICS_FILE, RunOutcome
 from distmatch.runs.record import changes
 from distmatch.runs.run import RUN_RECORD, Run
+from distmatch.sampling import own_draws
 from distmatch.trainer import DistributionTrainer, check_output_dir
 
 DRAWN_FILE = "drawn.jsonl"
@@ -83,6 +84,7 @@ def check_run_folder(run: Run, record: Mapping[str, Any], *, resume: bool) -> No
         _refuse_another(run)
         return
     kept = run.folder / RUN_RECORD
+    _refuse_an_older_run(run)
     if not kept.is_file():
         raise ConfigError(
             f"{run.folder} holds no run to resume (no {RUN_RECORD}): leave out --resume "
@@ -101,7 +103,17 @@ def check_run_folder(run: Run, record: Mapping[str, Any], *, resume: bool) -> No
         )
 
 
+def _refuse_an_older_run(run: Run) -> None:
+    older = [name for name in run.notes if (run.folder / name).exists()]
+    if older and not run.is_begun:
+        raise ConfigError(
+            f"{run.folder} holds another run, of an earlier version ({older[0]} without "
+            f"{RUN_RECORD}), which can't be gone on with: choose another output_dir"
+        )
+
+
 def _refuse_another(run: Run) -> None:
+    _refuse_an_older_run(run)
     if any((run.folder / name).exists() for name in (RUN_RECORD, *run.notes)):
         raise ConfigError(
             f"{run.folder} holds another run: go on with it (--resume, or resume=True), "
@@ -161,12 +173,16 @@ class _Performance:
         self._measure(AFTER, trained, tokenizer, adapter_record(folder))
 
     def _train(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PeftModel:
-        if isinstance(self.run.lora, LoraTarget):
-            self.tell(target_table(self.run.lora, model))
-        trainer = self._trainer(model, tokenizer)
+        run = self.run
+        if isinstance(run.lora, LoraTarget):
+            self.tell(target_table(run.lora, model))
+        begun: PreTrainedModel | PeftModel = model
+        if run.adapter is not None:
+            begun = load_adapter(model, run.adapter, trainable=True, other_base=run.other_base)
+        examples = self._examples(begun)
         self._keep_what_was_told()
-        # The adapter is attached, but a new one changes nothing yet
-        self._measure(BEFORE, trainer.adapted, tokenizer, self.record["adapter"])
+        self._measure(BEFORE, begun, tokenizer, self.record["adapter"])
+        trainer = self._trainer(begun, tokenizer, examples)
         trainer.train(resume_from_checkpoint=True)
         trainer.save_model()
         # Without the last line, which is of this process alone
@@ -174,18 +190,20 @@ class _Performance:
         # Which may hold NaN; sorted, as lines that a checkpoint has kept are
         history = json.dumps(logged, indent=1, sort_keys=True)
         write_text(self.run.folder / HISTORY_FILE, history + "\n")
-        return trainer.adapted
+        return cast(PeftModel, trainer.adapted)
 
-    def _trainer(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Any:
+    def _trainer(
+        self,
+        model: PreTrainedModel | PeftModel,
+        tokenizer: PreTrainedTokenizerBase,
+        examples: Sequence[Example],
+    ) -> DistributionTrainer:
         run = self.run
-        begun: PreTrainedModel | PeftModel = model
-        if run.adapter is not None:
-            begun = load_adapter(model, run.adapter, trainable=True, other_base=run.other_base)
         trainer = DistributionTrainer(
-            model=begun,
+            model=model,
             args=run.config,
             processing_class=tokenizer,
-            train_dataset=self._examples(begun),
+            train_dataset=examples,
             eval_dataset=run.eval_examples or None,
             peft_config=run.lora,
             retention_dataset=run.retention or None,
@@ -201,7 +219,7 @@ class _Performance:
             return self.run.train
         kept = self.run.folder / DRAWN_FILE
         if not (self.run.is_begun and kept.is_file()):
-            with _own_draws():
+            with own_draws():
                 torch.manual_seed(self.run.config.seed)
                 write_jsonl(kept, self.run.train(model))
         return read_jsonl(kept)
@@ -219,22 +237,17 @@ class _Performance:
         adapter: str | None,
     ) -> None:
         """Every suite that isn't measured yet, each kept as soon as it is."""
-        if not self.run.suites:
-            return
         config = self.run.config
-        subject = LocalModel(
-            model=model,
-            tokenizer=tokenizer,
-            batch_size=config.per_device_eval_batch_size,
-            seed=self.run.seed,
-            progress=not config.disable_tqdm,
-        )
-        source = _Source(subject, {**self.record["model"], "adapter": adapter})
-        with _own_draws():
-            for kept in measure_all(source, self.run.suites, self.run.folder / when):
-                self.tell(f"{when} training, {kept.suite.name} is measured")
-
-
-def _own_draws() -> AbstractContextManager[Any]:
-    """Inside, torch's generators are free to use; training draws as if nothing had been before."""
-    return torch.random.fork_rng(devices=list(range(torch.cuda.device_count())))
+        for suite in self.run.suites:
+            subject = LocalModel(
+                model=model,
+                tokenizer=tokenizer,
+                batch_size=config.per_device_eval_batch_size,
+                # Examples of yours aren't drawn by it
+                seed=0 if isinstance(suite, OwnExamples) else self.run.seed,
+                progress=not config.disable_tqdm,
+            )
+            source = _Source(subject, {**self.record["model"], "adapter": adapter})
+            with own_draws():
+                list(measure_all(source, [suite], self.run.folder / when))
+            self.tell(f"{when} training, {suite.name} is measured")

@@ -22,9 +22,7 @@ _PASSING = frozenset(
 _SHOWN = 16  # of a hash
 
 
-def config_record(
-    config: DistributionConfig, also_passing: Collection[str] = ()
-) -> dict[str, Any]:
+def config_record(config: DistributionConfig, also_passing: Collection[str] = ()) -> dict[str, Any]:
     """The settings that results depend on, where they aren't the defaults.
 
     Args:

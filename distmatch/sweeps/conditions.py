@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,17 @@ from distmatch.data.ordinary import ordinary_texts
 from distmatch.data.trie import Encoder, TokenIds
 from distmatch.models.base_record import base_record
 from distmatch.models.trunk import Tree
+from distmatch.runs.record import config_record
 from distmatch.scoring import model_encoder, resolve_at_most
 from distmatch.sweeps.plan import Plan
 from distmatch.sweeps.sets import Sets
 from distmatch.trainer import DistributionConfig
 
-# Of the settings, what no result depends on
-_PASSING = frozenset(
-    {"output_dir", "logging_dir", "seed", "disable_tqdm", "report_to", "run_name", "logging_steps"}
-    | {"learning_rate", "save_strategy", "eval_strategy", "per_device_eval_batch_size"}
-    | {"logging_strategy", "save_steps", "eval_steps", "hub_token", "push_to_hub_token"}
-    | {"use_cpu", "eval_on_start"}
+_OF_CELLS = (
+    *("seed", "learning_rate", "save_strategy", "eval_strategy", "eval_on_start"),
+    *("logging_strategy", "logging_steps", "save_steps", "eval_steps"),
 )
+"""Settings that are each cell's own, or that no cell's result depends on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +91,7 @@ class Conditions:
         del base["name"]  # where it was loaded from
         return {
             "base": json.loads(json.dumps(base, default=str)),
-            "train": json.loads(json.dumps(_given(self.args), default=str)),
+            "train": config_record(self.args, _OF_CELLS),
             "data": self._data,
         }
 
@@ -103,26 +102,6 @@ class Conditions:
         tests = {f"test {name}": _hash(examples) for name, examples in sets.items()}
         tokens = fingerprint([tree.ids.tolist() for tree in self.trees])
         return {"train": _hash(self.train), **tests, "tests": list(sets), "tokens": tokens}
-
-
-def _given(args: DistributionConfig) -> dict[str, Any]:
-    """The settings that results depend on, where they aren't the defaults."""
-    # The same device as of the run, or accelerate's state, which is global, would change
-    plain = DistributionConfig(output_dir="", use_cpu=args.use_cpu).to_dict()
-    return {
-        name: _described(value)
-        for name, value in args.to_dict().items()
-        if name not in _PASSING and value != plain.get(name)
-    }
-
-
-def _described(value: Any) -> Any:
-    """A function by its name, with what a partial one is given; anything else as it is."""
-    if isinstance(value, partial):
-        return [_described(value.func), list(value.args), value.keywords]
-    if callable(value):
-        return f"{value.__module__}.{getattr(value, '__qualname__', type(value).__qualname__)}"
-    return value
 
 
 def _hash(examples: Sequence[Example]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from transformers.trainer_utils import SaveStrategy
 
 from distmatch.cli import main
-from distmatch.cli.tables import differences, to_toml
+from distmatch.cli.tables import to_toml
 from distmatch.data import output_control, read_jsonl
 from distmatch.data.tasks.numbers import Numbers
 from distmatch.errors import MissingExtraError
@@ -98,17 +98,6 @@ def test_sections_inside_others_are_written_as_such():
         "in": {"a b.c": {"x": 1}, "d": {"y": {"z": 2}}},
         "lora": {},
     }
-
-
-def test_settings_that_differ_are_shown_in_a_line_each():
-    there = {"train": {"rate": 0.001, "kinds": ("die", "sum"), "same": [1]}, "data": {"on": True}}
-    here = {"train": {"rate": 0.002, "kinds": ["die"], "same": (1,), "args": {"a": "é\n"}}}
-    assert differences(there, here) == [
-        "train.rate: 0.001 there, 0.002 here",
-        'train.kinds: ["die", "sum"] there, ["die"] here',
-        'train.args: not set there, {"a": "é\\n"} here',
-        "data.on: true there, not set here",
-    ]
 
 
 def test_the_example_is_a_run_file():

@@ -42,7 +42,10 @@ def test_suites_are_asked_of_an_endpoint_kept_and_gone_on_with(server, tmp_path,
     assert main(argv) == 0
     assert capsys.readouterr().out.startswith("numbers, measured before\n")
     assert main([*argv, "--top-k", "5"]) == 2
-    assert "was measured with top_k 20, not 5: choose another folder" in capsys.readouterr().err
+    assert (
+        "was measured with top_k 20, not 5: remove it, or choose another folder"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_base_at_the_same_url_is_asked_within_the_same_limits(server, tmp_path, capsys):

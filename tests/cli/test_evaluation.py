@@ -44,7 +44,9 @@ def test_a_measured_suite_is_not_measured_again(model, tmp_path, capsys):
     told = capsys.readouterr().out
     assert table.split("\n", 1)[1] in told and told.startswith("given, measured before\n")
     told = refusal(capsys, *argv, "--seed", "1")
-    assert "given was measured with seed 0, not 1: choose another folder (--out)" in told
+    assert (
+        "given was measured with seed 0, not 1: remove it, or choose another folder (--out)" in told
+    )
     told = refusal(capsys, *argv[:-3], "given.per_group=2", *argv[-2:])
     assert "given was measured with given.per_group 1, not 2" in told
 

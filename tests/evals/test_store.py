@@ -144,7 +144,7 @@ def test_what_depends_on_something_else_is_refused_by_name(desk, tmp_path, chang
     settings = settings_of(
         other, change.get("suite", suite), {"dtype": None} | change.get("known", {})
     )
-    with pytest.raises(ConfigError, match=f"{told}: choose another folder"):
+    with pytest.raises(ConfigError, match=f"{told}: remove it, or choose another folder"):
         Store(tmp_path).find("given", settings)
 
 

@@ -11,11 +11,10 @@ Such as those of the Situational Awareness Dataset, whose text may not be publis
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from distmatch.data.examples import BOUNDARIES, Message, checked_prompt
-from distmatch.data.jsonl import file_content, json_lines
+from distmatch.data.jsonl import json_lines
 from distmatch.data.prompts import check_prefill, continues_word
 from distmatch.errors import DataError, unknown_name
 
@@ -98,16 +97,6 @@ class ChoiceQuestion:
             if not isinstance(value, str) or not value:
                 raise DataError(f"{name} must be a text, got {value!r}")
         return cls(messages, tuple(choices), **given)
-
-
-def read_choices(path: str | Path) -> list[ChoiceQuestion]:
-    """The questions of a JSONL file.
-
-    Raises:
-        DataError: The file is missing or empty, or lines of it are malformed: up to 20 of them
-            are listed, each with file and line number.
-    """
-    return choice_questions(file_content(path), str(path))
 
 
 def choice_questions(content: bytes, source: str) -> list[ChoiceQuestion]:

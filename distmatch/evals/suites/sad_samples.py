@@ -11,11 +11,10 @@ time, from a checkout of the authors' repository (`sad_checkout`) or from a JSON
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from distmatch.data.examples import Message, checked_prompt
-from distmatch.data.jsonl import file_content, json_lines
+from distmatch.data.jsonl import json_lines
 from distmatch.data.prompts import check_prefill
 from distmatch.errors import DataError
 
@@ -77,16 +76,6 @@ class SadSample:
             raise DataError(f"ideal must be a list of words, got {ideal!r}")
         p, q, tolerance = (number / scale for number in numbers)
         return cls(messages, p, q, tolerance, tuple(ideal))
-
-
-def read_sad(path: str | Path) -> list[SadSample]:
-    """The samples of a JSONL file.
-
-    Raises:
-        DataError: The file is missing or empty, or lines of it are malformed: up to 20 of them
-            are listed, each with file and line number.
-    """
-    return sad_samples(file_content(path), str(path))
 
 
 def sad_samples(content: bytes, source: str) -> list[SadSample]:

@@ -14,7 +14,7 @@ from distmatch.evals import Endpoint, Limits
 from distmatch.evals.backends.cache import Cache, request_key
 from distmatch.evals.backends.client import Client
 from distmatch.evals.backends.replies import reply_answers
-from tests.evals.backends.serving import serving
+from tests.evals.backends.serving import SOON, serving
 from tests.tiny import tiny_model, tiny_tokenizer
 
 BODY = {"model": "tiny", "prompt": "The red", "max_tokens": 2, "seed": 0}
@@ -51,7 +51,7 @@ def test_what_may_pass_is_tried_again(server, fault):
 
 def test_what_takes_too_long_is_tried_again(server):
     server.faults += ["slow"]
-    assert client(server, timeout=0.3).ask(BODY, reply_answers)
+    assert client(server, timeout=SOON).ask(BODY, reply_answers)
     assert len(server.asked) == 2
 
 
@@ -62,13 +62,13 @@ def test_what_takes_too_long_is_tried_again(server):
         (500, "refused with 500 .*go on later"),
         ("truncated", "the reply was cut short or is no JSON, 2 times"),
         ("broken off", "no connection .*, 2 times: is it running"),
-        ("slow", "no answer within 0.3 s, 2 times: allow it more time"),
+        ("slow", f"no answer within {SOON:g} s, 2 times: allow it more time"),
     ],
 )
 def test_what_never_passes_says_so(server, fault, message):
     server.faults += [fault] * 2
     with pytest.raises(EndpointError, match=message):
-        client(server, retries=1, timeout=0.3).ask(BODY, reply_answers)
+        client(server, retries=1, timeout=SOON).ask(BODY, reply_answers)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_what_is_wrong_is_not_tried_again(server, fault, message, tmp_path):
 def test_what_is_tried_again_counts_as_a_request(server, fault):
     server.faults += [fault] * 3
     with pytest.raises(BudgetError, match="limit of 2 requests is reached"):
-        client(server, requests=2, retries=5, timeout=0.3).ask(BODY, reply_answers)
+        client(server, requests=2, retries=5, timeout=SOON).ask(BODY, reply_answers)
     assert len(server.asked) == 2
 
 
