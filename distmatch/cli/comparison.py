@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from distmatch.errors import ConfigError, DataError
-from distmatch.evals.comparing import difference_table, on_shared_items, ways_apart
+from distmatch.evals.comparison import difference_table, on_shared_items, ways_apart
 from distmatch.evals.report import Report
 from distmatch.evals.store import REPORT_FILE
 from distmatch.files import write_text

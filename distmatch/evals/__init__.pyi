@@ -1,9 +1,9 @@
 from .backends.client import Limits as Limits
 from .backends.endpoint import Endpoint as Endpoint
-from .comparing import compare as compare
-from .comparing import difference_table as difference_table
-from .comparing import on_shared_items as on_shared_items
-from .comparing import ways_apart as ways_apart
+from .comparison import compare as compare
+from .comparison import difference_table as difference_table
+from .comparison import on_shared_items as on_shared_items
+from .comparison import ways_apart as ways_apart
 from .evaluation import evaluate as evaluate
 from .local import LocalModel as LocalModel
 from .local_source import LocalSource as LocalSource

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from distmatch.errors import DataError
-from distmatch.evals.comparing import compare, on_shared_items
+from distmatch.evals.comparison import compare, on_shared_items
 from distmatch.evals.report import Report, text_table
 from distmatch.evals.suite import Suite
 from distmatch.measuring.correlation import permutation_p, rank_correlation

@@ -1,3 +1,3 @@
 from .outcome import RunOutcome as RunOutcome
-from .performing import perform as perform
 from .run import Run as Run
+from .runner import perform as perform

@@ -7,6 +7,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distmatch.errors import LoadError
+from distmatch.sweeps.cell_runs import run_cells
 from distmatch.sweeps.cells import Grid
 from distmatch.sweeps.claims import locked
 from distmatch.sweeps.conditions import Conditions
@@ -17,7 +18,6 @@ from distmatch.sweeps.plan import Plan
 from distmatch.sweeps.probe import NUM_EXAMPLES, probe, read_scores, write_scores
 from distmatch.sweeps.record import settle_record
 from distmatch.sweeps.report import write_report
-from distmatch.sweeps.runner import run_cells
 from distmatch.trainer import DistributionConfig
 from distmatch.trainer.distribution_trainer import Rows
 

@@ -9,7 +9,7 @@ import pytest
 
 from distmatch.errors import DataError
 from distmatch.evals import Report, compare, difference_table
-from distmatch.evals.comparing import on_shared_items, ways_apart
+from distmatch.evals.comparison import on_shared_items, ways_apart
 from distmatch.evals.items import Items
 
 

@@ -16,7 +16,7 @@ from distmatch.models import trunk as trunk_module
 from distmatch.models.adapters import load_adapter
 from distmatch.models.lora import lora
 from distmatch.models.trunk import Tree, Trunk
-from distmatch.sweeps import Grid, measures, runner, states
+from distmatch.sweeps import Grid, cell_runs, measures, states
 from distmatch.sweeps.claims import claimed
 from distmatch.trainer import DistributionTrainer
 from tests.sweeps.small import (
@@ -192,14 +192,14 @@ def test_what_was_measured_and_cannot_be_read_is_refused_before_any_cell(folder,
 def test_a_cell_whose_process_is_killed_later_is_gone_back_to(folder, monkeypatch):
     remove_line(folder, NAMES[2])
     remove_line(folder, NAMES[3])
-    held, run = ExitStack(), runner.trained_cell
+    held, run = ExitStack(), cell_runs.trained_cell
     held.enter_context(claimed(folder, NAMES[2]))
 
     def released(*args):  # the other process ends while this one is at its next cell
         held.close()
         return run(*args)
 
-    monkeypatch.setattr(runner, "trained_cell", released)
+    monkeypatch.setattr(cell_runs, "trained_cell", released)
     assert small_sweep(folder).elsewhere == ()
     assert list(rows(folder)) == [NAMES[0], NAMES[1], NAMES[4], NAMES[3], NAMES[2]]
 
