@@ -23,7 +23,7 @@ class Without(PathFinder):
 sys.meta_path = [Without if finder is PathFinder else finder for finder in sys.meta_path]
 
 import distmatch as dm
-from distmatch.evals import Endpoint
+from distmatch.evals import Endpoint, LocalModel, NotGiven, OwnExamples, measure
 from tests.tiny import tiny_model, tiny_tokenizer
 
 train, test = dm.data.output_control(n=4, words=2, n_test=2)
@@ -40,8 +40,8 @@ tiny_model("llama").save_pretrained(sys.argv[1] + "/model")
 tiny_tokenizer().save_pretrained(sys.argv[1] + "/model")
 for needs in (
     lambda: dm.plots.calibration(report),
-    lambda: dm.evaluate(trainer.model, tiny_tokenizer(), suites=["not_given"]),
-    lambda: dm.evaluate(Endpoint(model="tiny", url="http://localhost/v1"), examples=test),
+    lambda: measure(LocalModel(trainer.model, tiny_tokenizer()), NotGiven()),
+    lambda: measure(Endpoint(model="tiny", url="http://localhost/v1"), OwnExamples(rows=test)),
     lambda: dm.load_model(sys.argv[1] + "/model", quantization="nf4"),
 ):
     try:

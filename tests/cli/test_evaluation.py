@@ -91,7 +91,7 @@ def test_eval_takes_a_file_and_no_adapter(trained, model, tmp_path, capsys):
     write_jsonl(tmp_path / "test.jsonl", test)
     assert read_jsonl(tmp_path / "test.jsonl") == test
     assert main(["eval", str(model), "--data", str(tmp_path / "test.jsonl")]) == 0
-    before = Report.load(trained / "before.json")
+    before = Report.load(trained / "before" / "examples" / "report.json")
     assert before.table() in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["test.jsonl"]
 

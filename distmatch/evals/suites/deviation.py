@@ -75,7 +75,7 @@ class Deviation(Suite):
         {Capability.WRITING, Capability.NEXT_TOKENS, Capability.BASE}
     )
     draws_text: ClassVar[bool] = True
-    least: ClassVar[Mapping[str, int]] = {"spare": 0}
+    least: ClassVar[Mapping[str, int]] = {"patterns": 0, "spare": 0}
     passages: int = 10
     """At most; of every kind of pattern, at most:"""
     patterns: int = 3
