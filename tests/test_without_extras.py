@@ -40,7 +40,7 @@ tiny_model("llama").save_pretrained(sys.argv[1] + "/model")
 tiny_tokenizer().save_pretrained(sys.argv[1] + "/model")
 for needs in (
     lambda: dm.plots.calibration(report),
-    lambda: measure(LocalModel(trainer.model, tiny_tokenizer()), NotGiven()),
+    lambda: measure(LocalModel(model=trainer.model, tokenizer=tiny_tokenizer()), NotGiven()),
     lambda: measure(Endpoint(model="tiny", url="http://localhost/v1"), OwnExamples(rows=test)),
     lambda: dm.load_model(sys.argv[1] + "/model", quantization="nf4"),
 ):
