@@ -25,8 +25,9 @@ help:
 quickstart: $(READY_QUICKSTART)
 	$(PY) examples/quickstart.py
 
+# Small models gain nothing from threads, so each process has one of its own.
 test: lint
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(READY_DEV)
 	$(PY) -m ruff format --check .

@@ -44,7 +44,7 @@ class Suite(ABC):
         """
         for one in fields(self):
             value = getattr(self, one.name)
-            if type(value) is int and value < self.least.get(one.name, 1):
+            if one.type is int and value < self.least.get(one.name, 1):
                 raise ConfigError(
                     f"{self.name}.{one.name} is {value}, expected at least "
                     f"{self.least.get(one.name, 1)}"

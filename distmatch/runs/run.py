@@ -139,5 +139,6 @@ class Run:
             for suite in self.suites
             if isinstance(suite, OwnExamples)
         }
-        own["eval"] = list(self.eval_examples)
+        if list(self.eval_examples) not in [list(examples) for examples in own.values()]:
+            own["eval"] = list(self.eval_examples)
         check_encodable(self.model, train, own, self.retention, self.config.retention_tokens)

@@ -109,7 +109,7 @@ def test_a_model_overwritten_in_its_folder_is_refused(model, tmp_path):
     save(tmp_path / "elsewhere")  # the same bytes
     assert was_there(source(tmp_path / "elsewhere"), OWN, out)
     save(model, seed=1)
-    with pytest.raises(ConfigError, match=r"examples was measured with model '\w+', not '\w+': c"):
+    with pytest.raises(ConfigError, match=r"examples was measured with model '\w+', not '\w+': r"):
         was_there(source(model), OWN, out)
 
 

@@ -74,9 +74,9 @@ def test_what_happens_is_told_in_its_order(saved_model, tmp_path):
     perform(small_run(saved_model, tmp_path / "run"), tell=lines.append)
     assert "28 sites in blocks 0-3: 13,056 LoRA parameters" in lines[0]
     assert lines[1:6] == [
-        "an answer to a chat ends with one of: <|im_end|>",
         "before training, examples is measured",
         "before training, grouped is measured",
+        "an answer to a chat ends with one of: <|im_end|>",
         "after training, examples is measured",
         "after training, grouped is measured",
     ]
@@ -220,7 +220,7 @@ def test_a_folder_that_holds_a_run_is_refused(finished, saved_model, tmp_path):
         perform(small_run(saved_model, tmp_path), tell=silent)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "note.txt").write_text("of another")
-    with pytest.raises(ConfigError, match="holds another run: go on with it"):
+    with pytest.raises(ConfigError, match=r"earlier version \(note.txt without run.json\)"):
         perform(small_run(saved_model, tmp_path / "run", notes={"note.txt": "x"}), tell=silent)
 
 

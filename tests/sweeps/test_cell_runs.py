@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 
 from distmatch.data.batching import make_batch
 from distmatch.errors import ConfigError, LoadError
-from distmatch.evals import evaluate
+from distmatch.evals import measure
 from distmatch.models import trunk as trunk_module
 from distmatch.models.adapters import load_adapter
 from distmatch.models.lora import lora
@@ -125,10 +125,10 @@ def test_states_too_large_for_memory_change_nothing_and_leave_nothing(
 
     def seeing(*args, **given):
         seen.append(files[0].exists())
-        return evaluate(*args, **given)
+        return measure(*args, **given)
 
     monkeypatch.setattr(states, "Trunk", small_trunk)
-    monkeypatch.setattr(measures, "evaluate", seeing)
+    monkeypatch.setattr(measures, "measure", seeing)
     small_sweep(folder)
     assert seen == [True, True]
     assert list(folder.glob("states*")) == []
