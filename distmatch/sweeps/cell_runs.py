@@ -7,7 +7,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from distmatch.sweeps.cells import Cell
-from distmatch.sweeps.claims import claimed, own_folder
+from distmatch.sweeps.claims import claimed, drop_stale_claims, own_folder
 from distmatch.sweeps.conditions import Conditions
 from distmatch.sweeps.progress import SweepBar
 from distmatch.sweeps.results import append_result, read_results
@@ -36,6 +36,7 @@ def run_cells(conditions: Conditions, cells: Sequence[Cell]) -> list[str]:
         below = StatesBelow(conditions, states)
         while _run_free_ones(conditions, cells, below, bar):
             pass  # once more: others may have been killed at what they were at work on
+    drop_stale_claims(folder)
     return [cell.name for cell in _left(folder, cells)]
 
 

@@ -82,6 +82,19 @@ def is_worked_on(folder: Path) -> bool:
         return any(not _is_stale(path) for path in claims.glob("*.json"))
 
 
+def drop_stale_claims(folder: Path) -> None:
+    """Remove what processes held that were killed, also behind the result of their cell.
+
+    Args:
+        folder: The sweep's.
+    """
+    claims = folder / CLAIMS_FOLDER
+    with locked(claims):
+        for path in claims.glob("*.json"):
+            if _is_stale(path):
+                path.unlink()
+
+
 @contextmanager
 def own_folder(folder: Path, name: str) -> Iterator[Path]:
     """A folder of this process alone; those of processes of this machine that are gone go too.

@@ -8,7 +8,14 @@ from dataclasses import asdict
 
 import pytest
 
-from distmatch.sweeps.claims import Holder, claimed, is_worked_on, locked, own_folder
+from distmatch.sweeps.claims import (
+    Holder,
+    claimed,
+    drop_stale_claims,
+    is_worked_on,
+    locked,
+    own_folder,
+)
 from tests.sweeps.processes import in_child
 
 
@@ -138,6 +145,17 @@ def test_a_claim_is_renewed_while_it_is_held(tmp_path):
             if time.time() - path.stat().st_mtime < 10:
                 break
         assert time.time() - path.stat().st_mtime < 10
+
+
+def test_claims_of_killed_processes_are_dropped_and_those_of_living_ones_are_not(tmp_path):
+    child = os.fork()
+    if not child:
+        with claimed(tmp_path, "killed"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    with claimed(tmp_path, "living"):
+        drop_stale_claims(tmp_path)
+        assert [path.name for path in tmp_path.glob("claims/*.json")] == ["living.json"]
 
 
 def test_a_claim_that_was_taken_over_is_left_to_the_other(tmp_path):
