@@ -3,6 +3,7 @@
 A suite asks a `Subject` alone: how a prompt becomes tokens or a request is inside it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple
@@ -47,21 +48,21 @@ class Written(NamedTuple):
     """Where there is a tokenizer."""
 
 
-class Subject:
+class Subject(ABC):
     """Whatever is asked; it has the methods of its capabilities, and refuses the others."""
 
     seed: int = 0
     """Of all that is drawn: a suite's held-out words are those of training data of this seed."""
 
     @property
+    @abstractmethod
     def capabilities(self) -> frozenset[Capability]:
         """What it can do."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def ends_turns(self) -> bool:
         """Whether the end of a turn completes a word; else the end of the word does."""
-        raise NotImplementedError
 
     def answers(self, examples: Iterable[Example], name: str) -> Answers:
         """`WORDS`: the probabilities of each example's words.

@@ -34,8 +34,9 @@ def run_cells(conditions: Conditions, cells: Sequence[Cell]) -> list[str]:
     bar = SweepBar(conditions, cells, _left(folder, cells))
     with own_folder(folder, "states") as states, closing(bar):
         below = StatesBelow(conditions, states)
-        while _run_free_ones(conditions, cells, below, bar):
-            pass  # once more: others may have been killed at what they were at work on
+        were_any = True
+        while were_any:  # once more: others may have been killed at what they were at work on
+            were_any = _run_free_ones(conditions, cells, below, bar)
     drop_stale_claims(folder)
     return [cell.name for cell in _left(folder, cells)]
 
