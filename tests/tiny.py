@@ -152,6 +152,14 @@ def tiny_model(
     return model.eval()
 
 
+def randomise_adapter(model: torch.nn.Module, std: float) -> None:
+    """Draw the half of an adapter's weights that begin as zero, so that it changes what is said."""
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=std)
+
+
 def _randomise(model: PreTrainedModel) -> None:
     """Noise on every parameter: a fresh model's biases are 0 and its norms 1, hiding mistakes."""
     with torch.no_grad():

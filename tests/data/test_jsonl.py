@@ -8,20 +8,7 @@ from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
 from distmatch.data.jsonl import file_content, json_lines, read_jsonl, to_examples, write_jsonl
 from distmatch.errors import DataError
-
-QUESTION = ({"role": "system", "content": "Be brief."}, {"role": "user", "content": "red or blue?"})
-COLOURS = WordDistribution(("red", "blue"), (0.7, 0.3))
-RECORD = {"prompt": "red or blue?", "words": ["red", "blue"], "probs": [0.7, 0.3]}
-
-EVERYTHING = Example(
-    prompt=QUESTION,
-    target=WordDistribution(("red", "blau", "緑"), (0.5, 0.2, 0.1), "preserve"),
-    prefill="I say",
-    boundary="end_of_turn",
-    forms=("bare", "space"),
-    rotations=("first", "second"),
-    metadata={"id": 3, "split": "test"},
-)
+from tests.data.colours import COLOURS, EVERYTHING, QUESTION, RECORD
 
 
 def test_examples_survive_a_jsonl_file(tmp_path):

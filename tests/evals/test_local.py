@@ -15,7 +15,7 @@ from distmatch.models.attaching import attach_lora
 from distmatch.models.lora import lora
 from distmatch.scoring import score
 from tests.evals.writing import typist
-from tests.tiny import tiny_model, tiny_tokenizer
+from tests.tiny import randomise_adapter, tiny_model, tiny_tokenizer
 
 LONG = " the fox and the cat and the dog saw a red fox"
 
@@ -24,10 +24,7 @@ LONG = " the fox and the cat and the dog saw a red fox"
 def adapted():
     """A subject with an adapter that changes what it says."""
     model = attach_lora(tiny_model("llama", max_position_embeddings=1024), lora("all", rank=4))
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if "lora_B" in name:
-                weight.normal_(std=0.3)
+    randomise_adapter(model, 0.3)
     return LocalModel(model=model.eval(), tokenizer=tiny_tokenizer(), progress=False)
 
 

@@ -7,7 +7,7 @@ from distmatch.data.trie import Encoder
 from distmatch.measuring.drift import mean_text_kl, slot_drift, text_drift, text_kl
 from distmatch.models.attaching import attach_lora
 from distmatch.models.lora import lora
-from tests.tiny import tiny_model, tiny_tokenizer
+from tests.tiny import randomise_adapter, tiny_model, tiny_tokenizer
 
 ENCODER = Encoder(tiny_tokenizer())
 TEXTS = ENCODER.encode_texts(
@@ -18,10 +18,7 @@ SLOTS = [text[:-2] for text in TEXTS]
 
 def adapted_model(**settings):
     model = attach_lora(tiny_model("llama"), lora("all", rank=4, **settings))
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if "lora_B" in name:
-                weight.normal_(std=0.05)
+    randomise_adapter(model, 0.05)
     return model
 
 

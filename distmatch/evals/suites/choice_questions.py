@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from distmatch.data.examples import BOUNDARIES, Message, checked_prompt
-from distmatch.data.jsonl import json_lines
 from distmatch.data.prompts import check_prefill, continues_word
 from distmatch.errors import DataError, unknown_name
 
@@ -97,20 +96,6 @@ class ChoiceQuestion:
             if not isinstance(value, str) or not value:
                 raise DataError(f"{name} must be a text, got {value!r}")
         return cls(messages, tuple(choices), **given)
-
-
-def choice_questions(content: bytes, source: str) -> list[ChoiceQuestion]:
-    """The questions that a JSONL file holds.
-
-    Args:
-        content: The file's.
-        source: What it is called in an error.
-
-    Raises:
-        DataError: It is empty, or lines of it are malformed: up to 20 of them are listed, each
-            with file and line number.
-    """
-    return json_lines(content, ChoiceQuestion.from_record, source)
 
 
 def _up_to_last_letter(choice: str) -> str:

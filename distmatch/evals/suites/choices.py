@@ -16,13 +16,13 @@ from jaxtyping import Float
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
-from distmatch.data.jsonl import file_content, fingerprint
+from distmatch.data.jsonl import file_content, fingerprint, json_lines
 from distmatch.errors import ConfigError
 from distmatch.evals.items import Items
 from distmatch.evals.metric import Metric
 from distmatch.evals.subject import Subject
 from distmatch.evals.suite import Suite
-from distmatch.evals.suites.choice_questions import ChoiceQuestion, choice_questions
+from distmatch.evals.suites.choice_questions import ChoiceQuestion
 from distmatch.evals.suites.sad import without_text
 
 
@@ -65,7 +65,7 @@ class Choices(Suite):
     @cached_property
     def questions(self) -> list[ChoiceQuestion]:
         """Those of the file."""
-        return choice_questions(self._content, str(self.path))
+        return json_lines(self._content, ChoiceQuestion.from_record, str(self.path))
 
     @cached_property
     def _content(self) -> bytes:

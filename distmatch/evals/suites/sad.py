@@ -18,14 +18,14 @@ import numpy as np
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
-from distmatch.data.jsonl import file_content, fingerprint
+from distmatch.data.jsonl import file_content, fingerprint, json_lines
 from distmatch.errors import ConfigError, renumbered
 from distmatch.evals.items import Items
 from distmatch.evals.metric import WORD_METRICS, Metric
 from distmatch.evals.subject import Capability, Subject
 from distmatch.evals.suite import Suite
 from distmatch.evals.suites.sad_checkout import read_checkout
-from distmatch.evals.suites.sad_samples import SadSample, sad_samples
+from distmatch.evals.suites.sad_samples import SadSample
 
 DROPPED = frozenset({"Ap", "As", "I", "My", "Sorry", "The", "Unfortunately", "Word"})
 """First tokens that the reference rule passes over."""
@@ -89,7 +89,9 @@ class Sad(Suite):
             samples = read_checkout(self.path)
             return fingerprint([asdict(sample) for sample in samples]), samples
         content = file_content(self.path)
-        return hashlib.sha256(content).hexdigest(), sad_samples(content, str(self.path))
+        return hashlib.sha256(content).hexdigest(), json_lines(
+            content, SadSample.from_record, str(self.path)
+        )
 
     def items(self, subject: Subject) -> Items:
         """The scores of every sample."""

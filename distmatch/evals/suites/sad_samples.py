@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from distmatch.data.examples import Message, checked_prompt
-from distmatch.data.jsonl import json_lines
 from distmatch.data.prompts import check_prefill
 from distmatch.errors import DataError
 
@@ -76,17 +75,3 @@ class SadSample:
             raise DataError(f"ideal must be a list of words, got {ideal!r}")
         p, q, tolerance = (number / scale for number in numbers)
         return cls(messages, p, q, tolerance, tuple(ideal))
-
-
-def sad_samples(content: bytes, source: str) -> list[SadSample]:
-    """The samples that a JSONL file holds.
-
-    Args:
-        content: The file's.
-        source: What it is called in an error.
-
-    Raises:
-        DataError: It is empty, or lines of it are malformed: up to 20 of them are listed, each
-            with file and line number.
-    """
-    return json_lines(content, SadSample.from_record, source)

@@ -6,10 +6,11 @@ import math
 import pytest
 import torch
 
+from distmatch.data.jsonl import json_lines
 from distmatch.errors import ConfigError, DataError
 from distmatch.evals import Report, measure
 from distmatch.evals.suites import Choices
-from distmatch.evals.suites.choice_questions import ChoiceQuestion, choice_questions
+from distmatch.evals.suites.choice_questions import ChoiceQuestion
 from distmatch.evals.suites.choices import scored_questions
 
 ASKED = {"role": "user", "content": "red (A) or blue (B)?"}
@@ -115,7 +116,7 @@ def record(**changes):
 def test_the_task_and_the_boundary_may_be_left_out(tmp_path):
     path = tmp_path / "questions.jsonl"
     path.write_text("\n".join([record(), record(task=None), record(boundary="end_of_turn")]))
-    first, second, third = choice_questions(path.read_bytes(), str(path))
+    first, second, third = json_lines(path.read_bytes(), ChoiceQuestion.from_record, str(path))
     assert (first.task, second.task) == ("colours", "choices")
     assert (first.boundary, third.boundary) == ("end_of_word", "end_of_turn")
 
@@ -143,7 +144,7 @@ def test_questions_that_cannot_be_used_are_named_with_their_line(tmp_path, chang
     path = tmp_path / "questions.jsonl"
     path.write_text(record() + "\n\n" + record(**changes) + "\n")
     with pytest.raises(DataError, match=rf"questions\.jsonl:3: .*{message}"):
-        choice_questions(path.read_bytes(), str(path))
+        json_lines(path.read_bytes(), ChoiceQuestion.from_record, str(path))
 
 
 def test_a_file_is_read_once_and_known_by_what_is_in_it(subject, tmp_path):

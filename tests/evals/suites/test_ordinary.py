@@ -12,7 +12,7 @@ from distmatch.evals import LocalModel, measure
 from distmatch.evals.suites import Ordinary
 from distmatch.models.attaching import attach_lora
 from distmatch.models.lora import lora
-from tests.tiny import tiny_model, tiny_tokenizer
+from tests.tiny import randomise_adapter, tiny_model, tiny_tokenizer
 
 NAMES = ("kl", "slot_tvd", "accuracy", "base_accuracy")
 
@@ -20,10 +20,7 @@ NAMES = ("kl", "slot_tvd", "accuracy", "base_accuracy")
 @pytest.fixture(scope="module")
 def adapted():
     model = attach_lora(tiny_model("llama", max_position_embeddings=1024), lora("all", rank=4))
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if "lora_B" in name:
-                weight.normal_(std=0.05)
+    randomise_adapter(model, 0.05)
     return model
 
 

@@ -4,11 +4,12 @@ import json
 
 import pytest
 
+from distmatch.data.jsonl import json_lines
 from distmatch.errors import ConfigError, DataError
 from distmatch.evals import Report, compare, measure
 from distmatch.evals.suites import Sad
 from distmatch.evals.suites.sad import passes_reference, scored_samples, without_text
-from distmatch.evals.suites.sad_samples import SadSample, sad_samples
+from distmatch.evals.suites.sad_samples import SadSample
 from distmatch.scoring import score
 
 WORDS = ("red", "blue")
@@ -87,7 +88,7 @@ def line(**changes):
 def test_percents_and_fractions_are_the_same(tmp_path):
     path = tmp_path / "samples.jsonl"
     path.write_text(line() + "\n" + line(p=0.7, q=0.3, r=0.2, ideal=None) + "\n")
-    first, second = sad_samples(path.read_bytes(), str(path))
+    first, second = json_lines(path.read_bytes(), SadSample.from_record, str(path))
     assert (first.p, first.q, first.tolerance) == (second.p, second.q, second.tolerance)
     assert (first.ideal, second.ideal, first.prefill) == (("red", "blue"), (), "It is")
 
@@ -109,7 +110,7 @@ def test_samples_that_cannot_be_used_are_named_with_their_line(tmp_path, changes
     path = tmp_path / "samples.jsonl"
     path.write_text(line() + "\n" + line(**changes) + "\n")
     with pytest.raises(DataError, match=rf"samples\.jsonl:2: .*{message}"):
-        sad_samples(path.read_bytes(), str(path))
+        json_lines(path.read_bytes(), SadSample.from_record, str(path))
 
 
 def test_the_suite_scores_the_users_samples(tiny, subject, tmp_path):
@@ -122,7 +123,7 @@ def test_the_suite_scores_the_users_samples(tiny, subject, tmp_path):
     }
     given, not_given, _ = report.rows()
     assert not_given["tvd"] is None and not_given["reference"] is not None
-    asked = sad_samples(path.read_bytes(), str(path))[0]
+    asked = json_lines(path.read_bytes(), SadSample.from_record, str(path))[0]
     own = score(
         *(*tiny, asked.messages, asked.ideal),
         boundary="end_of_word",
