@@ -8,6 +8,18 @@ from distmatch.evals import Capability, Subject
 from distmatch.evals.subject import checked_examples
 
 
+class Mute(Subject):
+    """A subject that can do nothing."""
+
+    @property
+    def capabilities(self):
+        return frozenset()
+
+    @property
+    def ends_turns(self):
+        return True
+
+
 def test_what_a_subject_lacks_it_refuses_by_name():
     asked = {
         Capability.WORDS: [lambda s: s.answers([], "")],
@@ -32,8 +44,8 @@ def test_what_a_subject_lacks_it_refuses_by_name():
     assert set(asked) == set(Capability)
     for capability, asks in asked.items():
         for ask in asks:
-            with pytest.raises(ConfigError, match=f"Subject can't be asked for {capability.value}"):
-                ask(Subject())
+            with pytest.raises(ConfigError, match=f"^Mute can't be asked for {capability.value}"):
+                ask(Mute())
 
 
 def test_upper_bounds_and_nothing_cannot_be_asked_of_what_has_no_base():
