@@ -166,6 +166,18 @@ def checked_prompt(prompt: Any, name: str = "prompt") -> Prompt:
     return tuple({k: v for k, v in message.items() if v is not None} for message in prompt)
 
 
+def checked_messages(messages: Any, name: str) -> Sequence[Message]:
+    """Messages, as plain dicts; no text.
+
+    Raises:
+        DataError: Something else, or there is nothing in them.
+    """
+    prompt = checked_prompt(messages, name)
+    if isinstance(prompt, str):
+        raise DataError("messages must be a list of messages, got a string")
+    return prompt
+
+
 def plain_prompt(prompt: Prompt) -> str | list[dict[str, str]]:
     """The prompt as JSON has it."""
     return prompt if isinstance(prompt, str) else [dict(message) for message in prompt]

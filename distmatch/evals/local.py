@@ -25,15 +25,13 @@ from distmatch.evals.subject import (
     checked_examples,
 )
 from distmatch.evals.ways import Thought, Way, ways_of_asking
-from distmatch.measuring.drift import slot_drift, text_drift
+from distmatch.measuring.drift import TEXTS_A_FORWARD, slot_drift, text_drift
 from distmatch.measuring.metrics import Ratio
 from distmatch.measuring.outcomes import outcomes_of
 from distmatch.models.adapters import switched_off
 from distmatch.sampling import IsDone, own_draws, sample_tokens
 from distmatch.scoring import model_encoder, next_log_probs, resolve_at_most
 from distmatch.search import LikelyAnswers, likely_answers
-
-_TEXTS_A_FORWARD = 8  # at most: every token of them has logits, twice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +131,7 @@ class LocalModel(Subject):
         """See `Subject`."""
         ids = model_encoder(self.model, self.tokenizer).encode_texts(texts)
         ends = converted(slots, lambda prompt: render_slot(self.tokenizer, prompt).ids, "prompt")
-        size = min(self.batch_size, _TEXTS_A_FORWARD)
+        size = min(self.batch_size, TEXTS_A_FORWARD)
         rows: list[Drift] = []
         with self._asked(), self._bar(len(ids) + len(ends), name) as bar:
             for sequences, drift in ((ids, text_drift), (ends, slot_drift)):

@@ -15,6 +15,9 @@ from distmatch.models.adapters import switched_off
 from distmatch.models.head import unwrapped
 from distmatch.scoring import in_eval_mode, row_logits
 
+TEXTS_A_FORWARD = 8
+"""At most, where speed alone would have more: every token of them has logits, twice."""
+
 
 def text_kl(model: nn.Module, texts: Sequence[TokenIds]) -> Float[Tensor, " tokens"]:
     """KL(base || adapted) of the next token within texts, nats each, with gradient.

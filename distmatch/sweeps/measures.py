@@ -12,14 +12,12 @@ from distmatch.evals.report import Report
 from distmatch.evals.store import REPORT_FILE, Store
 from distmatch.evals.suite import measure
 from distmatch.evals.suites import OwnExamples
-from distmatch.measuring.drift import mean_text_kl
+from distmatch.measuring.drift import TEXTS_A_FORWARD, mean_text_kl
 from distmatch.sweeps.conditions import Conditions
 from distmatch.sweeps.folder import BASE_FOLDER
 from distmatch.sweeps.headlines import Metrics
 from distmatch.sweeps.results import Measures
 from distmatch.sweeps.sets import Sets
-
-_TEXTS_A_FORWARD = 8
 
 
 def measure_base(conditions: Conditions) -> None:
@@ -66,7 +64,7 @@ def measured_cell(conditions: Conditions, adapted: Any) -> Measures:
     """
     if not all(weight.isfinite().all() for weight in adapted.parameters() if weight.requires_grad):
         raise DivergedError("the adapter's numbers are not finite: lower learning_rate")
-    kl = mean_text_kl(adapted, conditions.texts, batch_size=_TEXTS_A_FORWARD)
+    kl = mean_text_kl(adapted, conditions.texts, batch_size=TEXTS_A_FORWARD)
     if not math.isfinite(kl):
         raise DivergedError(f"KL from the base is {kl} on ordinary texts: lower learning_rate")
     metrics = conditions.sets.map(

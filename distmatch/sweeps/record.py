@@ -2,12 +2,13 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from distmatch.errors import ConfigError
 from distmatch.files import write_text
+from distmatch.runs.record import changes
 from distmatch.sweeps.cells import Cell
 from distmatch.sweeps.claims import is_worked_on
 from distmatch.sweeps.conditions import Conditions
@@ -29,8 +30,8 @@ def settle_record(conditions: Conditions, cells: Sequence[Cell]) -> None:
     results, _ = read_results(folder)
     if not (folder / SETTINGS_FILE).exists():
         _write(folder, record)
-    there, now = _read(folder / SETTINGS_FILE), dict(_flat(record))
-    if there != now and not results and not is_worked_on(folder):  # nothing is lost by it
+    there, now = _read(folder / SETTINGS_FILE), dict(record)
+    if changes(there, now) and not results and not is_worked_on(folder):  # nothing is lost by it
         shutil.rmtree(folder / BASE_FOLDER, ignore_errors=True)
         (folder / PROBE_FILE).unlink(missing_ok=True)
         _write(folder, record)
@@ -38,9 +39,9 @@ def settle_record(conditions: Conditions, cells: Sequence[Cell]) -> None:
     for cell in cells:
         result = results.get(cell.name)
         if result is not None and result.measures is not None:
-            key = f"{cell.name}.parameters"
-            there[key], now[key] = result.cell.parameters, cell.parameters
-    if different := _differences(there, now):
+            there[cell.name] = {"parameters": result.cell.parameters}
+            now[cell.name] = {"parameters": cell.parameters}
+    if different := changes(there, now):
         raise ConfigError(
             f"{folder} holds a sweep of other settings ({'; '.join(different)}): "
             "choose another output_dir, or set them as they were"
@@ -72,25 +73,8 @@ def _write(folder: Path, record: Mapping[str, Any]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return dict(_flat(json.loads(path.read_text(encoding="utf-8"))))
+        return dict(json.loads(path.read_text(encoding="utf-8")).items())
     except (ValueError, AttributeError) as error:
         raise ConfigError(
             f"{path} can't be read ({error}): restore it, or choose another output_dir"
         ) from error
-
-
-def _flat(content: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value by its path, such as `train.max_steps`."""
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}", value
-
-
-def _differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{key}: {there.get(key)!r} there, {now.get(key)!r} now"
-        for key in {**there, **now}
-        if there.get(key) != now.get(key)
-    ]

@@ -217,7 +217,7 @@ def test_files_to_choose_learning_rates_by_are_read_whole(weightless, tmp_path, 
 def test_other_settings_are_refused_and_nothing_is_changed(swept, capsys):
     kept = (swept / "run.toml").read_text(encoding="utf-8")
     told = refusal(capsys, "sweep", swept / "run.toml", "train.max_steps=3", "data.n=12")
-    assert f"{swept} holds a sweep of other settings (train.max_steps: 2 there, 3 now" in told
+    assert f"{swept} holds a sweep of other settings (train.max_steps: 2 there, 3 here" in told
     assert "data.train" in told
     assert (swept / "run.toml").read_text(encoding="utf-8") == kept
 

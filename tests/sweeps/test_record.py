@@ -16,17 +16,17 @@ from tests.tiny import tiny_model
 @pytest.mark.parametrize(
     ("changed", "difference"),
     [
-        ({"max_steps": 4}, "train.max_steps: 3 there, 4 now"),
-        ({"loss": "jensen_shannon"}, "train.loss: None there, 'jensen_shannon' now"),
-        ({"train": examples(5)}, "data.train: .* there, .* now"),
-        ({"tests": {"main": examples(4)}}, "data.test far: .* there, None now"),
+        ({"max_steps": 4}, "train.max_steps: 3 there, 4 here"),
+        ({"loss": "jensen_shannon"}, 'train.loss: not set there, "jensen_shannon" here'),
+        ({"train": examples(5)}, "data.train: .* there, .* here"),
+        ({"tests": {"main": examples(4)}}, "data.test far: .* there, not set here"),
         (
             {"tests": {"far": examples(3, say="Write"), "main": examples(4)}},
-            r"data.tests: \['main', 'far'\] there, \['far', 'main'\] now",
+            r'data.tests: \["main", "far"\] there, \["far", "main"\] here',
         ),
-        ({"model": tiny_model("llama").bfloat16()}, "base.dtype: 'torch.float32' there"),
-        ({"model": tiny_model("llama", attn_implementation="eager")}, "base.attention: 'sdpa'"),
-        ({"model": tiny_model("llama", seed=1)}, "base.weights: .* there, .* now"),
+        ({"model": tiny_model("llama").bfloat16()}, 'base.dtype: "torch.float32" there'),
+        ({"model": tiny_model("llama", attn_implementation="eager")}, 'base.attention: "sdpa"'),
+        ({"model": tiny_model("llama", seed=1)}, "base.weights: .* there, .* here"),
         ({"model": tiny_model("llama", rms_norm_eps=0.1)}, "base.config.rms_norm_eps: 1e-06 there"),
         (
             {"learning_rate": 0.5},
@@ -36,7 +36,7 @@ from tests.tiny import tiny_model
             {"grid": replace(GRID, learning_rates={"mlp": [0.5]})},
             r"mlp@1 of rank 2 would have .* 0.01 and 0.5 .*: leave it one of them, give",
         ),
-        ({"tuning": examples(2, say="Tell")}, "data.test tuning: None there, .* now"),
+        ({"tuning": examples(2, say="Tell")}, "data.test tuning: not set there, .* here"),
     ],
 )
 def test_changed_settings_are_refused_with_the_difference(finished, changed, difference):

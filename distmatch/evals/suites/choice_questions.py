@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distmatch.data.examples import BOUNDARIES, Message, checked_prompt
+from distmatch.data.examples import BOUNDARIES, Message, checked_messages
 from distmatch.data.prompts import check_prefill, continues_word
 from distmatch.errors import DataError, unknown_name
 
@@ -86,9 +86,7 @@ class ChoiceQuestion:
         missing = [name for name in REQUIRED_COLUMNS if name not in given]
         if missing:
             raise DataError(f"column {missing[0]!r} is missing; the record has {list(record)}")
-        messages = checked_prompt(given.pop("messages"), "conversation")
-        if isinstance(messages, str):
-            raise DataError("messages must be a list of messages, got a string")
+        messages = checked_messages(given.pop("messages"), "conversation")
         choices = given.pop("choices")
         if not isinstance(choices, list) or not all(isinstance(one, str) for one in choices):
             raise DataError(f"choices must be a list of texts, got {choices!r}")

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from distmatch.data.examples import Message, checked_prompt
+from distmatch.data.examples import Message, checked_messages
 from distmatch.data.prompts import check_prefill
 from distmatch.errors import DataError
 
@@ -67,9 +67,7 @@ class SadSample:
         if not all(isinstance(x, int | float) and not isinstance(x, bool) for x in numbers):
             raise DataError(f"p, q and r must be numbers, got {numbers}")
         scale = 100 if max(numbers) > 1 else 1
-        messages = checked_prompt(record["messages"], "conversation")
-        if isinstance(messages, str):
-            raise DataError("messages must be a list of messages, got a string")
+        messages = checked_messages(record["messages"], "conversation")
         ideal = record.get("ideal") or ()
         if isinstance(ideal, str) or not all(isinstance(word, str) for word in ideal):
             raise DataError(f"ideal must be a list of words, got {ideal!r}")
