@@ -211,6 +211,8 @@ def _multiply(
     transposed: bool,
 ) -> Float[Tensor, "rows _"]:
     """Each row times its expert's matrix (out, in) or that transposed, a few experts at a time."""
+    if isinstance(rows, FakeTensor):  # thousands of matrices would be unpacked for a shape
+        return rows.new_empty(len(rows), blocks.shape[1] if transposed else scales.shape[2] * GROUP)
     matrix_bytes = scales[0].numel() * GROUP * rows.dtype.itemsize
     at_once = num_unpacked_at_once(matrix_bytes, rows.device.type)
     products: list[Tensor] = []
