@@ -27,7 +27,7 @@ quickstart: $(READY_QUICKSTART)
 
 # Small models gain nothing from threads, so each process has one of its own.
 test: lint
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY_DEV)
 	$(PY) -m ruff format --check .

@@ -10,7 +10,7 @@ from distmatch.data.examples import Example
 from distmatch.data.prompts import continues_word
 from distmatch.scoring import model_encoder, score_tries
 
-NUM_SAMPLES = 100  # of each prompt
+NUM_SAMPLES = 50  # of each prompt
 NUM_TOKENS = 4  # the longest path has three, and one must follow
 
 # Words the untrained model does write here, of one to three tokens.
@@ -76,7 +76,7 @@ def test_samples_fit_the_exact_probabilities(samples):
     counts = [count_words(written, trie, encoder) for trie, _, written in rows]
     fit = goodness_of_fit(counts, [probs for _, probs, _ in rows])
     print(fit)
-    assert fit.freedom >= 30
+    assert fit.freedom >= 25
     assert fit.p_value > 0.001
 
 

@@ -11,7 +11,7 @@ SHORTER = {
     "first_steps.ipynb": {"STEPS = 60": "STEPS = 2", "NUM_TEST = 60": "NUM_TEST = 4"},
     "layer_sweep.ipynb": {
         **{"STEPS = 8": "STEPS = 2", "NUM_TEST = 8": "NUM_TEST = 2"},
-        "BLOCKS = (14, 28)": "BLOCKS = (28,)",
+        **{"BLOCKS = (14, 28)": "BLOCKS = (28,)", r"(\"attention\", \"mlp\")": r"(\"mlp\",)"},
     },
 }
 

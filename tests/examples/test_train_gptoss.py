@@ -1,6 +1,8 @@
 """The study's script on a small random gpt-oss: real vocabulary, real packed checkpoint."""
 
+import importlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,32 +12,37 @@ from transformers import GptOssConfig
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.fixture
-def script(monkeypatch):
+SMALL = ("--tiny", "--examples", 24, "--test-examples", 4)
+
+
+@pytest.fixture(scope="module")
+def script():
     """Runs a script of examples/ with some arguments, in this process."""
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(EXAMPLES))
 
-    def run(name, *arguments):
-        import importlib
+        def run(name, *arguments):
+            patch.setattr(sys, "argv", [name, *map(str, arguments)])
+            importlib.import_module(name).main()
 
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        importlib.import_module(name).main()
-
-    return run
-
-
-SMALL = ("--tiny", "--examples", 48, "--test-examples", 4)
+        yield run
 
 
-def test_the_packed_model_learns_and_can_be_measured_the_other_way(script, tmp_path):
-    once = tmp_path / "once"
-    script("train_gptoss", *SMALL, "--steps", 60, "--rate", 1e-2, "--out", once)
+@pytest.fixture(scope="module")
+def once(script, tmp_path_factory):
+    """The folder of a first run."""
+    folder = tmp_path_factory.mktemp("trained") / "once"
+    script("train_gptoss", *SMALL, "--steps", 20, "--rate", 2e-2, "--out", folder)
+    return folder
+
+
+def test_the_packed_model_learns_and_can_be_measured_the_other_way(script, once, tmp_path):
     metrics = json.loads((once / "metrics.json").read_text())["suites"]["examples"]
     assert metrics["after"]["forward_kl"]["mean"] < 0.9 * metrics["before"]["forward_kl"]["mean"]
     assert (once / "adapter_model.safetensors").is_file() and (once / "base.json").is_file()
 
-    with pytest.raises(SystemExit, match=r"told other things: train.max_steps: 60 there, 50 here"):
-        script("train_gptoss", *SMALL, "--steps", 50, "--rate", 1e-2, "--out", once)
+    with pytest.raises(SystemExit, match=r"told other things: train.max_steps: 20 there, 50 here"):
+        script("train_gptoss", *SMALL, "--steps", 50, "--rate", 2e-2, "--out", once)
 
     script(
         "train_gptoss",
@@ -47,7 +54,8 @@ def test_the_packed_model_learns_and_can_be_measured_the_other_way(script, tmp_p
     assert len(report["examples"]) == 8
 
 
-def test_it_learns_behind_analyses_of_its_own(script, tmp_path):
+def test_it_learns_behind_analyses_of_its_own(script, once, tmp_path):
+    shutil.copytree(once / "base", tmp_path / "base")
     script(
         "train_gptoss",
         *SMALL,

@@ -5,25 +5,37 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 
-from distmatch.cli.tables import to_toml
-from tests.sweeps.small import NAMES, adapters, claims, measured, rows, small_sweep
+from distmatch.sweeps import Grid
+from distmatch.sweeps.layer_sweep import carry_out
+from distmatch.sweeps.plan import Plan
+from tests.sweeps.small import (
+    NAMES,
+    adapters,
+    claims,
+    examples,
+    measured,
+    rows,
+    settings,
+    small_sweep,
+)
+
+LAST = Grid(sites=("mlp",), blocks=("28",), rank=2)
 
 
-def forked(folder):
-    """A process that runs the small sweep to its end."""
+def forked(folder, sweep=small_sweep):
+    """A process that runs a sweep to its end."""
     child = os.fork()
     if not child:
         code = 1
         try:
             torch.set_num_threads(1)
-            small_sweep(folder)
+            sweep(folder)
             code = 0
         finally:
             os._exit(code)
@@ -81,44 +93,30 @@ def test_killed_at_20_moments_it_ends_as_undisturbed(undisturbed, tmp_path):
     holds_the_same(folder, expected)
 
 
-def command(tmp_path, name):
-    """`distmatch sweep` of two cells of the embedded model, and its folder."""
-    tables = {
-        "model": {"name": "smollm2-135m"},
-        "data": {"task": "output_control", "n": 4, "n_test": 1, "pool": "rare", "hold_out": []},
-        "sweep": {"sites": ["mlp"], "blocks": ["28"], "rank": 2},
-        "train": {
-            "output_dir": str(tmp_path / name),
-            "max_steps": 2,
-            "per_device_train_batch_size": 2,
-            "learning_rate": 1e-3,
-            "use_cpu": True,
-        },
-    }
-    file = tmp_path / f"{name}.toml"
-    file.write_text(to_toml(tables), encoding="utf-8")
-    run = "import sys; from distmatch.cli import main; sys.exit(main())"
-    return [sys.executable, "-c", run, "sweep", str(file)], tmp_path / name
-
-
 @pytest.mark.embedded
-def test_a_killed_sweep_of_the_embedded_model_ends_as_undisturbed(tmp_path):
-    undisturbed, expected = command(tmp_path, "undisturbed")
-    killed, folder = command(tmp_path, "killed")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+def test_a_killed_sweep_of_the_embedded_model_ends_as_undisturbed(embedded, tmp_path):
+    def sweep(folder):
+        plan = Plan.of(
+            embedded[0],
+            train_dataset=examples(2),
+            eval_datasets={"main": examples(1)},
+            args=settings(folder, max_steps=2),
+            grid=LAST,
+        )
+        carry_out(replace(plan, num_texts=1), *embedded)
+
+    expected, folder = tmp_path / "undisturbed", tmp_path / "killed"
     start = time.monotonic()
-    subprocess.run(undisturbed, env=environment, check=True, capture_output=True)
+    assert os.waitpid(forked(expected, sweep), 0)[1] == 0
     whole = time.monotonic() - start
     draw, kills = random.Random(0), 0
     while kills < 1:
-        process = subprocess.Popen(
-            killed, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        time.sleep(draw.uniform(0.4, 0.9) * whole)  # before that it has not begun
-        process.kill()
-        kills += process.wait() == -signal.SIGKILL
+        child = forked(folder, sweep)
+        time.sleep(draw.uniform(0.1, 0.9) * whole)
+        os.kill(child, signal.SIGKILL)
+        kills += os.waitpid(child, 0)[1] == signal.SIGKILL
         results = folder / "results.jsonl"
         if results.exists() and len(rows(folder)) == len(rows(expected)):
             shutil.rmtree(folder)  # begin again, to have something left to kill
-    subprocess.run(killed, env=environment, check=True, capture_output=True)
+    assert os.waitpid(forked(folder, sweep), 0)[1] == 0
     holds_the_same(folder, expected)
