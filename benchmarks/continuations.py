@@ -7,9 +7,9 @@ from torch import nn
 from transformers import DynamicCache
 
 from distmatch.data.trie import Encoder, TokenIds, TokenTrie
+from distmatch.models.forwards import in_eval_mode
 from distmatch.models.head import unwrapped
 from distmatch.sampling import OWN_DISTRIBUTION
-from distmatch.scoring import in_eval_mode
 
 
 @torch.no_grad()

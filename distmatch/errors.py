@@ -56,7 +56,7 @@ class ConfigError(DistmatchError, ValueError):
 
 
 class DivergedError(ConfigError):
-    """A training run whose numbers stopped being finite."""
+    """A model whose numbers stopped being finite, in training or since."""
 
 
 class LoadError(DistmatchError, RuntimeError):

@@ -24,6 +24,7 @@ from distmatch.models.experts import PackedExperts, num_unpacked_at_once
 from distmatch.models.footprint import empty_model, num_bytes, weight_bytes
 from distmatch.models.loading import QUANTIZATIONS, load_config, load_tokenizer, named_dtype
 from distmatch.models.lora import LoraTarget
+from distmatch.models.proof import forward_way
 from distmatch.scoring import model_encoder, row_logits
 
 _ADAM_STATES = 2
@@ -83,7 +84,8 @@ def memory_plan(
         checkpointing: With gradient checkpointing.
 
     Raises:
-        ConfigError: An unknown quantization or dtype, or a config without a tokenizer.
+        ConfigError: An unknown quantization or dtype, a config without a tokenizer, or a model that
+            takes no trees in one forward.
         LoadError: No such model.
         DataError: Examples that can't be encoded.
         TargetingError: The target doesn't fit the model.
@@ -97,6 +99,8 @@ def memory_plan(
         tokenizer = load_tokenizer(str(model))
     config = load_config(model) if isinstance(model, str) else model
     base = empty_model(config, quantization, dtype)
+    if why := forward_way(base).refused.get("tree"):
+        raise ConfigError(f"steps are planned for models that take trees in one forward: {why}")
     weights = weight_bytes(base, quantization)
     encoder = model_encoder(base, tokenizer)
     blocks = list(decoder_blocks(base).values())

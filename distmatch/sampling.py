@@ -12,8 +12,8 @@ from tqdm.auto import tqdm
 from transformers import StoppingCriteria, StoppingCriteriaList
 
 from distmatch.data.trie import TokenIds
+from distmatch.models.forwards import in_eval_mode
 from distmatch.models.head import unwrapped
-from distmatch.scoring import in_eval_mode
 
 OWN_DISTRIBUTION: dict[str, Any] = {
     "do_sample": True,

@@ -2,25 +2,29 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm.auto import tqdm
-from transformers import DynamicCache, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from distmatch.data.batching import Batch, TreeBatch, make_batch, make_next_batch
 from distmatch.data.distribution import OtherRule, WordDistribution
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.trie import Encoder, TokenIds, TokenTrie
-from distmatch.errors import ConfigError, DataError, renumbered
+from distmatch.errors import DataError, renumbered
+from distmatch.losses.log_probs import log_probs_of
 from distmatch.losses.words import WordLogProbs, word_log_probs
-from distmatch.models.attention import takes_tree_mask, tree_inputs
-from distmatch.models.head import is_checkpointing, predicting_rows, unwrapped
-from distmatch.models.trunk import Tree, installed_trunk
+from distmatch.models.attention import Tree
+from distmatch.models.finite import check_finite
+from distmatch.models.forwards import Forward, in_eval_mode, plain_logits
+from distmatch.models.head import is_checkpointing, unwrapped
+from distmatch.models.proof import forward_way
+from distmatch.models.trunk import installed_trunk
 
 _NOTHING_LEFT = 1e-5
 
@@ -152,19 +156,7 @@ def next_log_probs(
         batch = make_next_batch(sequences[start : start + batch_size])
         with in_eval_mode(model), torch.no_grad():
             logits = row_logits(model, batch)
-        yield logits.float().log_softmax(-1).cpu()
-
-
-@contextmanager
-def in_eval_mode(model: nn.Module) -> Iterator[None]:
-    """Inside, every module is in evaluation mode; afterwards each in its own again."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, is_training in modes.items():
-            module.training = is_training
+        yield log_probs_of(logits).cpu()
 
 
 def resolve_at_most(
@@ -200,85 +192,29 @@ def resolve_at_most(
 
 
 def row_logits(model: nn.Module, batch: TreeBatch) -> Float[Tensor, "rows vocab"]:
-    """Logits at the places that predict, at least float32: one forward for the whole batch.
+    """Logits at the places that predict, at least float32, in the fastest way the model takes.
 
-    Where the model honours no mask of ours, prompts run into a KV cache and words continue it,
-    with the same numbers. Where a `Trunk` is installed, the forward begins above what it keeps.
-    The batch is moved to the model's device.
+    Which that is, is found at the model's first use (`models.proof.forward_way`); all ways give the
+    same numbers. Where a `Trunk` is installed, the forward begins above what it keeps. The batch is
+    moved to the model's device.
+
+    Raises:
+        LoadError: The model takes no way.
+        DivergedError: Without gradient, where what is measured isn't finite.
     """
-    base = unwrapped(model)
-    batch = batch.to(base.device)  # type: ignore[arg-type]
-    if not takes_tree_mask(base.config.get_text_config()):  # type: ignore[union-attr, operator]
-        return _cached_row_logits(model, batch)
-    tree = Tree(batch.ids, batch.depths, batch.ends)
+    batch = batch.to(unwrapped(model).device)  # type: ignore[arg-type]
+    forward = _forward(model)
     trunk = installed_trunk(model)
-    with predicting_rows(model, batch.row_tokens), trunk.beneath(tree) if trunk else nullcontext():
-        logits = model(**tree_inputs(base, *tree)).logits
+    tree = Tree(batch.ids, batch.depths, batch.ends)
+    with trunk.beneath(tree) if trunk else nullcontext():
+        logits = forward(model, batch)
+    if not torch.is_grad_enabled():
+        check_finite(logits, model, lambda: forward(model, batch))
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def _cached_row_logits(model: nn.Module, batch: TreeBatch) -> Float[Tensor, "rows vocab"]:
-    """The same, one example at a time: its prompt into a cache, its branches continuing that."""
-    if any(is_checkpointing(module) and module.training for module in model.modules()):
-        raise ConfigError(
-            "gradient checkpointing drops the KV cache that this attention implementation needs: "
-            'load the model with attn_implementation="sdpa" or "eager", or turn checkpointing off'
-        )
-    num_rows = len(batch.row_tokens)
-    logits: list[Tensor] = []
-    order: list[int] = []
-    for rows in batch.example_rows.tolist():
-        rows = [row for row in rows if row < num_rows]
-        logits.extend(_example_logits(model, batch, rows))
-        order.extend(rows)
-    place = torch.tensor(order, device=batch.ids.device).argsort()
-    return torch.cat(logits)[place]
-
-
-def _example_logits(model: nn.Module, batch: TreeBatch, rows: list[int]) -> list[Tensor]:
-    sequences = [_ancestors(batch, int(batch.row_tokens[row])) for row in rows]
-    prompt, nodes = sequences[0], [sequence[len(sequences[0]) :] for sequence in sequences[1:]]
-    flat = batch.ids.flatten()
-    device = batch.ids.device
-    cache = DynamicCache(config=unwrapped(model).config)  # type: ignore[arg-type]
-    with predicting_rows(model, torch.tensor([len(prompt) - 1], device=device)):
-        slot = model(input_ids=flat[prompt][None], past_key_values=cache, use_cache=True).logits
-    if not nodes:
-        return [_at_least_float32(slot)]
-    branches = _continued(model, cache, flat, len(prompt), nodes)
-    return [_at_least_float32(slot), _at_least_float32(branches)]
-
-
-def _continued(
-    model: nn.Module,
-    cache: DynamicCache,
-    ids: Int[Tensor, " tokens"],
-    prompt_length: int,
-    nodes: list[list[int]],
-) -> Float[Tensor, "rows vocab"]:
-    """Logits after each of some sequences that go on from a prompt in the cache."""
-    leaves = [n for n in nodes if not any(m[: len(n)] == n and m != n for m in nodes)]
-    longest = max(map(len, leaves))
-    padded = torch.tensor([leaf + [leaf[-1]] * (longest - len(leaf)) for leaf in leaves])
-    home = [next(k for k, leaf in enumerate(leaves) if leaf[: len(n)] == n) for n in nodes]
-    places = [leaf * longest + len(n) - 1 for leaf, n in zip(home, nodes, strict=True)]
-    cache.batch_repeat_interleave(len(leaves))
-    positions = torch.arange(prompt_length, prompt_length + longest, device=ids.device)
-    with predicting_rows(model, torch.tensor(places, device=ids.device)):
-        return model(
-            input_ids=ids[padded.to(ids.device)],
-            past_key_values=cache,
-            position_ids=positions.expand(len(leaves), -1),
-            use_cache=True,
-        ).logits
-
-
-def _ancestors(batch: TreeBatch, token: int) -> list[int]:
-    """Flat indices of the sequence that ends in a token, itself included."""
-    pack, place = divmod(token, batch.ids.shape[1])
-    ends = batch.ends[pack, : place + 1]
-    return ((ends > place).nonzero()[:, 0] + pack * batch.ids.shape[1]).tolist()
-
-
-def _at_least_float32(logits: Float[Tensor, "rows vocab"]) -> Float[Tensor, "rows vocab"]:
-    return logits if logits.dtype == torch.float64 else logits.float()
+def _forward(model: nn.Module) -> Forward:
+    way = forward_way(model)
+    if way.name == "cache" and any(is_checkpointing(m) and m.training for m in model.modules()):
+        return plain_logits  # checkpointing drops the cache
+    return way.forward

@@ -97,7 +97,9 @@ def distribution(
     logits = model(
         input_ids=ids, position_ids=positions, attention_mask=mask[None, None], use_cache=False
     ).logits[0]
-    log_probs = {node: logits[place[node]].float().log_softmax(-1) for node in nodes}
+    logits = logits.float()
+    all_log_probs = logits - logits.logsumexp(-1, keepdim=True)  # torch's log_softmax is biased
+    log_probs = {node: all_log_probs[place[node]] for node in nodes}
 
     # 4. At every node the next token is a child, or the end of the turn where a word is complete,
     #    or anything else, which leaves the words for good. Together that is everything.

@@ -12,8 +12,9 @@ from distmatch.data.trie import Encoder
 from distmatch.models.adapters import load_adapter
 from distmatch.models.attaching import attach_lora
 from distmatch.models.base_record import write_base_record
+from distmatch.models.forwards import cached_logits, plain_logits
 from distmatch.models.lora import lora, target_table
-from distmatch.scoring import _cached_row_logits, row_logits, score_tries
+from distmatch.scoring import row_logits, score_tries
 from tests.tiny import FAMILIES, tiny_model, tiny_tokenizer
 from tests.training import IDS, moved, trained
 
@@ -119,7 +120,17 @@ def test_a_kv_cache_gives_what_packed_trees_give(family):
     model = double_model(family)
     batch = make_batch(TRIES, ENCODER)
     with torch.no_grad():
-        assert_close(_cached_row_logits(model, batch), row_logits(model, batch))
+        assert_close(cached_logits(model, batch), row_logits(model, batch))
+
+
+@pytest.mark.usefixtures("stays_double")
+@every_family
+def test_plain_sequences_give_what_packed_trees_give(family):
+    model = double_model(family)
+    batch, weight = make_batch(TRIES, ENCODER), model.get_input_embeddings().weight
+    plain, packed = plain_logits(model, batch), row_logits(model, batch)
+    assert_close(plain, packed, atol=1e-9, rtol=1e-9)
+    assert_close(gradients(plain, weight), gradients(packed, weight), atol=1e-8, rtol=1e-8)
 
 
 @torch.no_grad()
@@ -131,7 +142,8 @@ def test_packed_texts_give_what_separate_texts_give(family):
     separate = torch.cat([model(torch.tensor([text])).logits[0, :-1] for text in texts])
     batch = make_text_batch(texts)
     assert_close(row_logits(model, batch), separate, atol=1e-9, rtol=1e-9)
-    assert_close(_cached_row_logits(model, batch), separate, atol=1e-9, rtol=1e-9)
+    assert_close(cached_logits(model, batch), separate, atol=1e-9, rtol=1e-9)
+    assert_close(plain_logits(model, batch), separate, atol=1e-9, rtol=1e-9)
 
 
 @pytest.mark.usefixtures("stays_double")

@@ -6,6 +6,7 @@ from .divergences import reverse_kl as reverse_kl
 from .divergences import skew_kl as skew_kl
 from .divergences import total_variation as total_variation
 from .divergences import wasserstein1 as wasserstein1
+from .log_probs import log_probs_of as log_probs_of
 from .retention import retention_kl as retention_kl
 from .words import WordLogProbs as WordLogProbs
 from .words import other_shape_kl as other_shape_kl

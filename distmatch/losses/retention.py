@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from distmatch.losses.log_probs import log_probs_of
+
 _CHUNK = 256  # rows whose log-probabilities exist at the same time
 
 
@@ -32,7 +34,7 @@ def retention_kl(
 def _rows_kl(
     logits: Float[Tensor, "rows vocab"], base_logits: Float[Tensor, "rows vocab"]
 ) -> Float[Tensor, " rows"]:
-    log_base = base_logits.log_softmax(-1)
+    log_base = log_probs_of(base_logits)
     base = log_base.exp()
-    log_ratio = torch.where(base > 0, log_base - logits.log_softmax(-1), 0.0)
+    log_ratio = torch.where(base > 0, log_base - log_probs_of(logits), 0.0)
     return (base * log_ratio).sum(-1)

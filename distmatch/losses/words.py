@@ -24,6 +24,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from distmatch.losses.log_probs import log_probs_of
+
 
 @runtime_checkable
 class TrieIndex(Protocol):
@@ -131,8 +133,7 @@ def support_log_probs(
 
 
 def _split_rows(logits: Float[Tensor, "rows vocab"], trie: TrieIndex) -> _Rows:
-    # log_softmax subtracts each row's maximum, so that large logits don't cost float32 its digits.
-    log_probs = logits.log_softmax(-1)
+    log_probs = log_probs_of(logits)
     edges = log_probs[trie.edge_row, trie.edge_token]
     is_child = torch.zeros_like(log_probs, dtype=torch.bool)
     is_child[trie.edge_row, trie.edge_token] = True

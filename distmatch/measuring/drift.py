@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from distmatch.data.batching import TreeBatch, make_next_batch, make_text_batch
 from distmatch.data.trie import TokenIds
 from distmatch.losses.divergences import total_variation
+from distmatch.losses.log_probs import log_probs_of
 from distmatch.losses.retention import retention_kl
 from distmatch.measuring.metrics import Ratio
 from distmatch.models.adapters import switched_off
+from distmatch.models.forwards import in_eval_mode
 from distmatch.models.head import unwrapped
-from distmatch.scoring import in_eval_mode, row_logits
+from distmatch.scoring import row_logits
 
 TEXTS_A_FORWARD = 8
 """At most, where speed alone would have more: every token of them has logits, twice."""
@@ -78,7 +80,7 @@ def slot_drift(model: nn.Module, slots: Sequence[TokenIds]) -> dict[str, Ratio]:
     """
     with in_eval_mode(model):
         ours, base = _logits_beside_base(model, make_next_batch(slots))
-    tvd = total_variation(ours.log_softmax(-1), base.softmax(-1))
+    tvd = total_variation(log_probs_of(ours), log_probs_of(base).exp())
     ones = torch.ones_like(tvd)
     return {"kl": Ratio(retention_kl(ours, base), ones), "slot_tvd": Ratio(tvd, ones)}
 

@@ -8,6 +8,8 @@ from .loading import load_model as load_model
 from .loading import load_tokenizer as load_tokenizer
 from .lora import LoraTarget as LoraTarget
 from .lora import target_table as target_table
+from .proof import ForwardWay as ForwardWay
+from .proof import forward_way as forward_way
 from .quantizers import random_packed as random_packed
 from .quantizers import save_packed as save_packed
 from .trunk import Trunk as Trunk

@@ -5,7 +5,7 @@ positions in that sequence, not places in the pack. Masks are additive floats, w
 implementation takes (a boolean one is silently wrong under eager attention).
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,24 +15,32 @@ from transformers import PretrainedConfig
 TreeMask = Tensor | dict[str, Tensor]
 
 
-def tree_inputs(
-    model: nn.Module,
-    ids: Int[Tensor, "packs tokens"],
-    depths: Int[Tensor, "packs tokens"],
-    ends: Int[Tensor, "packs tokens"],
-) -> dict[str, Any]:
+class Tree(NamedTuple):
+    """Sequences as one prefix tree, its tokens in preorder, as in `data.batching.TreeBatch`."""
+
+    ids: Int[Tensor, "packs tokens"]
+    depths: Int[Tensor, "packs tokens"]
+    """Position ids."""
+    ends: Int[Tensor, "packs tokens"]
+    """One past each token's subtree."""
+
+
+def tree_inputs(model: nn.Module, tree: Tree) -> dict[str, Any]:
     """What a model's forward is given to run packed trees.
 
     Args:
-        model: A causal language model that takes a mask (`takes_tree_mask`), beneath wrappers.
-        ids: The tokens, in preorder.
-        depths: Their position ids.
-        ends: One past each token's subtree.
+        model: A causal language model that takes a mask (`models.proof`), beneath wrappers.
+        tree: One or more.
     """
     config = model.config.get_text_config()  # type: ignore[union-attr, operator]
     dtype = model.get_input_embeddings().weight.dtype  # type: ignore[operator]
-    mask = tree_mask(depths, ends, config, dtype)
-    return {"input_ids": ids, "attention_mask": mask, "position_ids": depths, "use_cache": False}
+    mask = tree_mask(tree.depths, tree.ends, config, dtype)
+    return {
+        "input_ids": tree.ids,
+        "attention_mask": mask,
+        "position_ids": tree.depths,
+        "use_cache": False,
+    }
 
 
 def tree_mask(
@@ -61,17 +69,6 @@ def tree_mask(
         return full
     sliding = _additive(_within(is_seen, depths, window), dtype)
     return {"full_attention": full, "sliding_attention": sliding} if kinds else sliding
-
-
-def takes_tree_mask(config: PretrainedConfig) -> bool:
-    """Whether the model, as configured, honours a mask of its caller's.
-
-    Flash attention kernels take none, and layers that aren't attention (or attend in chunks or by
-    recurrence) would mix the branches of a tree.
-    """
-    kinds = set(getattr(config, "layer_types", None) or ("full_attention",))
-    implementation = str(getattr(config, "_attn_implementation", None) or "eager")
-    return kinds <= {"full_attention", "sliding_attention"} and "flash" not in implementation
 
 
 def _within(

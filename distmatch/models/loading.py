@@ -33,6 +33,7 @@ from distmatch.errors import (
 from distmatch.models.checkpoints import check_files, check_room, check_shapes
 from distmatch.models.embedded import EMBEDDED_NAME, embedded_directory
 from distmatch.models.footprint import empty_model, weight_bytes
+from distmatch.models.proof import forward_way
 from distmatch.models.quantizers import PackedConfig, PackedNf4Config
 
 QUANTIZATIONS = ("nf4", "nf4+dense-experts", "mxfp4", "mxfp4+nf4")
@@ -69,9 +70,10 @@ def load_model(
 
     Raises:
         ConfigError: An unknown quantization or dtype, or a device that isn't there.
-        LoadError: Nothing usable under that name; a corrupt or incomplete checkpoint, or one of
-            another model than its config describes; no room for it on the device; experts that
-            `"nf4"` would leave unpacked, or `"mxfp4"` for a checkpoint that isn't.
+        LoadError: Nothing usable under that name, or no causal language model; a corrupt or
+            incomplete checkpoint, or one of another model than its config describes; no room for
+            it on the device; experts that `"nf4"` would leave unpacked, or `"mxfp4"` for a
+            checkpoint that isn't.
         MissingExtraError: `"nf4"` without bitsandbytes.
     """
     if quantization is not None and quantization not in QUANTIZATIONS:
@@ -83,12 +85,18 @@ def load_model(
     if directory is not None:
         check_files(directory)
     config = _read(AutoConfig, source)
+    if getattr(config, "is_encoder_decoder", False):
+        raise LoadError(
+            f'"{source}" is an encoder with a decoder ({config.model_type}): load a causal '
+            "language model, which reads prompt and answer as one text"
+        )
     stored = (getattr(config, "quantization_config", None) or {}).get("quant_method")
     _check_quantization(source, quantization, stored)
     computing = dtype or getattr(config, "dtype", None) or torch.bfloat16
     if quantization is not None and "mxfp4" in quantization and computing == torch.float16:
         raise ConfigError("MXFP4 reaches farther than float16: give dtype='bfloat16' or 'float32'")
     empty = _built(source, lambda: empty_model(config, quantization, computing))
+    forward_way(empty)  # refuses what isn't causal before its weights are read
     if quantization == "nf4":
         _refuse_unpacked_experts(source, empty)
     is_known = stored in (None, "mxfp4")  # else packed in a way that only transformers knows

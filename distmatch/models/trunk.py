@@ -26,22 +26,15 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from distmatch.errors import ConfigError
-from distmatch.models.attention import takes_tree_mask, tree_inputs
+from distmatch.models.attention import Tree, tree_inputs
 from distmatch.models.blocks import decoder_blocks
 from distmatch.models.head import unwrapped
+from distmatch.models.proof import forward_way
 
 _ALIGNMENT = 64  # bytes; where values begin in a file
 _FILE_DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16"} | {
     torch.float16: "F16"
 }
-
-
-class Tree(NamedTuple):
-    """Sequences as one prefix tree, its tokens in preorder, as in `data.batching.TreeBatch`."""
-
-    ids: Int[Tensor, "packs tokens"]
-    depths: Int[Tensor, "packs tokens"]
-    ends: Int[Tensor, "packs tokens"]
 
 
 class _Kept(NamedTuple):
@@ -66,8 +59,7 @@ class Trunk:
         progress: With a progress bar.
 
     Raises:
-        ConfigError: The model's attention takes no mask of ours, or its blocks are called in a way
-            that can't be cut short.
+        ConfigError: The model's blocks are called in a way that can't be cut short.
     """
 
     def __init__(
@@ -84,8 +76,6 @@ class Trunk:
         self.model: Any = unwrapped(model)
         if isinstance(self.model, PeftModel):
             self.model = self.model.get_base_model()
-        if not takes_tree_mask(self.model.config.get_text_config()):
-            raise ConfigError("states can't be kept: this attention takes no mask of its caller's")
         self.block = 0
         self._blocks = list(decoder_blocks(self.model).values())
         self._trees = trees
@@ -106,9 +96,11 @@ class Trunk:
             block: Its number, of all blocks of the decoder.
 
         Raises:
-            ConfigError: There is no such block, or one below it has an adapter; states stay as
-                they were.
+            ConfigError: There is no such block, one below it has an adapter, or the model takes no
+                trees (`models.proof`); states stay as they were.
         """
+        if why := forward_way(self.model).refused.get("tree"):
+            raise ConfigError(f"states can't be kept, as the model takes no tree: {why}")
         if not 0 <= block < len(self._blocks):
             raise ConfigError(
                 f"block {block} does not exist: this {type(self.model).__name__} has "
@@ -285,7 +277,7 @@ def _reached(model: Any, block: nn.Module, tree: Tree) -> Float[Tensor, "packs t
     moved = Tree(*(part.to(model.device) for part in tree))
     with _forward_replaced(block, stop):
         try:
-            model(**tree_inputs(model, *moved))
+            model(**tree_inputs(model, moved))
         except _ReachedError as end:
             return end.states
     raise ConfigError(f"states can't be kept: {type(model).__name__} passes its blocks by")

@@ -26,8 +26,9 @@ from distmatch.losses.divergences import forward_kl
 from distmatch.losses.words import support_log_probs
 from distmatch.models.attaching import attached
 from distmatch.models.blocks import adaptable_sites
+from distmatch.models.forwards import in_eval_mode
 from distmatch.models.lora import LoraTarget
-from distmatch.scoring import in_eval_mode, score_batch
+from distmatch.scoring import score_batch
 from distmatch.sweeps.folder import PROBE_FILE, parsed_file
 from distmatch.sweeps.headlines import CONTROL, COPYING
 

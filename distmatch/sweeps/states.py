@@ -9,8 +9,9 @@ from tqdm.auto import tqdm
 
 from distmatch.data.batching import make_batch
 from distmatch.errors import ConfigError
+from distmatch.models.forwards import in_eval_mode
 from distmatch.models.trunk import Trunk
-from distmatch.scoring import in_eval_mode, row_logits
+from distmatch.scoring import row_logits
 from distmatch.sweeps.conditions import Conditions
 
 _CHECKED_EXAMPLES = 4

@@ -31,6 +31,7 @@ from distmatch.models.attaching import attach_lora
 from distmatch.models.base_record import check_base_record, write_base_record
 from distmatch.models.head import is_checkpointing
 from distmatch.models.lora import LoraTarget
+from distmatch.models.proof import forward_way
 from distmatch.scoring import model_encoder, resolve_at_most, row_logits
 from distmatch.trainer.callbacks import ProgressBar, Refresh, RefreshExamples
 from distmatch.trainer.output_dir import check_output_dir, last_checkpoint
@@ -74,6 +75,7 @@ class DistributionTrainer(Trainer):
         DataError: Records or texts that can't be used, each with its number.
         ConfigError: An unknown loss, or settings that don't fit the data.
         TargetingError: `peft_config` names weights the model doesn't have.
+        LoadError: The model isn't a causal one.
     """
 
     args: DistributionConfig
@@ -97,6 +99,7 @@ class DistributionTrainer(Trainer):
         self._has_base = peft_config is not None or isinstance(model, PeftModel)
         self._refreshes = refresh is not None
         self.adapted: nn.Module = model
+        forward_way(model)  # found before a step is timed or counted
         self.encoder = model_encoder(model, processing_class)
         self.texts = self.encoder.encode_texts(retention_dataset or [], args.retention_tokens)
         self._check_settings()

@@ -17,8 +17,10 @@ from distmatch.models import trunk as trunk_module
 from distmatch.models.attaching import attach_lora
 from distmatch.models.blocks import decoder_blocks
 from distmatch.models.lora import lora
+from distmatch.models.proof import forward_way
 from distmatch.models.trunk import Tree, Trunk
 from distmatch.scoring import row_logits
+from tests.architectures import architecture
 from tests.tiny import FAMILIES, tiny_model, tiny_tokenizer
 
 ENCODER = Encoder(tiny_tokenizer())
@@ -232,6 +234,7 @@ def test_what_trees_share_is_kept_once():
 
 def test_a_tree_with_nothing_of_its_own_is_not_run():
     model = tiny_model("llama")
+    forward_way(model)
     calls = count_calls(model)
     once = raised(model, 2, FEW)._states[None]
     before = dict(calls)
@@ -370,15 +373,13 @@ def test_states_that_find_no_room_leave_no_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "unfit", [{"_attn_implementation": "flash_attention_2"}, {"layer_types": ["linear_attention"]}]
-)
-def test_attention_that_takes_no_mask_is_refused(unfit):
-    model = tiny_model("llama")
-    for name, value in unfit.items():
-        setattr(model.config, name, value)
-    with pytest.raises(ConfigError, match="can't be kept: this attention takes no mask"):
-        Trunk(model, ALL)
+def test_attention_that_takes_no_tree_is_refused():
+    with pytest.raises(ConfigError, match="can't be kept, as the model takes no tree: log-probab"):
+        Trunk(architecture("gpt_neo"), ALL).raise_to(1)
+    kernels = tiny_model("llama")
+    kernels.config._attn_implementation = "flash_attention_2"
+    with pytest.raises(ConfigError, match="flash_attention_2 takes no mask"):
+        Trunk(kernels, ALL).raise_to(1)
 
 
 @pytest.mark.parametrize("block", [-1, 4])

@@ -15,6 +15,7 @@ from distmatch.evals import measure
 from distmatch.models import trunk as trunk_module
 from distmatch.models.adapters import load_adapter
 from distmatch.models.lora import lora
+from distmatch.models.proof import ForwardWay
 from distmatch.models.trunk import Tree, Trunk
 from distmatch.sweeps import Grid, cell_runs, measures, states
 from distmatch.sweeps.claims import claimed
@@ -139,7 +140,7 @@ def test_where_states_cannot_be_kept_whole_forwards_run_and_it_says_so(
     folder, finished, capsys, monkeypatch
 ):
     remove_line(folder, NAMES[-1])
-    monkeypatch.setattr(trunk_module, "takes_tree_mask", lambda _: False)
+    monkeypatch.setattr(trunk_module, "forward_way", lambda _: ForwardWay("cache", {"tree": "-"}))
     small_sweep(folder)
     assert "states can't be kept" in capsys.readouterr().out
     ours, theirs = (rows(f)[NAMES[-1]]["metrics"]["main"] for f in (folder, finished[0]))
