@@ -195,7 +195,7 @@ def _known_block(blocks: Sequence[nn.Module], inside: list[int]) -> Iterator[Non
 
 def _loss_bytes(batch: Batch, vocab_size: int) -> tuple[int, int]:
     """What the loss keeps beside its logits, and their size; counted on real ones, all zero."""
-    logits = torch.zeros(len(batch.row_tokens), vocab_size, requires_grad=True)
+    logits = torch.zeros(len(batch.row_tokens), vocab_size, dtype=torch.float32, requires_grad=True)
     storages = {logits.untyped_storage()._cdata: logits.untyped_storage()}
     kept = 0
 

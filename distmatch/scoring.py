@@ -122,8 +122,8 @@ def score_tries(
         Float32 on the CPU, in the tries' order; words padded with -inf.
     """
     num_words = max((len(trie.target.words) for trie in tries), default=0)
-    words = torch.full((len(tries), num_words), -torch.inf)
-    other = torch.full((len(tries),), -torch.inf)
+    words = torch.full((len(tries), num_words), -torch.inf, dtype=torch.float32)
+    other = torch.full((len(tries),), -torch.inf, dtype=torch.float32)
     # Neighbours share prompts, so a batch of them is cheap; results go back to their places.
     order = sorted(range(len(tries)), key=lambda i: tries[i].prompt_ids)
     starts = tqdm(

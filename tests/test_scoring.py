@@ -258,3 +258,19 @@ def test_a_model_that_accelerate_has_placed_gives_the_same_float32_logits():
     own = placed.lm_head._old_forward
     assert torch.equal(row_logits(placed, batch), expected)
     assert placed.lm_head._old_forward == own
+
+
+def test_a_default_dtype_of_the_callers_changes_nothing():
+    model = tiny_model("llama")
+    prompt, words = [{"role": "user", "content": "red or blue?"}], ["red", "blue"]
+    expected = score(model, TOKENIZER, prompt, words)
+    example = Example(prompt=prompt, target=WordDistribution(("red", "blue"), (0.7, 0.3)))
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        given = score(model, TOKENIZER, prompt, words)
+        encoder = Encoder(TOKENIZER)
+        target = make_batch([encoder.encode(example)], encoder).target
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(given.log_probs, expected.log_probs)
+    assert target.dtype == torch.float32 and target[0].tolist() == pytest.approx([0.7, 0.3, 0])

@@ -291,9 +291,9 @@ def _words(
 
 def _targets(tries: Sequence[TokenTrie]) -> dict[str, Tensor]:
     num_words = max((len(trie.target.words) for trie in tries), default=0)
-    target = torch.zeros(len(tries), num_words + 1)
+    target = torch.zeros(len(tries), num_words + 1, dtype=torch.float32)
     for row, trie in enumerate(tries):
-        target[row, : len(trie.target.probs)] = torch.tensor(trie.target.probs)
+        target[row, : len(trie.target.probs)] = torch.tensor(trie.target.probs, dtype=torch.float32)
         target[row, -1] = trie.target.other_prob
     counts = torch.tensor([len(trie.target.words) for trie in tries], dtype=torch.long)
     preserved = [t.target.other_prob if t.target.other == "preserve" else 0.0 for t in tries]
@@ -301,7 +301,7 @@ def _targets(tries: Sequence[TokenTrie]) -> dict[str, Tensor]:
         "target": target,
         "is_word": torch.arange(num_words) < counts[:, None],
         "is_free": torch.tensor([t.target.other == "free" for t in tries], dtype=torch.bool),
-        "preserve": torch.tensor(preserved, dtype=torch.float),
+        "preserve": torch.tensor(preserved, dtype=torch.float32),
     }
 
 
@@ -316,8 +316,8 @@ def _padded_words(
 ) -> Int[Tensor, "batch words forms"]:
     num_words = max(map(len, words), default=0)
     num_forms = max((len(forms) for example in words for forms in example), default=0)
-    padded = torch.full((len(words), num_words, num_forms), fill)
+    padded = torch.full((len(words), num_words, num_forms), fill, dtype=torch.long)
     for row, example in enumerate(words):
         for column, forms in enumerate(example):
-            padded[row, column, : len(forms)] = torch.tensor(forms)
+            padded[row, column, : len(forms)] = torch.tensor(forms, dtype=torch.long)
     return padded

@@ -4,21 +4,37 @@ The prompt's ids are rendered alone, as `generate` would see them, and never cha
 words are tokenised in that context (`trie.py`).
 """
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import regex
 from transformers import PreTrainedTokenizerBase
 
 from distmatch.data.examples import Message, Prompt
-from distmatch.data.templates import SENTINEL, fitted, opens_thought, rendered, thought_frame
+from distmatch.data.templates import (
+    SENTINEL,
+    check_written,
+    fitted,
+    opens_thought,
+    rendered,
+    thought_frame,
+)
 from distmatch.errors import DataError
 
 _FIELD = "FIELD-OF-THE-ANSWER"  # stands for what a message holds besides its content
 _BLANK_LINE = "\n\n"
-_OPENING = "\"'([{<“‘«¿¡/-\\`*_#@$"
-_SPACELESS_SCRIPTS = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
+_OPENING = "([{<“‘«¿¡/-\\#@$"
+_PAIRED = "\"'`*_"  # open and close alike
+# UAX #29: what belongs to a word, or is passed over inside it (WB4), such as a non-joiner
+_GOES_ON = regex.compile(
+    r"[\p{L}\p{M}\p{N}\p{WB=ExtendNumLet}\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]"
+)
+# UAX #14: letters between any two of which a line may break, or wherever a dictionary says
+_SPACELESS = regex.compile(
+    r"[[\p{L}\p{M}]&&[\p{LB=SA}\p{LB=ID}\p{LB=CJ}\p{LB=AK}\p{LB=AP}\p{LB=AS}\p{Script=Tibetan}]]",
+    regex.V1,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +47,8 @@ class Slot:
     """What stands between text and word: given by the template, or None where the word's writer
     decides (plain text, or after a prefill)."""
     is_chat: bool
+    added: tuple[int, ...] = ()
+    """The ids that the tokenizer puts before the text by itself; `ids` begin with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +94,7 @@ def render_slot(
     if isinstance(prompt, str):
         text = prompt + prefill
         check_prefill(prefill)
-        return Slot(text, _plain_ids(tokenizer, text), None, is_chat=False)
+        return _plain_slot(tokenizer, text)
     messages = [dict(message) for message in prompt]
     answer = {"role": "assistant", "content": ""}
     if messages[-1]["role"] == "assistant":
@@ -84,16 +102,21 @@ def render_slot(
         prefill = answer["content"] + prefill
     check_prefill(prefill)
     if getattr(tokenizer, "chat_template", None):
+        check_written(tokenizer, messages, template_kwargs or {})
         answer["content"] = prefill
         return _chat_slot(tokenizer, fitted(tokenizer, messages), answer, template_kwargs or {})
     text = joined_messages(messages, prefill)
     if prefill:
-        return Slot(text, _plain_ids(tokenizer, text), None, is_chat=False)
-    return Slot(text, _ids_before_a_word(tokenizer, text), "", is_chat=False)
+        return _plain_slot(tokenizer, text)
+    added = _added(tokenizer)
+    ids = (*added, *_ids_before_a_word(tokenizer, text))
+    return Slot(text, ids, "", is_chat=False, added=added)
 
 
 def joined(slot: Slot, word: str, form: str | None) -> str:
     """The text that follows `slot.text` when the word is written in one of its forms."""
+    if slot.is_chat:  # where white space around a word is a slip, and never what is meant
+        word = word.strip()
     if form == "bare":
         return word
     if form == "space":
@@ -136,7 +159,9 @@ def thinking_slot(
     """
     messages, _ = without_thinking(prompt)
     answer = {"role": "assistant", "content": ""}
-    frame = thought_frame(tokenizer, fitted(tokenizer, messages), answer, template_kwargs or {})
+    told = template_kwargs or {}
+    check_written(tokenizer, messages, told)
+    frame = thought_frame(tokenizer, fitted(tokenizer, messages), answer, told)
     end = frame.after.lstrip()
     ends = tokenizer(end, add_special_tokens=False)["input_ids"][:1]
     if not ends or ends[0] not in special_ids(tokenizer) | tokenizer.added_tokens_decoder.keys():
@@ -163,6 +188,8 @@ def end_of_turn_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
         answer = {"role": "assistant", "content": SENTINEL}
         for messages in ([question, answer], [question, answer, question]):
             text = rendered(tokenizer, messages, {}, add_generation_prompt=False)
+            if SENTINEL not in text:  # it writes contents in no way that chats could be read by
+                continue
             tail = text[text.rindex(SENTINEL) + len(SENTINEL) :]
             ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
             ends.update([i for i in ids if i in special_ids(tokenizer)][:1])
@@ -201,28 +228,35 @@ def check_prefill(prefill: str) -> None:
 def continues_word(text: str) -> bool:
     """Whether a token that decodes to this text can continue the word before it.
 
-    Letters, marks, digits, joiners and pieces of characters can; white space, punctuation,
-    symbols and special tokens can't.
+    Letters, marks, digits, joiners, an emoji's skin tone and pieces of characters can; white space,
+    punctuation, other symbols and special tokens can't (Unicode's word boundaries, UAX #29).
     """
-    if not text:
-        return True
-    first = text[0]
-    if first in "^`":  # of the kind of an emoji's skin tone, but punctuation in text
-        return False
-    return first in "_\u200d\ufffd" or unicodedata.category(first) in (
-        *("Ll", "Lu", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Sk"),
-    )
+    return not text or text[0] == "\ufffd" or _GOES_ON.match(text) is not None
 
 
 def is_spaceless(character: str) -> bool:
     """Whether the character belongs to a script that writes words without spaces between them."""
-    return unicodedata.name(character, "").startswith(_SPACELESS_SCRIPTS)
+    return _SPACELESS.match(character) is not None
 
 
 def _takes_space(text: str, word: str) -> bool:
-    if not text or text[-1].isspace() or text[-1] in _OPENING or is_spaceless(text[-1]):
+    if not text or text[-1].isspace() or _opens(text) or is_spaceless(text[-1]):
         return False
     return not (word[0].isspace() or word[0] in ".,:;!?)]}%'’”»" or is_spaceless(word[0]))
+
+
+def _opens(text: str) -> bool:
+    """Whether a text ends in a sign that stands before a word: a bracket, an opening quote."""
+    last = text[-1:]
+    if not last or last not in _PAIRED:
+        return last in _OPENING
+    before = text.rstrip(last)
+    if not before or before[-1].isspace() or _opens(before):
+        return True
+    if last in "\"'":
+        return False
+    line = text.rpartition("\n")[2]  # behind a letter, markup closes what was opened on its line
+    return len(regex.findall(rf"{regex.escape(last)}+", line)) % 2 == 1
 
 
 def _chat_slot(
@@ -237,6 +271,11 @@ def _chat_slot(
     opened = rendered(tokenizer, messages, template_kwargs, add_generation_prompt=True)
     whole = {**answer, "content": prefill + SENTINEL}
     answered = rendered(tokenizer, [*messages, whole], template_kwargs, add_generation_prompt=False)
+    if SENTINEL not in answered:
+        raise DataError(
+            "the chat template leaves out or changes what an answer says: give the rendered prompt "
+            "as plain text instead"
+        )
     before = answered[: answered.rindex(SENTINEL)]
     if thought is None and opens_thought(opened, answered):
         thought = ""
@@ -262,20 +301,24 @@ def _chat_slot(
     return Slot(text, ids, None if prefill else before[len(text) :], is_chat=True)
 
 
-def _plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    bos = _bos(tokenizer)
-    return tuple(ids) if bos and ids[:1] == [*bos] else (*bos, *ids)  # it may be written out
+def _plain_slot(tokenizer: PreTrainedTokenizerBase, text: str) -> Slot:
+    ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    added = _added(tokenizer)
+    if ids[: len(added)] == added:  # they're written out
+        added = ()
+    return Slot(text, (*added, *ids), None, is_chat=False, added=added)
 
 
-def _bos(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """What the tokenizer puts before plain text by itself: its begin of text, or nothing."""
-    added = tokenizer("")["input_ids"]
-    return tuple(i for i in added[:1] if i == tokenizer.bos_token_id)
+def _added(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """What the tokenizer puts before plain text by itself, such as its begin of text."""
+    alone = tokenizer("a", add_special_tokens=False)["input_ids"]
+    ids = tokenizer("a")["input_ids"]
+    places = (k for k in range(len(ids)) if ids[k : k + len(alone)] == alone)
+    return tuple(ids[: next(places, 0)])
 
 
 def _ids_before_a_word(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
     """Ids of text that ends in line breaks, cut as they are when a word follows."""
     encoded = tokenizer(text + "word", add_special_tokens=False, return_offsets_mapping=True)
     pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
-    return (*_bos(tokenizer), *(i for i, (_, end) in pairs if end <= len(text)))
+    return tuple(i for i, (_, end) in pairs if end <= len(text))

@@ -27,9 +27,10 @@ EFFORTS = ("low", "medium", "high")
 _HARMONY = ("<|channel|>", "reasoning_effort")
 _SYSTEM = "WHAT-THE-SYSTEM-SAYS"
 _TAKES_SYSTEM: dict[str, bool] = {}  # by template
-_NOW = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+_WRITTEN: set[tuple[object, ...]] = set()  # templates, and messages of which they write all
 _THOUGHT = "THOUGHT-BEFORE-THE-ANSWER"
 _NAMES = ("thinking", "reasoning_content")  # of the thought in a message: Harmony's, Qwen3's
+_DATE_SIGNS = (*"aAwdbBmyYHIMSfpjUWGuVcxX", "-d", "-m", "-H", "-I", "-M", "e", "%")
 _BEGUN, _END = "<think>\n", "</think>"
 _ENDED = f"\n{_END}\n\n"  # what models write where the template doesn't say
 _EMPTY = re.compile(rf"{_BEGUN}(\n{_END}\s*)\Z")
@@ -127,6 +128,49 @@ def fitted(
                 "or leave the system message out"
             )
     return fitting[::-1]
+
+
+def check_written(
+    tokenizer: PreTrainedTokenizerBase,
+    messages: Sequence[Mapping[str, str]],
+    template_kwargs: Mapping[str, Any],
+) -> None:
+    """Refuse messages of whose contents the chat template leaves one out, or changes it.
+
+    Templates forget roles without a word. Each content is written as a marker of its own, fitted as
+    the messages themselves are, and looked for.
+
+    Args:
+        tokenizer: With a chat template.
+        messages: Before the answer; those without content may be left out.
+        template_kwargs: What the template is told besides.
+
+    Raises:
+        DataError: Names the message's role and place.
+    """
+    kinds = tuple((m["role"], *sorted(m), bool(m["content"].strip())) for m in messages)
+    key = (str(tokenizer.chat_template), kinds, repr(sorted(template_kwargs.items())))
+    if key in _WRITTEN:
+        return
+    fitted(tokenizer, messages)  # whose errors show what is really said
+    marks = [
+        f"Said-{number}-Here" if m["content"].strip() else "" for number, m in enumerate(messages)
+    ]
+    marked = [
+        {**m, "content": mark or m["content"]} for m, mark in zip(messages, marks, strict=True)
+    ]
+    text = rendered(
+        tokenizer, fitted(tokenizer, marked), template_kwargs, add_generation_prompt=True
+    )
+    for number, (message, mark) in enumerate(zip(messages, marks, strict=True), start=1):
+        if mark not in text:
+            what = "changes" if mark.lower() in text.lower() else "leaves out"
+            raise DataError(
+                f'the chat template {what} what the message of role "{message["role"]}" in place '
+                f"{number} of {len(messages)} says ({message['content'][:40]!r}): give it another "
+                "role, or give the rendered prompt as plain text instead"
+            )
+    _WRITTEN.add(key)
 
 
 def takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -228,5 +272,14 @@ def _cuts_thoughts(
 
 @lru_cache(maxsize=8)
 def _on_that_day(template: str) -> str:
-    """The template with its calls for the current date answered."""
-    return _NOW.sub(lambda call: repr(TODAY.strftime(call[2])), template)
+    """The template behind a macro in place of what gives it the current date, in any format.
+
+    The expression behind the macro keeps Jinja from trimming a line break the template begins with.
+    """
+    if "strftime_now" not in template:
+        return template
+    parts = "".join(
+        f" | replace({f'%{sign}'!r}, {TODAY.strftime(f'%{sign}')!r})" for sign in _DATE_SIGNS
+    )
+    macro = f"{{% macro strftime_now(format) %}}{{{{ format{parts} }}}}{{% endmacro %}}{{{{ '' }}}}"
+    return macro + template

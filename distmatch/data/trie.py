@@ -184,8 +184,7 @@ class Encoder:
         text = joined(slot, word, form)
         ids = self.tokenizer(slot.text + text, add_special_tokens=False)["input_ids"]
         lead = len(slot.ids)
-        extra = lead and slot.ids[0] == self.tokenizer.bos_token_id and ids[:1] != [slot.ids[0]]
-        joint = (slot.ids[0], *ids) if extra else tuple(ids)
+        joint = (*slot.added, *ids)
         if joint[:lead] != slot.ids:
             raise DataError(self._cant_follow(slot, text, joint))
         path = joint[lead:]

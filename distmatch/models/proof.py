@@ -169,7 +169,7 @@ class _Seen:
 def _with_gradients(model: nn.Module, run: Callable[[], Tensor]) -> _Seen:
     """Log-probabilities, and the gradients of a weighted sum of them."""
     log_probs = run().double().log_softmax(-1)
-    weights = torch.linspace(-9, 9, log_probs.numel(), device=log_probs.device).sin()
+    weights = torch.arange(log_probs.numel(), device=log_probs.device).double().sin()
     named = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     names, learning = zip(*named, strict=True)
     total = (log_probs * weights.view_as(log_probs)).sum()

@@ -25,7 +25,7 @@ class RunningMeans:
     def __init__(self, device: torch.device) -> None:
         """Start with nothing counted."""
         names = (*SHOWN, EXCESS, *TERMS)
-        self._sums = dict.fromkeys(names, torch.zeros(2, device=device))
+        self._sums = dict.fromkeys(names, torch.zeros(2, dtype=torch.float32, device=device))
 
     @torch.no_grad()
     def add(self, **ratios: Ratio) -> None:

@@ -172,7 +172,8 @@ def _infinite_for_a_uniform_model(
         targets = [examples[row].target for row in rows]
         # What "at_most" asks for is known only once the base has been asked; it leaves a rest.
         others = [0.5 if t.other == "at_most" else t.other_prob for t in targets]
-        target = torch.tensor([[*t.probs, o] for t, o in zip(targets, others, strict=True)])
+        rows_of_probs = [[*t.probs, o] for t, o in zip(targets, others, strict=True)]
+        target = torch.tensor(rows_of_probs, dtype=torch.float32)
         is_outcome = torch.ones_like(target, dtype=torch.bool)
         is_outcome[:, count] = torch.tensor([t.other != "free" for t in targets])
         log_probs = (is_outcome.float() / is_outcome.sum(-1, keepdim=True)).log()

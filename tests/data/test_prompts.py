@@ -375,3 +375,58 @@ def test_words_may_share_the_first_bytes_of_a_character(base):
     fox, dog = paths(base, "I say:\n", "🦊", "🐶")
     assert fox[:2] == dog[:2]
     assert fox[2:] != dog[2:]
+
+
+@pytest.mark.parametrize(
+    ("text", "takes_space"),
+    [
+        *dict.fromkeys(
+            ("**Answer:**", '"cold"', "`x`", "the dogs'", "_so_", "'a' and 'b'"), True
+        ).items(),
+        *dict.fromkeys(
+            ('He said "', "**", "(", '("', '**"', "say `", "snake_", "2*"), False
+        ).items(),
+    ],
+)
+def test_closing_markup_and_quotes_are_followed_by_a_space_and_opening_ones_by_none(
+    text, takes_space
+):
+    expected = " red" if takes_space else "red"
+    assert joined(Slot(text, (1,), None, is_chat=False), "red", None) == expected
+
+
+def test_a_non_joiner_goes_on_with_a_word():
+    book, books = "کتاب", "کتاب\u200cها"
+    assert continues_word(books.removeprefix(book))
+    assert continues_word("\u00ad") and continues_word("\u2060") and not continues_word("\u200b")
+
+
+def test_white_space_around_a_word_is_trimmed_in_chats_alone(chat, base):
+    expected = paths(chat, (USER,), "red", "blue")
+    assert paths(chat, (USER,), " red", "blue \n") == expected
+    assert paths(chat, (USER,), "red ", "blue", prefill="I say") == paths(
+        chat, (USER,), "red", "blue", prefill="I say"
+    )
+    assert paths(base, "I say", " red") == [["Ġred"]]
+
+
+def test_all_that_a_tokenizer_puts_before_a_text_is_scored():
+    tokenizer = tiny_tokenizer(chat=False)
+    before = [("<|im_start|>", 1), ("<|im_end|>", 2)]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|im_start|> <|im_end|> $A", special_tokens=before
+    )
+    slot = render_slot(tokenizer, "I say")
+    assert list(slot.ids) == tokenizer("I say")["input_ids"] and slot.ids[:2] == (1, 2)
+    assert paths(tokenizer, "I say", "red", "blue") == [["Ġred"], ["Ġblue"]]
+    assert paths(tokenizer, (USER,), "red") == [["red"]]
+    written = render_slot(tokenizer, "<|im_start|><|im_end|>I say")
+    assert written.ids == slot.ids
+
+
+def test_a_date_in_any_format_is_the_same_every_day():
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = (
+        "\n{% set fmt = '%d.%m.%y' %}{{ strftime_now(fmt) }} " + tokenizer.chat_template
+    )
+    assert render_slot(tokenizer, (USER,)).text.startswith("\n05.08.25 ")

@@ -18,6 +18,8 @@ PIECE = "\ufffd"
 _BYTES = "bytes:"  # how OpenAI's completions write a token that ends within a character
 _ROUNDING = 0.02  # of 16 bits
 _MOST_SHOWN = 300
+_ENDED = ("stop", "eos", "end")
+"""How servers begin to say that an answer ended by itself; some say nothing."""
 
 THOUGHTS = (
     *("<think>", "<thinking>", "<thought>", "<|begin_of_thought|>", "<seed:think>", "[THINK]"),
@@ -153,7 +155,9 @@ def _choice(choice: Mapping[str, Any]) -> _Choice:
     thought = message and (message.get("reasoning_content") or message.get("reasoning"))
     logprobs = choice.get("logprobs")
     steps = None if logprobs is None else _steps(logprobs)
-    return _Choice(text, choice.get("finish_reason") == "stop", steps, thought)
+    reason = choice.get("finish_reason")
+    is_whole = reason is None or str(reason).lower().startswith(_ENDED)
+    return _Choice(text, is_whole, steps, thought)
 
 
 def _told_steps(choice: _Choice, ends: set[bytes | None]) -> tuple[tuple[str, Next], ...] | None:

@@ -163,3 +163,15 @@ def test_what_a_server_tells_apart_as_thought_is_not_seen():
 def test_a_reply_of_another_form_is_shown(reply):
     with pytest.raises(EndpointError, match="another form than OpenAI's"):
         reply_answers(reply)
+
+
+@pytest.mark.parametrize("reason", ["stop", "eos", "eos_token", "end", "end_turn", "EOS", None])
+def test_an_answer_is_whole_however_a_server_says_that_it_ended(reason):
+    reply = {"choices": [{"text": "red", "finish_reason": reason}]}
+    assert reply_answers(reply)[0].is_whole
+
+
+@pytest.mark.parametrize("reason", ["length", "max_tokens", "content_filter", "tool_calls"])
+def test_an_answer_that_was_cut_is_not_whole(reason):
+    reply = {"choices": [{"text": "red", "finish_reason": reason}]}
+    assert not reply_answers(reply)[0].is_whole
