@@ -200,7 +200,7 @@ def row_logits(model: nn.Module, batch: TreeBatch) -> Float[Tensor, "rows vocab"
 
     Raises:
         LoadError: The model takes no way.
-        DivergedError: Without gradient, where what is measured isn't finite.
+        DivergedError: In evaluation mode without gradient, where numbers aren't finite.
     """
     batch = batch.to(unwrapped(model).device)  # type: ignore[arg-type]
     forward = _forward(model)
@@ -208,7 +208,7 @@ def row_logits(model: nn.Module, batch: TreeBatch) -> Float[Tensor, "rows vocab"
     tree = Tree(batch.ids, batch.depths, batch.ends)
     with trunk.beneath(tree) if trunk else nullcontext():
         logits = forward(model, batch)
-    if not torch.is_grad_enabled():
+    if not (torch.is_grad_enabled() or model.training):  # a step's loss is watched by the trainer
         check_finite(logits, model, lambda: forward(model, batch))
     return logits if logits.dtype == torch.float64 else logits.float()
 

@@ -27,7 +27,6 @@ PARTS = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{% for part in m.content %}"
     "{% if part.type == 'text' %}{{ part.text }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
 ) + OPENED
-LAST_ALONE = "{{ '<|im_start|>user\n' + messages[-1].content + '<|im_end|>\n' }}" + OPENED
 
 
 def with_template(template):

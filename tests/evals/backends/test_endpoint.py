@@ -368,7 +368,7 @@ def spelled_in_any_way(model, tokenizer, prompt, word):
         if not rest:
             total += mass * float(probs[: len(boundary)][boundary].sum())
         for token, text in enumerate(texts):
-            if text and rest.startswith(text) and mass * probs[token] > 1e-5:
+            if text and rest.startswith(text) and mass * probs[token] > 3e-6:
                 left = rest.removeprefix(text)
                 places.append(([*ids, token], left, mass * float(probs[token])))
     return total
