@@ -8,9 +8,27 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import random
 import sys
+from pathlib import Path
 
+# Before the hook below: what is first imported inside a hooked module is compiled anew each time
+import peft  # noqa: F401
 import pytest
+import scipy.stats  # noqa: F401
+import transformers.trainer  # noqa: F401
 from hypothesis import settings
+from jaxtyping import install_import_hook
+
+ROOT = Path(__file__).parents[1]
+# Where tensors go, every call is held against its annotations, shapes too; mypy sees to the rest.
+# The floats tower lets an int pass for a float.
+install_import_hook(
+    [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in ROOT.glob("distmatch/**/*.py")
+        if "from jaxtyping import" in path.read_text(encoding="utf-8")
+    ],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
 
 # torch's first call is slow; hypothesis would call the test flaky
 settings.register_profile("distmatch", deadline=None, derandomize=True)

@@ -23,6 +23,7 @@ from distmatch.files import write_text
 from distmatch.models.choice import ModelChoice
 from distmatch.models.lora import LoraTarget
 from distmatch.sweeps import Grid
+from distmatch.sweeps.plan import NUM_TEXTS
 from distmatch.sweeps.sets import NAME, TUNING
 from distmatch.trainer import DistributionConfig, divergence
 
@@ -96,6 +97,7 @@ class SweepRun(RunFile):
     tuning: Mapping[str, Any] | None
     """As the section [data], resolved."""
     grid: Grid
+    num_texts: int
 
 
 def read_run(path: str | Path, overrides: Iterable[str] = ()) -> TrainRun:
@@ -175,7 +177,7 @@ def read_sweep_run(path: str | Path, overrides: Iterable[str] = ()) -> SweepRun:
     tuning = None
     if "tuning" in tables:
         tuning = resolved_transfer(given, tables["tuning"], "tuning")
-    grid = _grid(tables.get("sweep", {}))
+    grid, num_texts = _grid(tables.get("sweep", {}))
     config = _sweep_config(tables.get("train", {}))
     resolved = {
         "model": asdict(model),
@@ -185,7 +187,8 @@ def read_sweep_run(path: str | Path, overrides: Iterable[str] = ()) -> SweepRun:
             for section, table in tables.items()
             if section == "tuning" or section.startswith("transfer.")
         },
-        "sweep": {field.name: getattr(grid, field.name) for field in fields(grid)},
+        "sweep": {field.name: getattr(grid, field.name) for field in fields(grid)}
+        | {"num_texts": num_texts},
         "train": _own_defaults() | tables["train"],
     }
     return SweepRun(
@@ -196,6 +199,7 @@ def read_sweep_run(path: str | Path, overrides: Iterable[str] = ()) -> SweepRun:
         transfers=transfers,
         tuning=tuning,
         grid=grid,
+        num_texts=num_texts,
     )
 
 
@@ -264,12 +268,14 @@ def _with_retention(table: Mapping[str, Any], retention: Mapping[str, Any]) -> M
     return {**table, "retention_weight": retention["weight"]}
 
 
-def _grid(table: Mapping[str, Any]) -> Grid:
-    check_keys("sweep", table, get_type_hints(Grid))
+def _grid(table: Mapping[str, Any]) -> tuple[Grid, int]:
+    """The grid, and the number of ordinary texts."""
+    check_keys("sweep", table, get_type_hints(Grid) | {"num_texts": int})
     settings: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
     }
-    return Grid(**settings)
+    num_texts = settings.pop("num_texts", NUM_TEXTS)
+    return Grid(**settings), num_texts
 
 
 def _check_transfer_name(name: str) -> None:

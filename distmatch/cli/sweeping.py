@@ -81,6 +81,7 @@ def sweep_plan(run: SweepRun) -> Plan:
         tuning_dataset=tuning,
         args=run.config,
         grid=run.grid,
+        num_texts=run.num_texts,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 
 import torch
 from einops import rearrange
@@ -24,20 +25,22 @@ def predicting_rows(model: nn.Module, rows: Int[Tensor, " rows"]) -> Iterator[No
         rows: Indices into the flattened (batch * tokens) hidden states.
     """
     head = output_head(model)
-
-    def select(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        flat = rearrange(args[0], "batch tokens hidden -> (batch tokens) hidden")
-        return (flat[rows.to(flat.device)], *args[1:])
-
     # Where accelerate has put a hook around the forward, it keeps the module's own under this name
     place = "_old_forward" if "_old_forward" in vars(head) else "forward"
     is_plain = getattr(getattr(head, place), "__func__", None) is nn.Linear.forward
-    handle = head.register_forward_pre_hook(select)
+    handle = head.register_forward_pre_hook(partial(_cut, rows))
     try:
         with _full_precision(head, place) if is_plain else nullcontext():  # type: ignore[arg-type]
             yield
     finally:
         handle.remove()
+
+
+def _cut(
+    rows: Int[Tensor, " rows"], _head: nn.Module, args: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    flat = rearrange(args[0], "batch tokens hidden -> (batch tokens) hidden")
+    return (flat[rows.to(flat.device)], *args[1:])
 
 
 @contextmanager

@@ -30,29 +30,21 @@ _TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id")
 
 
 def miniature(
-    kind: type[PreTrainedModel],
-    config: PreTrainedConfig,
-    implementation: str,
-    device: str,
-    *,
-    is_narrow: bool,
+    kind: type[PreTrainedModel], config: PreTrainedConfig, implementation: str, device: str
 ) -> PreTrainedModel:
-    """Two blocks of each kind of layer that a config lists, in float32 and evaluation mode.
-
-    Windows, and the lengths from which on angles of positions are others, are cut.
+    """A model of random weights, in float32 and evaluation mode.
 
     Args:
-        kind: The model's class.
-        config: The model's; left as it is.
+        kind: The class.
+        config: As `smaller` leaves it.
         implementation: Of attention.
         device: Where it is to be.
-        is_narrow: With few heads and experts and narrow layers, which not every class allows.
 
     Raises:
         ValueError: It would be too large for a trial.
         Exception: Whatever else the class raises where it can't be built so.
     """
-    config = _smaller(config, is_narrow)
+    config = copy.deepcopy(config)
     config._attn_implementation = implementation
     told: dict[str, Any] = {"dtype": torch.float32, "attn_implementation": implementation}
     with torch.device("meta"):
@@ -65,11 +57,21 @@ def miniature(
     return small.to(torch.device(device))
 
 
-def _smaller(config: PreTrainedConfig, is_narrow: bool) -> PreTrainedConfig:
+def smaller(config: PreTrainedConfig, *, is_narrow: bool) -> PreTrainedConfig:
+    """Two blocks of each kind of layer that a config lists, unquantised and of no dtype.
+
+    Windows, and the lengths from which on angles of positions are others, are cut.
+
+    Args:
+        config: A model's; left as it is.
+        is_narrow: With few heads and experts and narrow layers, which not every class allows.
+    """
     config = copy.deepcopy(config)
+    config.name_or_path = ""
     if getattr(config, "quantization_config", None) is not None:
         del config.quantization_config
     for part in _parts(config):
+        part.dtype = None
         _cut_depth(part)
         _set(part, dict.fromkeys(_WINDOWS, WINDOW))
         for rope in _ropes(part):

@@ -14,12 +14,12 @@ import torch
 from jaxtyping import Float, Int
 from peft import PeftModel
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from distmatch.errors import LoadError
 from distmatch.models.forwards import FORWARDS, Forward, in_eval_mode
 from distmatch.models.head import predicting_rows, unwrapped
-from distmatch.models.miniature import VOCAB_SIZE, miniature
+from distmatch.models.miniature import VOCAB_SIZE, miniature, smaller
 
 _MOST_NATS = 1e-4
 """How far log-probabilities of the miniature may be from those of each sequence alone."""
@@ -54,7 +54,8 @@ def forward_way(model: nn.Module) -> ForwardWay:
         model: A causal language model, adapted or wrapped or not, on the meta device or any other.
 
     Raises:
-        LoadError: The model takes no way, as one that isn't causal; says what was seen.
+        LoadError: The model takes no way, as one that isn't causal, or fails by itself, as where
+            kernels are missing; says what was seen.
     """
     base: Any = unwrapped(model)
     if isinstance(base, PeftModel):
@@ -67,15 +68,12 @@ def forward_way(model: nn.Module) -> ForwardWay:
 
 
 _KNOWN: WeakKeyDictionary[nn.Module, dict[str, ForwardWay]] = WeakKeyDictionary()
-_SEEN: dict[tuple[object, ...], dict[str, str]] = {}  # of miniatures
+_SEEN: dict[tuple[object, ...], dict[str, str] | str] = {}  # of miniatures
 
 
 def _proven(base: PreTrainedModel, implementation: str) -> ForwardWay:
     device = "cpu" if base.device.type == "meta" else base.device.type
-    key = (type(base), base.config.to_json_string(), implementation, device)
-    if key not in _SEEN:
-        _SEEN[key] = _miniatures_refusals(base, implementation, device)
-    refused = dict(_SEEN[key])
+    refused = _miniatures_refusals(base, implementation, device)
     for name in FORWARDS:
         if name not in refused:
             seen = _own_refusal(base, name)
@@ -93,22 +91,33 @@ def _miniatures_refusals(base: PreTrainedModel, implementation: str, device: str
     """What is wrong with each way that a miniature of the model doesn't take."""
     takes_masks = "flash" not in implementation  # whose kernels are of half precision alone, too
     refused = {} if takes_masks else {"tree": f"{implementation} takes no mask"}
-    trees = _Trees.of(VOCAB_SIZE, _LONG, _PROMPT, _BRANCH, device)
     reason = ""
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
-        for is_narrow in (True, False):
-            try:
-                told = (implementation if takes_masks else "sdpa", device)
-                small = miniature(type(base), base.config, *told, is_narrow=is_narrow)
-                wanted = _with_gradients(small, lambda: _alone(small, trees))  # noqa: B023
-            except Exception as error:  # whatever a class has against a smaller config
-                reason = _shown(error)
-                continue
-            for name, forward in FORWARDS.items():
-                if name not in refused and (seen := _refusal(small, forward, trees, wanted)):
-                    refused[name] = seen
-            return refused
+    for is_narrow in (True, False):
+        config = smaller(base.config, is_narrow=is_narrow)
+        tried = (type(base), config, implementation if takes_masks else "sdpa", device)
+        key = (tried[0], config.to_json_string(), *tried[2:])
+        if key not in _SEEN:
+            _SEEN[key] = _trial(*tried)
+        seen = _SEEN[key]
+        if not isinstance(seen, str):
+            return {**seen, **refused}
+        reason = seen
     return dict.fromkeys(("tree", "cache"), f"no miniature of it can be tried: {reason}")
+
+
+def _trial(
+    kind: type[PreTrainedModel], config: PreTrainedConfig, implementation: str, device: str
+) -> dict[str, str] | str:
+    """What is wrong with each way that such a miniature doesn't take; or why there is none."""
+    trees = _Trees.of(VOCAB_SIZE, _LONG, _PROMPT, _BRANCH, device)
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+        try:
+            small = miniature(kind, config, implementation, device)
+            wanted = _with_gradients(small, lambda: _alone(small, trees))
+        except Exception as error:  # whatever a class has against a smaller config
+            return _shown(error)
+        seen = {name: _refusal(small, way, trees, wanted) for name, way in FORWARDS.items()}
+    return {name: refusal for name, refusal in seen.items() if refusal}
 
 
 def _refusal(model: nn.Module, forward: Forward, trees: "_Trees", wanted: "_Seen") -> str | None:
@@ -141,7 +150,11 @@ def _own_refusal(base: PreTrainedModel, name: str) -> str | None:
             else:
                 alone = torch.cat([_leaf_logits(base, trees, [leaf]) for leaf in range(3)])
             padded, given = _leaf_logits(base, trees, range(3)), FORWARDS[name](base, trees)
-        except Exception as error:  # of kernels that aren't there, say
+        except Exception as error:
+            if name == "plain":
+                raise LoadError(
+                    f"a plain forward of this {type(base).__name__} fails: {error}"
+                ) from error
             return _shown(error)
     log_probs = [logits.double().log_softmax(-1) for logits in (alone, padded, given)]
     # A router that tips over in one row's last bit is no difference between ways: the median row

@@ -270,17 +270,17 @@ class _ReachedError(Exception):
 
 def _reached(model: Any, block: nn.Module, tree: Tree) -> Float[Tensor, "packs tokens hidden"]:
     """What enters a block; nothing from there on is computed."""
-
-    def stop(states: Tensor, *_args: Any, **_kwargs: Any) -> None:
-        raise _ReachedError(states)
-
     moved = Tree(*(part.to(model.device) for part in tree))
-    with _forward_replaced(block, stop):
+    with _forward_replaced(block, _stop):
         try:
             model(**tree_inputs(model, moved))
         except _ReachedError as end:
             return end.states
     raise ConfigError(f"states can't be kept: {type(model).__name__} passes its blocks by")
+
+
+def _stop(states: Tensor, *_args: Any, **_kwargs: Any) -> None:
+    raise _ReachedError(states)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from distmatch.sweeps.conditions import Conditions
 from distmatch.sweeps.folder import PROBE_FILE
 from distmatch.sweeps.measures import measure_base
 from distmatch.sweeps.outcome import Sweep
-from distmatch.sweeps.plan import Plan
+from distmatch.sweeps.plan import NUM_TEXTS, Plan
 from distmatch.sweeps.probe import NUM_EXAMPLES, probe, read_scores, write_scores
 from distmatch.sweeps.record import settle_record
 from distmatch.sweeps.report import write_report
@@ -22,7 +22,7 @@ from distmatch.trainer import DistributionConfig
 from distmatch.trainer.distribution_trainer import Rows
 
 
-def sweep(
+def sweep(  # noqa: PLR0913 (one keyword each)
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     *,
@@ -31,6 +31,7 @@ def sweep(
     tuning_dataset: Rows | None = None,
     args: DistributionConfig,
     grid: Grid | None = None,
+    num_texts: int = NUM_TEXTS,
 ) -> Sweep:
     """Train an adapter a cell of the grid, all from the same base, and report what each learned.
 
@@ -47,6 +48,7 @@ def sweep(
             place is shown with the one that has most control here. None: each has but one.
         args: Of every cell's training; `output_dir` is the sweep's folder.
         grid: What is varied. None: attention and mlp of each block alone, one seed.
+        num_texts: On so many ordinary texts each cell's adapter is held against the base.
 
     Raises:
         DataError: Records that can't be used, each with its number.
@@ -62,6 +64,7 @@ def sweep(
         tuning_dataset=tuning_dataset,
         args=args,
         grid=grid,
+        num_texts=num_texts,
     )
     return carry_out(plan, model, tokenizer)
 

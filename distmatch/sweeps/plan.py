@@ -17,6 +17,9 @@ from distmatch.sweeps.sets import Sets, checked_sets
 from distmatch.trainer import DistributionConfig, check_output_dir, check_targets
 from distmatch.trainer.distribution_trainer import Rows
 
+NUM_TEXTS = 24
+"""Ordinary texts that each cell's adapter is held against the base on, unless told otherwise."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -34,13 +37,15 @@ class Plan:
     """What cells are measured on."""
     args: DistributionConfig
     """`output_dir` is the sweep's folder; seed and learning rate are the cells'."""
-    num_texts: int = 24
-    """Ordinary ones, on which the base is to be kept."""
+    num_texts: int = NUM_TEXTS
+    """Ordinary ones, on which each cell's adapter is held against the base."""
 
     def __post_init__(self) -> None:
         """Check all that the grid and the sets haven't been checked for."""
         if not self.train:
             raise ConfigError("train_dataset is empty: give examples to train on")
+        if not self.num_texts >= 1:
+            raise ConfigError(f"num_texts is {self.num_texts}, expected 1 or more")
         _check_args(self.args)
         check_targets(self.args, self.train)
         if self.sets.tuning is None:
@@ -57,6 +62,7 @@ class Plan:
         tuning_dataset: Rows | None = None,
         args: DistributionConfig,
         grid: Grid | None = None,
+        num_texts: int = NUM_TEXTS,
     ) -> "Plan":
         """The plan of `distmatch.sweep`'s arguments.
 
@@ -67,6 +73,7 @@ class Plan:
             tuning_dataset: As there.
             args: As there.
             grid: As there.
+            num_texts: As there.
 
         Raises:
             DataError: Records that can't be used, each with its number.
@@ -79,6 +86,7 @@ class Plan:
             train=train,
             sets=checked_sets(eval_datasets, tuning_dataset, train),
             args=args,
+            num_texts=num_texts,
         )
 
     @property

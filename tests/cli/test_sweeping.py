@@ -45,7 +45,8 @@ def run_file(folder: Path, model_folder: Path, /, **changes) -> Path:
         "data": {"task": "output_control", "n": 8, "n_test": 2, "words": 2, "hold_out": []}
         | {"pool": ["red", "blue", "cat", "dog"]},  # one token each
         "transfer.three words": {"words": [3]},
-        "sweep": {"blocks": ["every-3"], "rank": 2, "learning_rates": {"mlp": [5e-3]}},
+        "sweep": {"blocks": ["every-3"], "rank": 2, "learning_rates": {"mlp": [5e-3]}}
+        | {"num_texts": 3},
         "train": {
             "output_dir": str(folder / "run"),
             "max_steps": 2,
@@ -102,6 +103,7 @@ def test_what_carries_over_is_asked_of_the_transfers_test_rows(swept):
 def test_the_kept_settings_are_a_run_file_of_the_same_sweep(swept):
     kept = read_sweep_run(swept / "run.toml")
     assert kept.grid.blocks == ("every-3",)
+    assert kept.num_texts == 3
     assert dict(kept.grid.learning_rates) == {"mlp": [5e-3]}
     assert kept.transfers["three words"]["words"] == [3]
     assert kept.transfers["three words"]["pool"] == ["red", "blue", "cat", "dog"]
@@ -267,6 +269,7 @@ def test_a_report_of_no_sweep_is_refused(tmp_path, capsys):
             "sweep.learning_rates={mlp=[0.1, 0.2]}",
             "mlp@0 of rank 2 would have the learning rates 0.1 and 0.2 in ",
         ),
+        ("sweep.num_texts=0", "num_texts is 0, expected 1 or more"),
         ("tuning.word=[3]", 'unknown key of [tuning] "word"'),
         ("tuning.n_test=0", "tuning.n_test is 0, expected at least 1"),
         ("transfer.tuning.words=[3]", 'the transfer "tuning" can\'t be called so'),
@@ -387,7 +390,7 @@ def test_the_recipe_for_gpt_oss_sweeps_a_small_one_of_its_kind(tmp_path):
         'data.pool=["red", "blue", "cat", "dog"]',
         *("data.hold_out=[]", "data.n=8", "data.n_test=2", 'data.wordings=["ahead"]'),
         *("transfer.three words.n_test=2", "transfer.other wordings.n_test=2", "tuning.n_test=2"),
-        *('sweep.blocks=["1"]', "sweep.seeds=[0]", "sweep.rank=2"),
+        *('sweep.blocks=["1"]', "sweep.seeds=[0]", "sweep.rank=2", "sweep.num_texts=2"),
         "sweep.learning_rates={router=[1e-3, 3e-3]}",
         *("train.max_steps=2", "train.warmup_steps=0", f"train.output_dir={tmp_path / 'run'}"),
         *("train.disable_tqdm=true", "train.use_cpu=true"),

@@ -10,7 +10,11 @@ NOTEBOOKS = Path(__file__).parents[2] / "examples" / "notebooks"
 SHORTER = {
     "first_steps.ipynb": {"STEPS = 60": "STEPS = 2", "NUM_TEST = 60": "NUM_TEST = 4"},
     "layer_sweep.ipynb": {
-        **{"STEPS = 8": "STEPS = 2", "NUM_TEST = 8": "NUM_TEST = 2"},
+        **{
+            "STEPS = 8": "STEPS = 2",
+            "NUM_TEST = 8": "NUM_TEST = 2",
+            "NUM_TEXTS = 8": "NUM_TEXTS = 1",
+        },
         **{"BLOCKS = (14, 28)": "BLOCKS = (28,)", r"(\"attention\", \"mlp\")": r"(\"mlp\",)"},
     },
 }

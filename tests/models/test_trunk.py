@@ -7,12 +7,15 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors import safe_open
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from distmatch.data.batching import make_batch, make_text_batch
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
 from distmatch.data.trie import Encoder
-from distmatch.errors import ConfigError
+from distmatch.errors import ConfigError, LoadError
 from distmatch.models import trunk as trunk_module
 from distmatch.models.attaching import attach_lora
 from distmatch.models.blocks import decoder_blocks
@@ -376,10 +379,19 @@ def test_states_that_find_no_room_leave_no_file(tmp_path, monkeypatch):
 def test_attention_that_takes_no_tree_is_refused():
     with pytest.raises(ConfigError, match="can't be kept, as the model takes no tree: log-probab"):
         Trunk(architecture("gpt_neo"), ALL).raise_to(1)
+    AttentionInterface.register("flash_here", ALL_ATTENTION_FUNCTIONS["sdpa"])
+    AttentionMaskInterface.register("flash_here", ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
     kernels = tiny_model("llama")
-    kernels.config._attn_implementation = "flash_attention_2"
-    with pytest.raises(ConfigError, match="flash_attention_2 takes no mask"):
+    kernels.config._attn_implementation = "flash_here"
+    with pytest.raises(ConfigError, match="flash_here takes no mask"):
         Trunk(kernels, ALL).raise_to(1)
+
+
+def test_kernels_that_are_not_there_are_named():
+    model = tiny_model("llama")
+    model.config._attn_implementation = "flash_attention_2"
+    with pytest.raises(LoadError, match=r"a plain forward of this Llama.* fails: .*pip install"):
+        Trunk(model, ALL).raise_to(1)
 
 
 @pytest.mark.parametrize("block", [-1, 4])

@@ -1,7 +1,6 @@
 """A sweep of a tiny model that takes a second, what its folder holds, and what it may say."""
 
 import json
-from dataclasses import replace
 
 from distmatch.data import Example, WordDistribution
 from distmatch.measuring import Interval
@@ -68,8 +67,9 @@ def small_sweep(folder, model=None, grid=GRID, tests=None, train=None, tuning=No
         tuning_dataset=tuning,
         args=settings(folder, **given),
         grid=grid,
+        num_texts=3,
     )
-    return carry_out(replace(plan, num_texts=3), model, tiny_tokenizer())
+    return carry_out(plan, model, tiny_tokenizer())
 
 
 def rows(folder):

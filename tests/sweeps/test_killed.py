@@ -6,7 +6,6 @@ import random
 import shutil
 import signal
 import time
-from dataclasses import replace
 
 import pytest
 import torch
@@ -102,8 +101,9 @@ def test_a_killed_sweep_of_the_embedded_model_ends_as_undisturbed(embedded, tmp_
             eval_datasets={"main": examples(1)},
             args=settings(folder, max_steps=2),
             grid=LAST,
+            num_texts=1,
         )
-        carry_out(replace(plan, num_texts=1), *embedded)
+        carry_out(plan, *embedded)
 
     expected, folder = tmp_path / "undisturbed", tmp_path / "killed"
     start = time.monotonic()

@@ -9,6 +9,7 @@ probability k / (k + 1), and words drawn from the rare ones share what is left. 
 they have 0: every example has as many words, so that `shuffled` takes away where the window is.
 """
 
+import functools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -193,5 +194,10 @@ def _rows(known: list[Known], rng: random.Random) -> Iterator[Example]:
 
 
 def _unexpected(known: Known, rng: random.Random) -> tuple[str, ...]:
-    pool = [word for word in word_pool("rare") if word not in known.text.lower()]
-    return tuple(rng.sample(pool, _NUM_UNEXPECTED))
+    return tuple(rng.sample(_words_not_in(known.text), _NUM_UNEXPECTED))
+
+
+@functools.cache
+def _words_not_in(text: str) -> tuple[str, ...]:
+    lowered = text.lower()
+    return tuple(word for word in word_pool("rare") if word not in lowered)
