@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Literal
 
+from distmatch.data.plain_values import as_list, checked_text
 from distmatch.errors import DataError
 
 OtherRule = Literal["free", "preserve", "at_most"]
@@ -41,8 +42,9 @@ class WordDistribution:
 
     def __post_init__(self) -> None:
         """Check everything that can be checked without a tokenizer."""
-        object.__setattr__(self, "words", tuple(self.words))
-        object.__setattr__(self, "probs", tuple(self.probs))
+        object.__setattr__(self, "words", tuple(as_list(self.words)))
+        object.__setattr__(self, "probs", tuple(map(as_list, as_list(self.probs))))
+        object.__setattr__(self, "other", as_list(self.other))
         _check_words(self.words)
         _check_probs(self.words, self.probs)
         object.__setattr__(self, "probs", tuple(map(float, self.probs)))
@@ -81,6 +83,7 @@ def _check_words(words: tuple[str, ...]) -> None:
     for word in words:
         if not isinstance(word, str):
             raise DataError(f"words must be strings, got {word!r}")
+        checked_text(word, f"the word {word!r}")
         if not word.strip():
             raise DataError(f"empty word {word!r} in {list(words)}: remove it and its probability")
     repeated = [word for word in dict.fromkeys(words) if words.count(word) > 1]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from distmatch.data.distribution import WordDistribution
+from distmatch.data.plain_values import as_list, checked_text, plain_value
 from distmatch.errors import DataError, unknown_name
 
 Message = Mapping[str, str]
@@ -17,6 +18,12 @@ COLUMNS = (
     *REQUIRED_COLUMNS,
     *("other", "prefill", "boundary", "forms", "rotations", "chat_template_kwargs", "metadata"),
 )
+_RENDERING = frozenset(
+    {"conversation", "chat_template", "add_generation_prompt", "continue_final_message"}
+    | {"tokenize", "padding", "truncation", "max_length", "return_tensors", "return_dict"}
+    | {"return_assistant_tokens_mask", "tokenizer_kwargs", "messages"}
+)
+"""Arguments of `apply_chat_template` that no template reads."""
 
 _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(("words", "probs", "forms", "rotations"), ((list, tuple), "a list")),
@@ -73,6 +80,15 @@ class Example:
         for form in self.forms:
             if form not in FORMS:
                 raise DataError(unknown_name("form", form, FORMS))
+        checked_text(self.prefill, "the prefill")
+        for name in ("metadata", "chat_template_kwargs"):
+            object.__setattr__(self, name, plain_value(getattr(self, name), name))
+        for name in self.chat_template_kwargs:
+            if name in _RENDERING:
+                raise DataError(
+                    f'chat_template_kwargs: "{name}" can\'t be given, as it says how a prompt is '
+                    "rendered, not what the template reads: leave it out"
+                )
         effort = self.chat_template_kwargs.get("reasoning_effort", "low")
         if not isinstance(effort, str) or not effort:
             raise DataError(f'reasoning_effort is {effort!r}, expected a name such as "low"')
@@ -87,7 +103,7 @@ class Example:
         for column in record:
             if column not in COLUMNS:
                 raise DataError(unknown_name("column", str(column), COLUMNS))
-        given = {column: value for column, value in record.items() if value is not None}
+        given = {column: as_list(value) for column, value in record.items() if value is not None}
         for column in REQUIRED_COLUMNS:
             if column not in given:
                 raise DataError(f'column "{column}" is missing; the record has {list(record)}')
@@ -147,10 +163,11 @@ def checked_prompt(prompt: Any, name: str = "prompt") -> Prompt:
     Raises:
         DataError: Neither a string nor messages, or there is nothing in it.
     """
+    prompt = as_list(prompt)
     if isinstance(prompt, str):
         if not prompt.strip():
             raise DataError(f"the {name} is empty")
-        return prompt
+        return checked_text(prompt, f"the {name}")
     if not isinstance(prompt, (list, tuple)):
         raise DataError(f"the {name} must be a string or a list of messages, got {prompt!r}")
     if not prompt:
@@ -163,7 +180,14 @@ def checked_prompt(prompt: Any, name: str = "prompt") -> Prompt:
     if not any(message["content"].strip() for message in prompt):
         raise DataError(f"every message of the {name} is empty")
     # `datasets` gives every message the keys of all, filled with None.
-    return tuple({k: v for k, v in message.items() if v is not None} for message in prompt)
+    return tuple(
+        {
+            key: plain_value(value, f'the {name}\'s message {number}, "{key}",')
+            for key, value in message.items()
+            if value is not None
+        }
+        for number, message in enumerate(prompt, start=1)
+    )
 
 
 def checked_messages(messages: Any, name: str) -> Sequence[Message]:

@@ -2,17 +2,27 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from distmatch.data.examples import REQUIRED_COLUMNS, Example
-from distmatch.errors import DataError, converted, raise_all
+from distmatch.errors import DataError, converted, raise_all, some
 from distmatch.files import replacing
 
 _T = TypeVar("_T")
 
 _MOST_SHOWN = 80
+_OTHER_KINDS = {
+    b"\x1f\x8b": "compressed by gzip",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"PK\x03\x04": "a zip archive",
+    b"PAR1": "a parquet file",
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+}
+"""By what they begin with."""
 
 
 def to_examples(rows: Iterable[Any], name: str = "row") -> list[Example]:
@@ -25,9 +35,34 @@ def to_examples(rows: Iterable[Any], name: str = "row") -> list[Example]:
     Raises:
         DataError: Bad rows, up to 20 of them listed with their numbers; or a single record.
     """
-    if isinstance(rows, (Mapping, str)):
+    if isinstance(rows, str | Path):
+        raise DataError(
+            f'expected a list of records, got "{rows}": read a file first, '
+            f'distmatch.data.read_jsonl("{rows}")'
+        )
+    if isinstance(rows, Mapping):
+        if rows and all(hasattr(split, "column_names") for split in rows.values()):
+            raise DataError(
+                f"expected one list of records, got splits by name ({some(map(str, rows))}): name "
+                f'the split, as in rows["{next(iter(rows))}"]'
+            )
         raise DataError(f"expected a list of records, got {_shortened(rows)}: put it in a list")
-    return converted(rows, _as_example, name)
+    return converted(_records(rows), _as_example, name)
+
+
+def _records(rows: Iterable[Any]) -> Iterable[Any]:
+    """The rows of a table of pandas', polars' or pyarrow's, whose empty cells are left out."""
+    if hasattr(rows, "iterrows"):
+        return [
+            {k: v for k, v in row.items() if not (isinstance(v, float) and math.isnan(v))}
+            for row in rows.to_dict("records")  # type: ignore[attr-defined]
+        ]
+    for name in ("to_dicts", "to_pylist"):
+        if hasattr(rows, name):
+            return list(getattr(rows, name)())
+    if not hasattr(rows, "__iter__"):
+        raise DataError(f"expected a list of records, got {_shortened(rows)}")
+    return rows
 
 
 def read_jsonl(path: str | Path) -> list[Example]:
@@ -68,6 +103,7 @@ def json_values(content: bytes, convert: Callable[[Any], _T], source: str) -> li
         DataError: There are no lines, or malformed ones: up to 20 of them are listed, each with
             file and line number.
     """
+    _check_kind(content, source)
     results, errors = [], []
     for number, line in enumerate(content.split(b"\n"), start=1):
         if not line.strip():
@@ -80,6 +116,30 @@ def json_values(content: bytes, convert: Callable[[Any], _T], source: str) -> li
     if not results:
         raise DataError(f"{source} holds no records")
     return results
+
+
+def _check_kind(content: bytes, source: str) -> None:
+    """Refuse what isn't JSON lines as a whole."""
+    for sign, kind in _OTHER_KINDS.items():
+        if content.startswith(sign):
+            raise DataError(f"{source} is {kind}, expected JSON lines: unpack or convert it first")
+    first, _, rest = content.strip().partition(b"\n")
+    if first[:1] in (b"[", b"{") and rest:
+        try:
+            json.loads(first)
+        except ValueError:
+            pass
+        else:
+            return
+        try:
+            whole = json.loads(content)
+        except ValueError:
+            return
+        kind = "a JSON array" if isinstance(whole, list) else "one JSON object"
+        raise DataError(
+            f"{source} holds {kind} over several lines, expected a record a line: write each with "
+            "json.dumps, without indent"
+        )
 
 
 def value_key(value: Any) -> str:

@@ -1,6 +1,5 @@
 """Requests to an endpoint: kept, counted, and tried again where that may help."""
 
-import os
 import threading
 import weakref
 from collections import defaultdict
@@ -14,12 +13,11 @@ from urllib.parse import urlsplit
 
 from distmatch.errors import BudgetError, ConfigError, EndpointError, import_extra
 from distmatch.evals.backends.cache import Cache, Reply, request_key
-from distmatch.evals.backends.replies import shortened
+from distmatch.evals.backends.keys import is_openais, read_key
+from distmatch.evals.backends.replies import said_error, shortened
 
 _T = TypeVar("_T")
 
-OPENAI = "https://api.openai.com/v1"
-_NO_KEY = "none"  # the client wants one, and servers of one's own take any
 _TRIES = "x-stainless-retry-count"  # where the client writes how often it has tried already
 _REMEDIES = {
     400: "check the model's name, and whether it serves what is asked (api, top_k, extra)",
@@ -28,6 +26,7 @@ _REMEDIES = {
     404: "check the URL, which usually ends in /v1, and the model's name",
     429: "ask for fewer answers at once (Limits.parallel), or go on later",
 }
+_PASSING = (408, 409, 425, 429)  # and all from 500 on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +115,7 @@ class Client:
         cache: Where replies are kept.
 
     Raises:
-        ConfigError: A key that isn't there.
+        ConfigError: A key that isn't there, or that no header can hold.
         MissingExtraError: The package `openai` isn't installed.
     """
 
@@ -128,7 +127,7 @@ class Client:
         self.url = base.rstrip("/") + path
         self._path = path
         self._limits = limits
-        self._key = _key(base, key_env)
+        self._key = read_key(base, key_env)
         self._cache = Cache(cache)
         self._lock = threading.Lock()
         self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -138,12 +137,12 @@ class Client:
         http = self._openai.DefaultHttpxClient(event_hooks=hooks, timeout=limits.timeout)
         self._sender = self._openai.OpenAI(
             base_url=base,
-            api_key=self._key,
+            api_key=self._key.value,
             timeout=limits.timeout,
             max_retries=limits.retries,
             http_client=http,
         )
-        if not _is_openais(base):
+        if not is_openais(base):
             _forget_openai(self._sender)
         weakref.finalize(self, self._sender.close)
 
@@ -168,7 +167,7 @@ class Client:
             if (kept := self._cache.get(key)) is not None:
                 return read(kept)
             self._budget.spend()
-            reply = self._sent(body)
+            reply = self._key.hidden_in(self._sent(body))
             result = read(reply)
             with self._lock:
                 self._cache.keep(key, reply)
@@ -177,10 +176,7 @@ class Client:
 
     def shown(self, told: Any) -> str:
         """What somebody said, short enough for a message, and without the key."""
-        return shortened(self._redacted(str(told)))
-
-    def _redacted(self, told: str) -> str:
-        return told if self._key == _NO_KEY else told.replace(self._key, "***")
+        return shortened(self._key.hidden(str(told)))
 
     @property
     def kept(self) -> str:
@@ -198,19 +194,26 @@ class Client:
             told = f"no answer within {self._limits.timeout:g} s, {tries} times: allow it more time"
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
-            if isinstance(cause, self._broken):
+            if isinstance(cause, self._broken) and isinstance(cause.args[0], tuple):
+                told = f"{self._refusal(*cause.args[0])}, {tries} times"
+            elif isinstance(cause, self._broken):
                 told = f"the reply was cut short or is no JSON, {tries} times: is it an endpoint?"
             else:
                 told = f"no connection ({cause}), {tries} times: is it running?"
         except openai.APIStatusError as error:
-            status = error.status_code
-            remedy = _REMEDIES.get(status, "go on later")
-            told = f"refused with {status} ({self.shown(error.message)}): {remedy}"
+            told = self._refusal(error.status_code, error.message)
         else:
-            if isinstance(reply, dict):
+            if said := said_error(reply):
+                told = self._refusal(*said)
+            elif isinstance(reply, dict):
                 return reply
-            told = f"the reply is no object but {self.shown(reply)}: is it an endpoint?"
-        raise EndpointError(f"{self.url}: {self._redacted(told)}")
+            else:
+                told = f"the reply is no object but {self.shown(reply)}: is it an endpoint?"
+        raise EndpointError(f"{self.url}: {self._key.hidden(told)}")
+
+    def _refusal(self, status: int | None, reason: Any) -> str:
+        remedy = _REMEDIES.get(status or 0, "go on later")
+        return f"refused with {status or 'an error'} ({self.shown(reason)}): {remedy}"
 
 
 def check_url(url: str) -> None:
@@ -236,31 +239,23 @@ def check_url(url: str) -> None:
         )
 
 
-def _is_openais(base: str) -> bool:
-    return base.rstrip("/") == OPENAI
-
-
 def _forget_openai(sender: Any) -> None:
     """Drop what the client reads from OPENAI_* variables, which may be secrets."""
     sender.admin_api_key = sender.organization = sender.project = None
     sender._custom_headers = {}
 
 
-def _key(base: str, key_env: str | None) -> str:
-    if key_env is None and not _is_openais(base):
-        return _NO_KEY
-    name = key_env or "OPENAI_API_KEY"
-    key = os.environ.get(name)
-    if not key:
-        raise ConfigError(f"the environment variable {name} holds no key for {base}: set it")
-    return key
-
-
 def _check_whole(broken: type[Exception], response: Any) -> None:
-    """Have the client try again where a reply that claims success is no JSON."""
+    """Have the client try again where a reply claims success, and is no JSON or an error.
+
+    It does so after errors of its own alone; this one holds the status and reason that were said.
+    """
     if response.status_code == HTTPStatus.OK:
         response.read()
         try:
-            response.json()
+            reply = response.json()
         except ValueError as error:
             raise broken("no JSON") from error
+        said = said_error(reply)
+        if said and (said[0] is None or said[0] in _PASSING or said[0] >= 500):
+            raise broken(said)

@@ -120,6 +120,25 @@ def shortened(told: Any) -> str:
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
+def said_error(reply: Any) -> tuple[int | None, Any] | None:
+    """The status and reason of an error that a reply holds in place of answers, if it does.
+
+    Proxies send such replies with a status of success.
+    """
+    if not isinstance(reply, dict):
+        return None
+    choices = reply.get("choices")
+    parts = [reply, *(choices if isinstance(choices, list) else ())]
+    errors = [part["error"] for part in parts if isinstance(part, dict) and part.get("error")]
+    if reply.get("object") == "error":
+        errors.append(reply)
+    if not errors:
+        return None
+    told = errors[0] if isinstance(errors[0], dict) else {"message": errors[0]}
+    code = str(told.get("code", ""))
+    return int(code) if code.isdecimal() else None, told.get("message", told)
+
+
 def reply_answers(reply: Reply, shown: Callable[[Any], str] = shortened) -> list[ReplyAnswer]:
     """The answers of a reply.
 

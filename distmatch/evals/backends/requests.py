@@ -3,16 +3,17 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import cached_property
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, TypeVar
 
 from tqdm.auto import tqdm
 
 from distmatch.errors import BudgetError, ConfigError, EndpointError
-from distmatch.evals.backends.client import OPENAI, Client, Limits, check_url
+from distmatch.evals.backends.client import Client, Limits, check_url
+from distmatch.evals.backends.keys import OPENAI, is_openais
 from distmatch.evals.backends.questions import AnswerPlace
 from distmatch.evals.backends.replies import Next, ReplyAnswer, reply_answers
 from distmatch.evals.backends.word_bounds import walked
@@ -131,7 +132,7 @@ class Requests:
     ) -> list[ReplyAnswer]:
         """Answers from one request; another `draw` gives others."""
         length = "max_tokens"
-        if self.url.rstrip("/") == OPENAI and self.api == "chat":
+        if is_openais(self.url) and self.api == "chat":
             length = "max_completion_tokens"  # its newer models refuse the other name
         body = {
             "model": self.model,
@@ -147,25 +148,37 @@ class Requests:
         return self.client.ask(said, self._read, draw)
 
     def each(self, asked: Sequence[_T], ask: Callable[[_T], _U], name: str) -> list[_U]:
-        """What asking gives, several at once, in their order."""
+        """What asking gives, several at once, in their order.
+
+        After an error no more are asked, and what is under way is waited for, as it is paid for;
+        not so after an interrupt, whose threads end with the process.
+        """
         client = self.client  # made before there are threads
+        found: dict[int, _U] = {}
+        errors: list[Exception] = []
+
+        def answer(numbered: tuple[int, _T]) -> None:
+            if errors:
+                return
+            number, one = numbered
+            try:
+                found[number] = ask(one)
+            except Exception as error:
+                errors.append(error)
+
         with (
-            ThreadPoolExecutor(self.limits.parallel) as pool,
+            ThreadPool(self.limits.parallel) as pool,
             tqdm(total=len(asked), desc=name, leave=False, disable=not self.progress) as bar,
         ):
-            futures = [pool.submit(ask, one) for one in asked]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-                    bar.update()
-            except (BudgetError, EndpointError) as error:
-                pool.shutdown(cancel_futures=True)
-                done = sum(not f.cancelled() and f.exception() is None for f in futures)
-                told = f"{error} ({done} of {len(asked)} prompts are answered; {client.kept})"
-                raise type(error)(told) from error
-            finally:
-                pool.shutdown(cancel_futures=True)
-        return [future.result() for future in futures]
+            for _ in pool.imap_unordered(answer, enumerate(asked)):
+                bar.update()
+        if not errors:
+            return [found[number] for number in range(len(asked))]
+        error = errors[0]
+        if not isinstance(error, BudgetError | EndpointError):
+            raise error
+        told = f"{error} ({len(found)} of {len(asked)} prompts are answered; {client.kept})"
+        raise type(error)(told) from error
 
     def _logprobs(self) -> dict[str, Any]:
         if not self.top_k:

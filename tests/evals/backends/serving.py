@@ -23,7 +23,8 @@ class Served:
         self.most_choices = 1000
         self.models = {}  # others than the model, by name
         self.says = {}  # by name what a model writes, whatever it would have drawn
-        self.faults = []  # of the next requests: a status, or a name of `_Handler.fail`
+        self.faults = []  # of the next requests: a status, content, or a name in `do_POST`
+        self.released = threading.Event()  # of what is "held"
         self.asked = []
         self.authorizations = []
         self.headers = None  # of the last request
@@ -144,6 +145,12 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(fault, int):
             told = f"no, and your header was {self.headers['Authorization']}"
             self.send(fault, json.dumps({"error": {"message": told}}).encode())
+        elif isinstance(fault, dict):
+            told = json.dumps(fault).replace("HEADER", self.headers["Authorization"])
+            self.send(200, told.encode())
+        elif fault == "held":
+            served.released.wait()
+            self.close_connection = True
         elif fault == "slow":
             time.sleep(2 * SOON)
             self.close_connection = True

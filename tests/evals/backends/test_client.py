@@ -3,7 +3,11 @@
 import gc
 import json
 import logging
+import os
+import signal
 import socket
+import threading
+import time
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -40,7 +44,17 @@ def client(server, cache=None, key_env=None, **limits):
     return Client(server.url, "/completions", key_env, limits, cache)
 
 
-@pytest.mark.parametrize("fault", [429, 500, 503, 408, "truncated", "broken off"])
+SAID = [
+    {"error": {"message": "no, HEADER", "code": 502}},
+    {"error": {"message": "no", "code": "429"}},
+    {"error": "overloaded"},
+    {"object": "error", "message": "no", "code": 503},
+    {"choices": [{"finish_reason": "error", "error": {"code": 500, "message": "no"}}]},
+]
+"""Errors with a status of success."""
+
+
+@pytest.mark.parametrize("fault", [429, 500, 503, 408, "truncated", "broken off", *SAID])
 def test_what_may_pass_is_tried_again(server, fault):
     expected = client(server).ask(BODY, reply_answers)
     server.asked.clear()
@@ -62,6 +76,8 @@ def test_what_takes_too_long_is_tried_again(server):
         (500, "refused with 500 .*go on later"),
         ("truncated", "the reply was cut short or is no JSON, 2 times"),
         ("broken off", "no connection .*, 2 times: is it running"),
+        (SAID[0], r"refused with 502 \(no, Bearer none\): go on later, 2 times"),
+        (SAID[2], r"refused with an error \(overloaded\)"),
         ("slow", f"no answer within {SOON:g} s, 2 times: allow it more time"),
     ],
 )
@@ -77,6 +93,8 @@ def test_what_never_passes_says_so(server, fault, message):
         (400, "refused with 400 .*check the model's name"),
         (401, "refused with 401 .*a valid key"),
         (404, "refused with 404 .*usually ends in /v1"),
+        ({"error": {"message": "no", "code": 401}}, "refused with 401 .*a valid key"),
+        ({"error": {"message": "no", "code": 400}, "choices": []}, "refused with 400"),
         ("no object", r"the reply is no object but \[1\]"),
         ("odd", r"another form than OpenAI's .*\{'choices': 1\}"),
     ],
@@ -189,6 +207,45 @@ def test_openais_key_is_sent_to_nobody_else(server, monkeypatch):
     assert SECRET not in str(server.headers)
 
 
+ODD_SECRETS = ['sk-"quoted"-4711', r"sk-back\slash-4711", "sk-'single'-4711", "sk-&/?%20-4711"]
+
+
+@pytest.mark.parametrize("key", [SECRET, *ODD_SECRETS])
+def test_a_key_that_a_server_repeats_is_written_nowhere(key, server, tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_KEY", f"{key}\r\n")  # as a file ends that it is read from
+    cache = tmp_path / "replies.jsonl"
+    asking = client(server, cache, key_env="MY_KEY", retries=0)
+    heard = {"choices": [{"text": f"Bearer {key}", "finish_reason": "stop"}], key: [key]}
+    server.faults += [heard]
+    (answer,) = asking.ask(BODY, reply_answers)
+    assert server.authorizations == [f"Bearer {key}"]
+    assert answer.text == "Bearer ***"
+    assert "4711" not in cache.read_text() and "***" in cache.read_text()
+    for number, fault in enumerate([{"error": {"message": key, "code": 500}}, {key: repr(key)}]):
+        server.faults += [fault]
+        with pytest.raises(EndpointError) as refused:
+            asking.ask(BODY | {"seed": number + 1}, reply_answers)
+        assert "4711" not in str(refused.value) and "***" in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["no", "EMPTY", "tomorrow"])
+def test_a_key_that_may_be_a_word_changes_no_answer(key, server, monkeypatch):
+    monkeypatch.setenv("MY_KEY", key)
+    server.faults += [{"choices": [{"text": f"{key}, not {key}", "finish_reason": "stop"}]}]
+    (answer,) = client(server, key_env="MY_KEY").ask(BODY, reply_answers)
+    assert answer.text == f"{key}, not {key}"
+
+
+@pytest.mark.parametrize(
+    "key", ["sk-sécret-4711", "sk-4711\n\rX-Mine: 1", "\ufeffsk-4711", "sk-\x004711"]
+)
+def test_a_key_that_no_header_holds_is_refused_unseen(key, server, monkeypatch):
+    monkeypatch.setattr("os.environ", {**os.environ, "MY_KEY": key})  # the system takes no zero
+    with pytest.raises(ConfigError, match="MY_KEY holds characters that no header can") as refused:
+        client(server, key_env="MY_KEY")
+    assert "4711" not in str(refused.value)
+
+
 @pytest.mark.parametrize("before", range(290, 301))
 def test_no_part_of_a_key_is_shown_where_a_message_is_cut(server, monkeypatch, before):
     monkeypatch.setenv("MY_KEY", SECRET)
@@ -284,3 +341,23 @@ def test_a_request_is_known_by_where_and_what_alone():
     assert key == request_key("http://a/v1", dict(reversed(BODY.items())))
     others = [("http://b/v1", BODY), ("http://a/v1", BODY | {"seed": 1})]
     assert len({key, *(request_key(*other) for other in others)}) == 3
+
+
+def test_an_interrupt_waits_for_no_reply(server):
+    endpoint = Endpoint(model="tiny", url=server.url, progress=False)
+    server.faults += ["held"] * 4
+    interrupting = threading.Thread(target=_interrupt, args=(lambda: len(server.asked) == 4,))
+    interrupting.start()
+    asked = [BODY | {"seed": seed} for seed in range(4)]
+    try:
+        with pytest.raises(KeyboardInterrupt):  # else it would wait for ever
+            endpoint.each(asked, lambda body: endpoint.client.ask(body, reply_answers), "asked")
+    finally:
+        server.released.set()
+        interrupting.join()
+
+
+def _interrupt(is_time):
+    while not is_time():
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
