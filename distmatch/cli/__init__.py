@@ -4,6 +4,7 @@ Nothing heavy is imported before a command is known to be well-formed, so `--hel
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,13 +21,24 @@ __all__ = ["main"]
 
 _BATCH_SIZE = 32
 _WITH_OVERRIDES = ("train", "sweep")
+_INTERRUPTED, _UNREAD = 130, 141
+_AGAIN = "start it again"
+_GO_ON = {
+    "train": "go on with --resume",
+    "sweep": "started again, it goes on",
+    "eval": "started again with the same --out, it goes on with what isn't measured",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 2 where something was refused, with the reason on stderr.
+    """Run one command.
 
     Args:
         argv: The arguments; None: the process's own.
+
+    Returns:
+        The exit code: 0; 2 where something was refused, with the reason on stderr; 130 after
+        Ctrl-C; 141 where nobody reads on, as behind `| head`.
     """
     parser = _parser()
     args, rest = parser.parse_known_args(argv)
@@ -36,9 +48,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(stray)}")
     try:
         _run(args, rest)
+        sys.stdout.flush()
     except DistmatchError as error:
         print(f"distmatch: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"distmatch: stopped; {_GO_ON.get(args.command, _AGAIN)}", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # flushed as Python ends
+        return _UNREAD
     return 0
 
 

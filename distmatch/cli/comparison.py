@@ -8,7 +8,7 @@ from distmatch.errors import ConfigError, DataError
 from distmatch.evals.comparison import difference_table, on_shared_items, ways_apart
 from distmatch.evals.report import Report
 from distmatch.evals.store import REPORT_FILE
-from distmatch.files import write_text
+from distmatch.files import check_folder, write_text
 from distmatch.runs.figures import group_figure
 
 
@@ -24,6 +24,8 @@ def compare_folders(folders: Sequence[str | Path], out: str | Path | None = None
     Raises:
         DistmatchError: One folder without reports, one given twice, or no suite to compare.
     """
+    if out is not None:
+        check_folder(out, "--out")
     paths = [Path(folder) for folder in folders]
     places = [path.resolve() for path in paths]
     if twice := [

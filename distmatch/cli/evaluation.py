@@ -12,7 +12,7 @@ from distmatch.evals.report import Report
 from distmatch.evals.store import REPORT_FILE, Source, measure_all
 from distmatch.evals.suite import Suite
 from distmatch.evals.suites import OwnExamples
-from distmatch.files import write_text
+from distmatch.files import told_if_unwritable, write_text
 from distmatch.models.choice import ModelChoice
 from distmatch.runs.encodable import check_encodable
 from distmatch.runs.figures import calibration_figure, group_figure
@@ -42,11 +42,13 @@ def evaluate_source(
             "--out"
         )
     reports = {}
-    for suite, report, was_there in measure_all(source, suites, out):
-        print(f"{suite.name}{', measured before' if was_there else ''}\n{_table(report)}\n")
-        if out is not None:
-            print(_leave(report, Path(out) / suite.name))
-        reports[suite.name] = report
+    with told_if_unwritable(out or ".", "start again: suites that are measured are kept"):
+        for suite, report, was_there in measure_all(source, suites, out):
+            left = "" if out is None else _leave(report, Path(out) / suite.name)
+            print(f"{suite.name}{', measured before' if was_there else ''}\n{_table(report)}\n")
+            if left:
+                print(left)
+            reports[suite.name] = report
     return reports
 
 

@@ -21,7 +21,7 @@ from distmatch.evals.model_lists import (
 )
 from distmatch.evals.subject import Capability
 from distmatch.evals.suite import Suite, check_suites
-from distmatch.files import write_text
+from distmatch.files import check_folder, write_text
 from distmatch.measuring.intervals import Interval
 from distmatch.models.choice import ModelChoice
 from distmatch.plots import drawn
@@ -108,6 +108,7 @@ def evaluate_list(
         ConfigError: A list that can't be used; or, in the end, models that couldn't be measured.
     """
     out = Path(out)
+    check_folder(out, "--out")
     families = read_families(path)
     check_suites(suites, frozenset(Capability))
     failed: dict[str, str] = {}

@@ -10,6 +10,7 @@ from distmatch.data import Example, read_jsonl, write_jsonl
 from distmatch.data.tasks import TASKS, Task
 from distmatch.data.vocabulary import word_pool
 from distmatch.errors import ConfigError, DataError, refused_together, unknown_name
+from distmatch.files import check_folder
 
 Split = tuple[list[Example], list[Example]]
 
@@ -103,6 +104,7 @@ def write_data(table: Mapping[str, Any], out: str | Path) -> None:
         DataError: A value the task refuses.
     """
     resolved = resolved_data(table)
+    check_folder(out, "--out")
     paths = [Path(out) / f"{name}.jsonl" for name in FILES]
     if there := [str(path) for path in paths if path.exists()]:
         raise ConfigError(f"{' and '.join(there)} exist already: choose another --out")

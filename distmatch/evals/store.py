@@ -14,7 +14,7 @@ from distmatch.errors import ConfigError
 from distmatch.evals.report import Report
 from distmatch.evals.subject import Capability, Subject
 from distmatch.evals.suite import Suite, check_suites, measure
-from distmatch.files import write_json
+from distmatch.files import alone_in, check_folder, write_json
 
 REPORT_FILE = "report.json"
 SETTINGS_FILE = "settings.json"
@@ -134,12 +134,14 @@ def measure_all(
         for suite in suites:
             yield Kept(suite, measure(source.subject(), suite), was_there=False)
         return
+    check_folder(folder, "the folder of reports (--out)")
     store, record = Store(Path(folder)), source.record()
     settings = {suite.name: settings_of(source, suite, record) for suite in suites}
     found = {suite.name: store.find(suite.name, settings[suite.name]) for suite in suites}
     for suite in suites:
         report = found[suite.name]
         if report is None:
-            report = measure(source.subject(), suite)
-            store.keep(suite.name, report, settings[suite.name])
+            with alone_in(store.folder / suite.name):
+                report = measure(source.subject(), suite)
+                store.keep(suite.name, report, settings[suite.name])
         yield Kept(suite, report, was_there=found[suite.name] is not None)

@@ -7,6 +7,7 @@ suite that is measured, with `history.json` the adapter is trained, with `metric
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,7 +21,7 @@ from distmatch.errors import ConfigError
 from distmatch.evals import Capability, LocalModel
 from distmatch.evals.store import measure_all
 from distmatch.evals.suites import OwnExamples
-from distmatch.files import write_json, write_text
+from distmatch.files import alone_in, check_folder, told_if_unwritable, write_json, write_text
 from distmatch.models.adapters import load_adapter
 from distmatch.models.choice import adapter_record
 from distmatch.models.lora import LoraTarget, target_table
@@ -55,16 +56,30 @@ def perform(run: Run, *, resume: bool = False, tell: Tell = print) -> RunOutcome
     is_finished = (run.folder / METRICS_FILE).is_file()
     if is_finished:
         tell(f"{run.folder} is finished already")
-    else:
-        run.check()
+        return _told(run, tell)
+    run.check()
+    with (
+        told_if_unwritable(run.folder, "go on with --resume (resume=True)"),
+        _alone(run),
+    ):
+        check_run_folder(run, record, resume=resume)  # no other process has begun meanwhile
         _Performance(run, record, tell).carry_out()
-    outcome = RunOutcome.load(run.folder)
-    if outcome.suites:
-        tell(outcome.tables())
-    if not is_finished:
+        outcome = _told(run, tell)
         for told in outcome.draw():
             tell(told)
         tell(outcome.save_metrics(time.perf_counter() - start))
+    return outcome
+
+
+def _alone(run: Run) -> AbstractContextManager[None]:
+    """Of several processes that train one model the first has the folder, for all of them."""
+    return alone_in(run.folder) if run.config.process_index == 0 else nullcontext()
+
+
+def _told(run: Run, tell: Tell) -> RunOutcome:
+    outcome = RunOutcome.load(run.folder)
+    if outcome.suites:
+        tell(outcome.tables())
     return outcome
 
 
@@ -77,9 +92,10 @@ def check_run_folder(run: Run, record: Mapping[str, Any], *, resume: bool) -> No
         resume: Whether to go on.
 
     Raises:
-        ConfigError: The folder holds a run and this isn't to resume; or it is, and the folder
-            holds none, or one that was told other things, with what differs.
+        ConfigError: The folder can't be written to; it holds a run and this isn't to resume; or
+            it is, and the folder holds none, or one that was told other things, with what differs.
     """
+    check_folder(run.folder, "output_dir")
     if not resume:
         _refuse_another(run)
         return

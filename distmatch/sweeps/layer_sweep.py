@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distmatch.errors import LoadError
+from distmatch.files import told_if_unwritable
 from distmatch.sweeps.cell_runs import run_cells
 from distmatch.sweeps.cells import Grid
 from distmatch.sweeps.claims import locked
@@ -83,18 +82,13 @@ def carry_out(plan: Plan, model: PreTrainedModel, tokenizer: PreTrainedTokenizer
         LoadError: The folder can't be written to, such as on a full disk; what is finished stays.
     """
     conditions = Conditions.of(plan, model, tokenizer)
-    try:
+    with told_if_unwritable(plan.folder, "start the sweep again; finished cells are kept"):
         with locked(plan.folder):  # the first of several processes does it, the others wait
             settle_record(conditions, plan.cells)
             measure_base(conditions)
             _leave_probe(conditions)
         elsewhere = run_cells(conditions, plan.cells)
         return replace(write_report(plan.folder), elsewhere=tuple(elsewhere))
-    except (OSError, SafetensorError) as error:
-        raise LoadError(
-            f"{plan.folder} can't be written to ({error}): mend that and start the sweep "
-            "again; finished cells are kept"
-        ) from error
 
 
 def _leave_probe(conditions: Conditions) -> None:

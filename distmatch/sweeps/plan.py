@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from distmatch.data.examples import Example
 from distmatch.data.jsonl import to_examples
 from distmatch.errors import ConfigError
+from distmatch.files import check_folder
 from distmatch.sweeps.cells import Cell, Grid
 from distmatch.sweeps.folder import SETTINGS_FILE
 from distmatch.sweeps.rates import check_rates
@@ -120,7 +121,8 @@ def _check_args(args: DistributionConfig) -> None:
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse one that holds something else than a sweep."""
+    """Refuse one that can't be written to, or that holds something else than a sweep."""
+    check_folder(folder, "output_dir")
     if (folder / SETTINGS_FILE).exists():
         return
     try:

@@ -1,4 +1,4 @@
-"""What happens between steps: the progress bar, and new examples when they are due."""
+"""What happens between steps: the progress bar, log lines, new examples when they are due."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -38,6 +38,32 @@ class ProgressBar(ProgressCallback):
             shown = {k: f"{logs[k]:.3g}" for k in ("loss", *SHOWN) if k in logs}
             if shown:
                 self.training_bar.set_postfix(shown)
+
+
+@runtime_checkable
+class Logs(Protocol):
+    """What log lines need of a trainer."""
+
+    def go_on_logging(self) -> None:
+        """Count what was counted before the checkpoint that training goes on from."""
+
+
+class LogLines(TrainerCallback):
+    """Each line is of all steps since the last, also across a resume; a run has at least one."""
+
+    def __init__(self, trainer: Logs) -> None:
+        """Keep the trainer, which counts."""
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Count on, once the trainer has begun at zero."""
+        self.trainer.go_on_logging()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Log at the end, if nothing has been."""
+        is_last = state.global_step >= state.max_steps and args.logging_strategy != "no"
+        if is_last and not any("loss" in line for line in state.log_history):
+            control.should_log = True
 
 
 class RefreshExamples(TrainerCallback):

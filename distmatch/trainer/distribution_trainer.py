@@ -5,6 +5,7 @@ checkpoints, loggers. The data loader deals in row numbers; batches are made whe
 that a `refresh` of the examples takes effect at once and a resumed run sees the same ones.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from distmatch.data.examples import Example, Prompt
 from distmatch.data.jsonl import read_jsonl, to_examples, write_jsonl
 from distmatch.data.trie import AskedTries, TokenIds
 from distmatch.errors import ConfigError, DivergedError, unknown_name
+from distmatch.files import write_text
 from distmatch.losses.divergences import Divergence, forward_kl
 from distmatch.losses.words import other_shape_kl, support_log_probs, word_log_probs
 from distmatch.measuring.drift import mean_text_kl, text_kl
@@ -29,11 +31,12 @@ from distmatch.measuring.outcomes import outcomes_of
 from distmatch.models.adapters import switched_off
 from distmatch.models.attaching import attach_lora
 from distmatch.models.base_record import check_base_record, write_base_record
-from distmatch.models.head import is_checkpointing
 from distmatch.models.lora import LoraTarget
 from distmatch.models.proof import forward_way
 from distmatch.scoring import model_encoder, resolve_at_most, row_logits
-from distmatch.trainer.callbacks import ProgressBar, Refresh, RefreshExamples
+from distmatch.trainer.callbacks import LogLines, ProgressBar, Refresh, RefreshExamples
+from distmatch.trainer.given import NEEDS_BASE, check_devices, check_given, check_texts, given_model
+from distmatch.trainer.micro_batches import nothing, row_numbers, train_only_adapters
 from distmatch.trainer.output_dir import check_output_dir, last_checkpoint
 from distmatch.trainer.running_means import EXCESS, SHOWN, TERMS, RunningMeans, progress
 from distmatch.trainer.settings import (
@@ -48,16 +51,16 @@ from distmatch.trainer.start_watch import StartWatch
 Rows = Sequence[Example | Mapping[str, Any]]
 
 _EXAMPLES_FILE = "examples.jsonl"
-_NEEDS_BASE = "needs the base model beside the trained one: give a peft_config"
+_LOGGED_FILE = "logged.json"
 
 
 class DistributionTrainer(Trainer):
     """Fine-tunes a model until its word distributions are those of the examples.
 
     Args:
-        model: A causal language model.
+        model: A causal language model, or the name of one, as for `load_model`.
         args: Settings.
-        processing_class: The model's tokenizer.
+        processing_class: The model's tokenizer; None: that of a model given by its name.
         train_dataset: Examples or records (`prompt`, `words`, `probs`, ...): a list or a
             `datasets.Dataset`.
         eval_dataset: The same, or a dict of several by name.
@@ -79,13 +82,14 @@ class DistributionTrainer(Trainer):
     """
 
     args: DistributionConfig
+    adapted: nn.Module
     loss_is_scaled_for_ga = True
 
     def __init__(  # noqa: PLR0913 (TRL's argument names)
         self,
-        model: PreTrainedModel | PeftModel,
+        model: PreTrainedModel | PeftModel | str,
         args: DistributionConfig,
-        processing_class: PreTrainedTokenizerBase,
+        processing_class: PreTrainedTokenizerBase | None = None,
         train_dataset: Rows | None = None,
         eval_dataset: Rows | dict[str, Rows] | None = None,
         peft_config: LoraTarget | PeftConfig | None = None,
@@ -95,25 +99,32 @@ class DistributionTrainer(Trainer):
         optimizers: tuple[Any, Any] = (None, None),
     ) -> None:
         """Check and encode all data, then attach the adapter; nothing is trained yet."""
+        check_given(args, eval_dataset, refresh)
+        self.adapted, processing_class = given_model(model, processing_class)
+        check_devices(args, self.adapted)
         self._given, self.divergence = args, divergence(args)
-        self._has_base = peft_config is not None or isinstance(model, PeftModel)
+        self._has_base = peft_config is not None or isinstance(self.adapted, PeftModel)
         self._refreshes = refresh is not None
-        self.adapted: nn.Module = model
-        forward_way(model)  # found before a step is timed or counted
-        self.encoder = model_encoder(model, processing_class)
+        forward_way(self.adapted)  # found before a step is timed or counted
+        self.encoder = model_encoder(self.adapted, processing_class)
         self.texts = self.encoder.encode_texts(retention_dataset or [], args.retention_tokens)
-        self._check_settings()
+        check_texts(args, has_texts=bool(self.texts), has_base=self._has_base)
         self.use_examples(to_examples([] if train_dataset is None else train_dataset))
         self._asked = self._encoded({} if eval_dataset is None else eval_dataset)
         if peft_config is not None:  # the seed that shuffles the data draws the adapter too
-            self.adapted = attach_lora(model, peft_config, seed=args.seed)  # type: ignore[arg-type]
+            self.adapted = attach_lora(
+                self.adapted,  # type: ignore[arg-type]
+                peft_config,
+                seed=args.seed,
+            )
         args = with_named_loss(args)
         self._observed = RunningMeans(args.device)
+        self._logged: Path | None = None
         self._start = StartWatch(args, is_forward_kl=self.divergence is forward_kl)
         super().__init__(
             model=self.adapted,
             args=args,
-            data_collator=_row_numbers,
+            data_collator=row_numbers,
             train_dataset=list(range(len(self.train_tries))) or None,
             eval_dataset=self._asked or None,
             processing_class=processing_class,
@@ -123,21 +134,11 @@ class DistributionTrainer(Trainer):
         self._add_callbacks(refresh)
 
     def _add_callbacks(self, refresh: Refresh | None) -> None:
+        self.add_callback(LogLines(self))
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(ProgressBar())
         if refresh is not None:
             self.add_callback(RefreshExamples(self, refresh))
-
-    def _check_settings(self) -> None:
-        args, shares = self._given, getattr(self.adapted, "hf_device_map", None) or {}
-        if args.n_gpu > 1 and len(set(shares.values())) < 2:  # else they hold one model
-            raise ConfigError(f"{args.n_gpu} GPUs in one process: start one each, with torchrun")
-        if self.texts and not self._has_base:
-            raise ConfigError(f"retention_dataset {_NEEDS_BASE}")
-        if args.retention_weight and not self.texts:
-            raise ConfigError("retention_weight needs a retention_dataset of ordinary texts")
-        if self._refreshes == (args.refresh_steps is None):
-            raise ConfigError("refresh and refresh_steps go together: give both or neither")
 
     # Training ----------------------------------------------------------------------------------
 
@@ -194,11 +195,11 @@ class DistributionTrainer(Trainer):
 
         With outputs, also `losses`, one an example in nats.
         """
-        _train_only_adapters(model)
+        train_only_adapters(model)
         rows = inputs["rows"].tolist()
         if num_items_in_batch is None:
             num_items_in_batch = self._get_num_items_in_batch([inputs], self.args.device)
-        losses = self._losses(model, rows) if rows else _nothing(model)
+        losses = self._losses(model, rows) if rows else nothing(model)
         # Distributed backwards average over processes, each of which divided by the whole count.
         loss = losses.sum() / num_items_in_batch * self.accelerator.num_processes
         if self.args.retention_weight and (texts := self._texts_beside(rows)):
@@ -269,7 +270,7 @@ class DistributionTrainer(Trainer):
     def _resolved(self, examples: Sequence[Example]) -> list[Example]:
         rules = {example.target.other for example in examples} & {"preserve", "at_most"}
         if rules and not self._has_base:
-            raise ConfigError(f"other = {sorted(map(str, rules))} {_NEEDS_BASE}")
+            raise ConfigError(f"other = {sorted(map(str, rules))} {NEEDS_BASE}")
         if "at_most" not in rules:
             return list(examples)
         with switched_off(self.adapted):
@@ -353,12 +354,31 @@ class DistributionTrainer(Trainer):
             logs.update({name: means[name] for name in shown if name in means})
         super().log(logs, start_time)
 
+    def go_on_logging(self) -> None:
+        """Count what was counted before the checkpoint that training goes on from."""
+        self._observed = RunningMeans(self.args.device)
+        logged, self._logged = self._logged, None
+        if logged is None or not logged.is_file():  # from the beginning, or of an earlier version
+            return
+        counted = json.loads(logged.read_text(encoding="utf-8"))
+        self._globalstep_last_logged = counted["step"]
+        self._tr_loss += counted["loss"]
+        if self.is_world_process_zero():  # the others' share is in it
+            self._observed.go_on(counted["sums"])
+
     # Checkpoints -------------------------------------------------------------------------------
 
     def _save_checkpoint(self, model: nn.Module, trial: Any, *args: Any, **kwargs: Any) -> None:
-        if self._refreshes and self.args.should_save:  # first: their state is written last
-            folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
-            write_jsonl(folder / _EXAMPLES_FILE, self.train_examples)
+        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        logged = {
+            "step": self._globalstep_last_logged,
+            "loss": self.accelerator.reduce(self._tr_loss, "mean").item(),
+            "sums": self._observed.sums(self.accelerator.reduce),
+        }
+        if self.args.should_save:  # first: their state is written last
+            write_text(folder / _LOGGED_FILE, json.dumps(logged) + "\n")
+            if self._refreshes:
+                write_jsonl(folder / _EXAMPLES_FILE, self.train_examples)
         super()._save_checkpoint(model, trial, *args, **kwargs)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
@@ -369,29 +389,7 @@ class DistributionTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         check_base_record(self.adapted, resume_from_checkpoint)
         super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self._logged = Path(resume_from_checkpoint) / _LOGGED_FILE
         examples = Path(resume_from_checkpoint) / _EXAMPLES_FILE
         if self._refreshes:
             self.use_examples(read_jsonl(examples))
-
-
-def _nothing(model: nn.Module) -> Tensor:
-    """Zero, but in the graph, so that a backward finds a gradient for every weight."""
-    weights = (weight.sum() for weight in model.parameters() if weight.requires_grad)
-    return sum(weights)[None] * 0.0  # type: ignore[index]
-
-
-def _row_numbers(items: list[int]) -> dict[str, Tensor]:
-    return {"rows": torch.tensor(items, dtype=torch.long)}
-
-
-def _train_only_adapters(model: nn.Module) -> None:
-    """Evaluation mode everywhere but in LoRA's dropout, so that the base's states never change.
-
-    Blocks that checkpoint keep their flag, on which that depends.
-    """
-    was_training = model.training
-    model.eval()
-    for name, module in model.named_modules():
-        if "lora_dropout" in name or is_checkpointing(module):
-            module.training = was_training
-    model.training = was_training

@@ -1,6 +1,6 @@
 """What a log line tells of the training examples since the last one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ class RunningMeans:
 
     def __init__(self, device: torch.device) -> None:
         """Start with nothing counted."""
+        self._device = device
         names = (*SHOWN, EXCESS, *TERMS)
         self._sums = dict.fromkeys(names, torch.zeros(2, dtype=torch.float32, device=device))
 
@@ -40,9 +41,22 @@ class RunningMeans:
         Args:
             reduce: Sums a tensor over all processes.
         """
+        sums = self.sums(reduce)
+        return {name: numerator / count for name, (numerator, count) in sums.items() if count}
+
+    def sums(self, reduce: Callable[[Tensor], Tensor]) -> dict[str, list[float]]:
+        """Numerator and denominator of each, over all processes, as JSON has them.
+
+        Args:
+            reduce: Sums a tensor over all processes.
+        """
         sums = reduce(torch.stack(list(self._sums.values()))).tolist()
-        named = zip(self._sums, sums, strict=True)
-        return {name: numerator / count for name, (numerator, count) in named if count}
+        return dict(zip(self._sums, sums, strict=True))
+
+    def go_on(self, sums: Mapping[str, Sequence[float]]) -> None:
+        """Count what was counted before a checkpoint, as `sums` told it."""
+        for name, counted in sums.items():
+            self._sums[name] = self._sums[name] + torch.tensor(counted, device=self._device)
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.losses.divergences import DIVERGENCES, Divergence, wasserstein1
+from distmatch.trainer.refused_settings import check_loggers, check_settings
 
 
 @dataclass
@@ -57,7 +58,9 @@ class DistributionConfig(TrainingArguments):
         """Check what the base class can't know.
 
         Raises:
-            ConfigError: A value out of its range, or an unknown loss.
+            ConfigError: A value out of its range, an unknown loss, or a setting of
+                `TrainingArguments` that would do nothing here or something else.
+            MissingExtraError: A logger that isn't installed.
         """
         best = self.metric_for_best_model
         if best is not None and self.greater_is_better is None:
@@ -66,6 +69,8 @@ class DistributionConfig(TrainingArguments):
                     "the best slope is 1, neither the highest nor the lowest: choose by control_tvd"
                 )
             self.greater_is_better = "within_" in best
+        check_settings(self)
+        check_loggers(self.report_to)
         super().__post_init__()
         for name in ("warmup_steps_forward_kl", "target_floor", "retention_weight"):
             if not getattr(self, name) >= 0:

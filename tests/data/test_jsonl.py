@@ -63,9 +63,13 @@ def test_bad_rows_are_numbered_from_zero():
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "file.jsonl"
     write_jsonl(path, [EVERYTHING])
-    unwritable = Example(prompt="a", target=COLOURS, metadata={"id": object()})
-    with pytest.raises(TypeError):
-        write_jsonl(path, [unwritable])
+
+    def broken_off():
+        yield Example(prompt="a", target=COLOURS)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_jsonl(path, broken_off())
     assert read_jsonl(path) == [EVERYTHING]
 
 

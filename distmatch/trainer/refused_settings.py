@@ -1,0 +1,97 @@
+"""Settings of `transformers.TrainingArguments` that would do nothing here, or something else."""
+
+from dataclasses import MISSING, Field, fields
+from typing import Any
+
+from transformers import TrainingArguments
+from transformers.integrations.integration_utils import (
+    INTEGRATION_TO_CALLBACK,
+    get_available_reporting_integrations,
+)
+
+from distmatch.errors import ConfigError, MissingExtraError, unknown_name
+
+_OF_THEIR_EVALUATION = "belongs to an evaluation loop that is not this trainer's"
+_OF_THEIR_COLLATOR = "belongs to batches of token ids, and rows here are examples"
+_SHARDING = (
+    "splits weights that this trainer reads whole: start a process a GPU with torchrun, or share "
+    'the model out with load_model(device="auto")'
+)
+_COMPILED = "would compile anew for every batch, as packed batches differ in shape"
+REFUSED = {
+    "label_smoothing_factor": "is of cross-entropy: target_floor smooths targets here",
+    "label_names": _OF_THEIR_COLLATOR,
+    "length_column_name": _OF_THEIR_COLLATOR,
+    "remove_unused_columns": _OF_THEIR_COLLATOR,
+    "include_num_input_tokens_seen": _OF_THEIR_COLLATOR,
+    "average_tokens_across_devices": "can't be turned off: every example of a step counts the same",
+    "neftune_noise_alpha": "adds noise in training mode, and the model stays in evaluation mode",
+    "use_cache": "has no use in training",
+    "use_liger_kernel": "replaces the loss by cross-entropy",
+    "liger_kernel_config": "replaces the loss by cross-entropy",
+    "torch_compile": _COMPILED,
+    "torch_compile_backend": _COMPILED,
+    "torch_compile_mode": _COMPILED,
+    "prediction_loss_only": _OF_THEIR_EVALUATION,
+    "eval_do_concat_batches": _OF_THEIR_EVALUATION,
+    "eval_use_gather_object": _OF_THEIR_EVALUATION,
+    "eval_accumulation_steps": _OF_THEIR_EVALUATION,
+    "include_for_metrics": _OF_THEIR_EVALUATION,
+    "batch_eval_metrics": _OF_THEIR_EVALUATION,
+    "bf16_full_eval": "casts nothing here: load the model in that dtype",
+    "fp16_full_eval": "casts nothing here: load the model in that dtype",
+    "fsdp": _SHARDING,
+    "fsdp_config": _SHARDING,
+    "deepspeed": _SHARDING,
+    "parallelism_config": _SHARDING,
+    "resume_from_checkpoint": "is of scripts: give it to train(resume_from_checkpoint=True)",
+}
+"""Why each may only have its default."""
+
+
+def check_settings(args: TrainingArguments) -> None:
+    """Refuse what would silently do nothing or something else, as it was given.
+
+    Raises:
+        ConfigError: Names the setting, its value and the remedy.
+    """
+    for field in fields(args):
+        value = getattr(args, field.name, None)
+        if field.name in REFUSED and value not in (_default(field), None):
+            raise ConfigError(
+                f"{field.name} is {value!r}, which {REFUSED[field.name]}; leave it out"
+            )
+    if args.train_sampling_strategy == "group_by_length":
+        raise ConfigError(
+            'train_sampling_strategy is "group_by_length", and examples here are packed, whatever '
+            'their length: give "random" or "sequential"'
+        )
+
+
+def check_loggers(names: str | list[str] | None) -> None:
+    """Refuse loggers whose package isn't there, before anything is loaded.
+
+    Args:
+        names: What `report_to` says.
+
+    Raises:
+        ConfigError: An unknown one.
+        MissingExtraError: One that isn't installed; with what to install.
+    """
+    there = get_available_reporting_integrations()
+    for name in [names] if isinstance(names, str) else names or []:
+        if name in ("none", "all") or name in there:
+            continue
+        if name not in INTEGRATION_TO_CALLBACK:
+            raise ConfigError(unknown_name("report_to", name, INTEGRATION_TO_CALLBACK))
+        package = '"distmatch[tensorboard]"' if name == "tensorboard" else name
+        raise MissingExtraError(
+            f'report_to is "{name}", which is not installed: pip install {package}, or leave '
+            "report_to out"
+        )
+
+
+def _default(field: Field[Any]) -> Any:
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return field.default
