@@ -11,6 +11,8 @@ _T = TypeVar("_T")
 _U = TypeVar("_U")
 
 _MOST_SHOWN = 20
+_LONGEST = 300
+"""Characters of a value in a message."""
 
 
 class DistmatchError(Exception):
@@ -172,7 +174,20 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
     near = near or [part for part in valid if name.startswith(f"{part}_")]  # q_proj for q
     hint = f' Did you mean "{near[0]}"?' if near else ""
-    return f'unknown {kind} "{name}"; known: {", ".join(valid)}.{hint}'
+    return f'unknown {kind} "{name}"; known: {listed(valid)}.{hint}'
+
+
+def listed(items: Iterable[object], between: str = ", ") -> str:
+    """The first 20 in their order, and how many more there are."""
+    items = list(items)
+    rest = len(items) - _MOST_SHOWN
+    return between.join(map(str, items[:_MOST_SHOWN])) + (f" and {rest} more" if rest > 0 else "")
+
+
+def shown(value: object) -> str:
+    """A value as Python writes it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def some(names: Iterable[str]) -> str:

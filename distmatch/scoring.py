@@ -87,7 +87,9 @@ def model_encoder(model: nn.Module, tokenizer: PreTrainedTokenizerBase) -> Encod
     config = base.config.get_text_config()  # type: ignore[union-attr, operator]
     ends = getattr(getattr(base, "generation_config", None), "eos_token_id", None)
     end_ids = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
-    return Encoder(tokenizer, end_ids, getattr(config, "max_position_embeddings", None))
+    length = getattr(config, "max_position_embeddings", None)
+    num_rows = base.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    return Encoder(tokenizer, end_ids, length, num_rows)
 
 
 def score_batch(model: nn.Module, batch: Batch) -> WordLogProbs:

@@ -6,12 +6,13 @@ import pytest
 import torch
 from accelerate import dispatch_model
 from torch.testing import assert_close
+from transformers import ByT5Tokenizer
 
 from distmatch.data.batching import make_batch
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
 from distmatch.data.trie import Encoder
-from distmatch.errors import DataError
+from distmatch.errors import DataError, LoadError
 from distmatch.losses.divergences import forward_kl
 from distmatch.losses.words import support_log_probs
 from distmatch.models.head import full_precision_linear, output_head, predicting_rows
@@ -274,3 +275,37 @@ def test_a_default_dtype_of_the_callers_changes_nothing():
         torch.set_default_dtype(torch.float32)
     assert torch.equal(given.log_probs, expected.log_probs)
     assert target.dtype == torch.float32 and target[0].tolist() == pytest.approx([0.7, 0.3, 0])
+
+
+@pytest.mark.parametrize(
+    "prompt", ["Say red:", USER, (*USER, {"role": "assistant", "content": "It"})]
+)
+def test_a_slow_tokenizer_scores_like_any_other(prompt):
+    model = tiny_model("llama", vocab_size=400)
+    given = score(model, ByT5Tokenizer(), prompt, ["red", "blue"])
+    text = prompt if isinstance(prompt, str) else "\n\n".join([m["content"] for m in prompt])
+    lead = " " if isinstance(prompt, str) or len(prompt) > 1 else "\n\n"
+    for word, log_prob in zip(("red", "blue"), given.log_probs.tolist(), strict=True):
+        ids = [byte + 3 for byte in (text + lead + word).encode()]
+        with torch.no_grad():
+            table = model(torch.tensor([ids])).logits[0].double().log_softmax(-1)
+        path = range(len(ids) - len(word) - len(lead.strip("\n")), len(ids))
+        by_hand = sum(float(table[place - 1, ids[place]]) for place in path)
+        assert log_prob <= by_hand + 1e-5  # and what must follow a word
+    assert float(given.log_probs.exp().sum() + given.log_other.exp()) == pytest.approx(1, abs=2e-6)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_no_log_probability_is_above_0(family):
+    model = tiny_model(family)
+    for word in ("red", "otter", "red fox", "a"):
+        for prompt in (LONG, USER):
+            given = score(model, TOKENIZER, prompt, [word])
+            assert float(given.log_other) <= 0 and float(given.log_probs.max()) <= 0
+
+
+def test_a_model_without_a_head_is_refused():
+    with pytest.raises(LoadError, match="this LlamaModel ends in hidden states, without a head"):
+        score(tiny_model("llama").model, TOKENIZER, "Say", ["red"])
+    with pytest.raises(LoadError, match=r"expected a causal language model .*, got Linear"):
+        score(torch.nn.Linear(2, 2), TOKENIZER, "Say", ["red"])

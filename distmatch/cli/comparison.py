@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from distmatch.errors import ConfigError, DataError
+from distmatch.errors import ConfigError, DataError, listed
 from distmatch.evals.comparison import difference_table, on_shared_items, ways_apart
 from distmatch.evals.report import Report
 from distmatch.evals.store import REPORT_FILE
@@ -58,7 +58,7 @@ def _ways(kept: Mapping[str, Path]) -> dict[str, dict[str, Report]]:
     if not compared:
         raise ConfigError(
             f"a comparison needs two folders or more, or one with a suite that asks the same in "
-            f"several ways, such as thinking; this one has {', '.join(kept)}"
+            f"several ways, such as thinking; this one has {listed(kept)}"
         )
     return compared
 
@@ -68,7 +68,7 @@ def _side_by_side(found: Mapping[str, Mapping[str, Path]]) -> dict[str, dict[str
     first, *others = found.values()
     shared = [name for name in first if all(name in other for other in others)]
     if not shared:
-        have = "; ".join(f"{folder}: {', '.join(kept)}" for folder, kept in found.items())
+        have = "; ".join(f"{folder}: {listed(kept)}" for folder, kept in found.items())
         raise ConfigError(f"no suite was measured in all folders ({have})")
     compared = {}
     for name in shared:

@@ -7,7 +7,7 @@ from numbers import Real
 from typing import Literal
 
 from distmatch.data.plain_values import as_list, checked_text
-from distmatch.errors import DataError
+from distmatch.errors import DataError, shown
 
 OtherRule = Literal["free", "preserve", "at_most"]
 OTHER_RULES: tuple[OtherRule, ...] = ("free", "preserve", "at_most")
@@ -61,7 +61,9 @@ class WordDistribution:
         """
         total = math.fsum(weights.values())
         if not total > 0:
-            raise DataError(f"the weights sum to {total}, so they can't be normalised: {weights}")
+            raise DataError(
+                f"the weights sum to {total}, so they can't be normalised: {shown(weights)}"
+            )
         if isinstance(other, str) and other != "free":
             raise DataError(f'normalised() fits other = a number or "free", not "{other}"')
         mass = 1.0 if isinstance(other, str) else 1.0 - other
@@ -85,11 +87,14 @@ def _check_words(words: tuple[str, ...]) -> None:
             raise DataError(f"words must be strings, got {word!r}")
         checked_text(word, f"the word {word!r}")
         if not word.strip():
-            raise DataError(f"empty word {word!r} in {list(words)}: remove it and its probability")
+            raise DataError(
+                f"empty word {word!r} in {shown(list(words))}: remove it and its probability"
+            )
     repeated = [word for word in dict.fromkeys(words) if words.count(word) > 1]
     if repeated:
         raise DataError(
-            f"duplicate words {repeated} in {list(words)}: merge them and add their probabilities"
+            f"duplicate words {shown(repeated)} in {shown(list(words))}: merge them and add their "
+            "probabilities"
         )
 
 
@@ -97,7 +102,7 @@ def _check_probs(words: tuple[str, ...], probs: tuple[float, ...]) -> None:
     if len(words) != len(probs):
         raise DataError(
             f"{len(words)} words but {len(probs)} probs: "
-            f"{list(words)} and {list(probs)} must be parallel lists"
+            f"{shown(list(words))} and {shown(list(probs))} must be parallel lists"
         )
     for word, prob in zip(words, probs, strict=True):
         if isinstance(prob, bool) or not isinstance(prob, Real):
@@ -113,7 +118,7 @@ def _check_probs(words: tuple[str, ...], probs: tuple[float, ...]) -> None:
 
 
 def _check_sum(words: tuple[str, ...], probs: tuple[float, ...], other: float | OtherRule) -> None:
-    shown = dict(zip(words, probs, strict=True))
+    given = shown(dict(zip(words, probs, strict=True)))
     if isinstance(other, str):
         if other not in OTHER_RULES:
             raise DataError(f'other is "{other}", expected a number or one of {OTHER_RULES}')
@@ -126,12 +131,12 @@ def _check_sum(words: tuple[str, ...], probs: tuple[float, ...], other: float | 
     if other == "preserve":
         if total > 1 + _SUM_TOLERANCE:
             raise DataError(
-                f"target probabilities sum to {total:g}, more than 1: {shown}. {remedy}."
+                f"target probabilities sum to {total:g}, more than 1: {given}. {remedy}."
             )
         if total > 1 - _SUM_TOLERANCE:
             raise DataError(
                 f"target probabilities sum to {total:g}, which leaves nothing to preserve: "
-                f"{shown}. Lower them, or set other to 0."
+                f"{given}. Lower them, or set other to 0."
             )
         return
     wanted = 1.0 if other == "free" else 1.0 - float(other)
@@ -141,6 +146,6 @@ def _check_sum(words: tuple[str, ...], probs: tuple[float, ...], other: float | 
         give = ', or give the missing mass as other (a number or "preserve")'
         hint = "" if total > wanted else give
         raise DataError(
-            f"target probabilities sum to {total:g}, {side} than {wanted:g}{clause}: {shown}. "
+            f"target probabilities sum to {total:g}, {side} than {wanted:g}{clause}: {given}. "
             f"{remedy}{hint}."
         )

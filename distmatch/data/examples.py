@@ -6,7 +6,7 @@ from typing import Any
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.plain_values import as_list, checked_text, plain_value
-from distmatch.errors import DataError, unknown_name
+from distmatch.errors import DataError, listed, shown, unknown_name
 
 Message = Mapping[str, str]
 Prompt = str | Sequence[Message]
@@ -106,13 +106,13 @@ class Example:
         given = {column: as_list(value) for column, value in record.items() if value is not None}
         for column in REQUIRED_COLUMNS:
             if column not in given:
-                raise DataError(f'column "{column}" is missing; the record has {list(record)}')
+                raise DataError(f'column "{column}" is missing; the record has {listed(record)}')
         for column, value in given.items():
             kind, name = _KINDS.get(column, (object, ""))
             if not isinstance(value, kind):
-                raise DataError(f'column "{column}" must be {name}, got {value!r}')
+                raise DataError(f'column "{column}" must be {name}, got {shown(value)}')
         if not all(isinstance(form, str) for form in given.get("forms", ())):
-            raise DataError(f'column "forms" must hold strings, got {given["forms"]!r}')
+            raise DataError(f'column "forms" must hold strings, got {shown(given["forms"])}')
         target = WordDistribution(
             tuple(given.pop("words")), tuple(given.pop("probs")), given.pop("other", 0.0)
         )
@@ -169,14 +169,16 @@ def checked_prompt(prompt: Any, name: str = "prompt") -> Prompt:
             raise DataError(f"the {name} is empty")
         return checked_text(prompt, f"the {name}")
     if not isinstance(prompt, (list, tuple)):
-        raise DataError(f"the {name} must be a string or a list of messages, got {prompt!r}")
+        raise DataError(f"the {name} must be a string or a list of messages, got {shown(prompt)}")
     if not prompt:
         raise DataError(f"the {name} has no messages")
     for message in prompt:
         if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
-            raise DataError(f'a message of the {name} needs "role" and "content", got {message!r}')
+            raise DataError(
+                f'a message of the {name} needs "role" and "content", got {shown(message)}'
+            )
         if not isinstance(message["role"], str) or not isinstance(message["content"], str):
-            raise DataError(f"role and content of a message must be strings, got {message!r}")
+            raise DataError(f"role and content of a message must be strings, got {shown(message)}")
     if not any(message["content"].strip() for message in prompt):
         raise DataError(f"every message of the {name} is empty")
     # `datasets` gives every message the keys of all, filled with None.

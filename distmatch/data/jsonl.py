@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from distmatch.data.examples import REQUIRED_COLUMNS, Example
-from distmatch.errors import DataError, converted, raise_all, some
+from distmatch.errors import DataError, converted, raise_all, shown, some
 from distmatch.files import replacing
 
 _T = TypeVar("_T")
 
-_MOST_SHOWN = 80
 _OTHER_KINDS = {
     b"\x1f\x8b": "compressed by gzip",
     b"\x28\xb5\x2f\xfd": "compressed by zstd",
@@ -46,7 +45,7 @@ def to_examples(rows: Iterable[Any], name: str = "row") -> list[Example]:
                 f"expected one list of records, got splits by name ({some(map(str, rows))}): name "
                 f'the split, as in rows["{next(iter(rows))}"]'
             )
-        raise DataError(f"expected a list of records, got {_shortened(rows)}: put it in a list")
+        raise DataError(f"expected a list of records, got {shown(rows)}: put it in a list")
     return converted(_records(rows), _as_example, name)
 
 
@@ -61,7 +60,7 @@ def _records(rows: Iterable[Any]) -> Iterable[Any]:
         if hasattr(rows, name):
             return list(getattr(rows, name)())
     if not hasattr(rows, "__iter__"):
-        raise DataError(f"expected a list of records, got {_shortened(rows)}")
+        raise DataError(f"expected a list of records, got {shown(rows)}")
     return rows
 
 
@@ -176,7 +175,7 @@ def _value(line: bytes) -> Any:
 
 def _object(value: Any) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise DataError(f"expected an object, got {_shortened(value)}")
+        raise DataError(f"expected an object, got {shown(value)}")
     return value
 
 
@@ -184,10 +183,5 @@ def _as_example(row: Any) -> Example:
     if isinstance(row, Example):
         return row
     if not isinstance(row, Mapping):
-        raise DataError(f"expected a record with {list(REQUIRED_COLUMNS)}, got {_shortened(row)}")
+        raise DataError(f"expected a record with {list(REQUIRED_COLUMNS)}, got {shown(row)}")
     return Example.from_record(row)
-
-
-def _shortened(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}..."

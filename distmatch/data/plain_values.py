@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from distmatch.errors import DataError
+from distmatch.errors import DataError, shown
 
 
 def plain_value(value: Any, name: str) -> Any:
@@ -33,8 +33,8 @@ def plain_value(value: Any, name: str) -> Any:
     if isinstance(value, list | tuple):
         return [plain_value(item, f"{name}[{place}]") for place, item in enumerate(value)]
     raise DataError(
-        f"{name} is {value!r}, which JSON can't hold: give it as a number or as text, such as "
-        f'"{value}"'
+        f"{name} is {shown(value)}, which JSON can't hold: give it as a number or as text, such as "
+        f'"{str(value)[:60]}"'
     )
 
 

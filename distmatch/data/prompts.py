@@ -6,6 +6,7 @@ words are tokenised in that context (`trie.py`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import regex
@@ -319,6 +320,11 @@ def _added(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
 
 def _ids_before_a_word(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
     """Ids of text that ends in line breaks, cut as they are when a word follows."""
+    if not tokenizer.is_fast:  # which knows no offsets: what is alike with and without a word
+        pair = (tokenizer(t, add_special_tokens=False)["input_ids"] for t in (text, text + "word"))
+        return tuple(
+            i for i, _ in takewhile(lambda ids: ids[0] == ids[1], zip(*pair, strict=False))
+        )
     encoded = tokenizer(text + "word", add_special_tokens=False, return_offsets_mapping=True)
     pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
     return tuple(i for i, (_, end) in pairs if end <= len(text))

@@ -72,9 +72,10 @@ class Encoder:
     """Turns examples into tries for one tokenizer.
 
     Args:
-        tokenizer: A tokenizer with a fast backend.
+        tokenizer: A tokenizer.
         end_ids: More ids that end a turn: the model's `generation_config.eos_token_id`.
         max_length: The model's context in tokens; None: the tokenizer's `model_max_length`.
+        num_rows: Of how many ids the model has embeddings; None: of all.
     """
 
     def __init__(
@@ -82,9 +83,12 @@ class Encoder:
         tokenizer: PreTrainedTokenizerBase,
         end_ids: Iterable[int] = (),
         max_length: int | None = None,
+        num_rows: int | None = None,
     ) -> None:
         self.tokenizer = tokenizer
-        self.end_ids = tuple(sorted({*end_of_turn_ids(tokenizer), *end_ids}))
+        self.num_rows = num_rows
+        ends = {*end_of_turn_ids(tokenizer), *end_ids}
+        self.end_ids = tuple(sorted(i for i in ends if num_rows is None or i < num_rows))
         self.max_length = max_length or tokenizer.model_max_length
         self._special_ids = special_ids(tokenizer)
         self._sets: dict[str, Bool[Tensor, " vocab"]] = {}
@@ -107,7 +111,22 @@ class Encoder:
             example.target,
         )
         self._check(trie)
+        self.check_rows(slot.ids + sum(trie.all_paths, ()))
         return trie
+
+    def check_rows(self, ids: TokenIds) -> None:
+        """Refuse ids that the model has no embedding for.
+
+        Raises:
+            DataError: Names the token.
+        """
+        if self.num_rows is not None and ids and max(ids) >= self.num_rows:
+            token = self.tokenizer.convert_ids_to_tokens(max(ids))
+            raise DataError(
+                f'the token "{token}" has the id {max(ids)}, and the model has rows for '
+                f"{self.num_rows} ids: give the model's own tokenizer, or call "
+                "model.resize_token_embeddings(len(tokenizer)) first"
+            )
 
     def encode_all(self, examples: Iterable[Example], name: str = "row") -> list[TokenTrie]:
         """The tries of all examples.
@@ -151,6 +170,7 @@ class Encoder:
         ids = render_slot(self.tokenizer, checked_prompt(text, "text")).ids[:max_tokens]
         if len(ids) < 2:
             raise DataError(f"{text!r} has fewer than two tokens")
+        self.check_rows(ids)
         return ids
 
     def boundary_set(self, boundary: str) -> Bool[Tensor, " vocab"]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from distmatch.errors import DataError
+from distmatch.errors import DataError, listed
 from distmatch.evals.items import Answers, Items
 from distmatch.evals.report import Report, text_table
 from distmatch.measuring.intervals import Interval, paired_differences
@@ -120,7 +120,7 @@ def _check_same(first: Items, second: Items) -> None:
         a, b = _question(first, index), _question(second, index)
         other = [name for name in a if a[name] != b.get(name)]
         if other:
-            told = ", ".join(f"{name} {a[name]!r} and {b.get(name)!r}" for name in other)
+            told = listed(f"{name} {a[name]!r} and {b.get(name)!r}" for name in other)
             raise DataError(f"item {index} differs between the reports: {told}")
 
 

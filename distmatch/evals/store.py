@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from distmatch.errors import ConfigError
+from distmatch.errors import ConfigError, listed, shown
 from distmatch.evals.report import Report
 from distmatch.evals.subject import Capability, Subject
 from distmatch.evals.suite import Suite, check_suites, measure
@@ -77,7 +77,7 @@ class Store:
         there = self._settings(name)
         here = json.loads(json.dumps(settings))
         if other := [key for key in {**here, **there} if there.get(key) != here.get(key)]:
-            told = ", ".join(f"{k} {there.get(k)!r}, not {here.get(k)!r}" for k in other)
+            told = listed(f"{k} {shown(there.get(k))}, not {shown(here.get(k))}" for k in other)
             raise ConfigError(
                 f"{self.folder / name} was measured with {told}: remove it, or choose another "
                 "folder (--out)"

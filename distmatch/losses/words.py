@@ -81,10 +81,11 @@ def word_log_probs(logits: Float[Tensor, "rows vocab"], trie: TrieIndex) -> Word
         trie: How rows, edges and words hang together.
 
     Returns:
-        Values in nats, of the logits' dtype: `exp` of an example's words and other sums to 1.
+        Values in nats, of the logits' dtype, none above 0: `exp` of an example's words and other
+        sums to 1.
     """
     rows = _split_rows(logits, trie)
-    return WordLogProbs(_words(rows, trie), _other(rows, trie))
+    return WordLogProbs(_at_most_0(_words(rows, trie)), _at_most_0(_other(rows, trie)))
 
 
 def other_shape_kl(
@@ -159,6 +160,11 @@ def _words(rows: _Rows, trie: TrieIndex) -> Float[Tensor, "batch words"]:
 def _other(rows: _Rows, trie: TrieIndex) -> Float[Tensor, " batch"]:
     leaving = _padded(rows.reach + rows.off, -torch.inf)[trie.example_rows]
     return _logsumexp(leaving, torch.ones_like(leaving, dtype=torch.bool))
+
+
+def _at_most_0(log_probs: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """Without what rounding leaves above it; the gradient stays."""
+    return log_probs - log_probs.detach().clamp(min=0)
 
 
 def _padded(values: Float[Tensor, " items"], fill: float) -> Float[Tensor, " items_and_one"]:

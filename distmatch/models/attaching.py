@@ -11,7 +11,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from distmatch.errors import TargetingError
+from distmatch.errors import TargetingError, listed
 from distmatch.models.blocks import Site
 from distmatch.models.expert_lora import factored_experts, targets_as_written
 from distmatch.models.lora import LoraTarget, resolve
@@ -28,7 +28,7 @@ def attach_lora(
 
     Args:
         model: Without an adapter.
-        target: A `LoraTarget`, or a PEFT config, which is passed through unchanged and unchecked.
+        target: A `LoraTarget`, or a PEFT config of weights, which is passed through unchanged.
         seed: Of the adapter's first weights; torch's generators are left as they were. None:
             they're drawn from torch's global generator.
 
@@ -44,6 +44,7 @@ def attach_lora(
             adapted = _injected(model, config, seed)
         _require_exactly(sites, adapted)
     else:
+        _refuse_prompts(target)
         adapted = _injected(model, copy.deepcopy(target), seed)  # PEFT writes into it
     refuse_merging(adapted)
     return adapted.train(model.training)  # PEFT leaves its layers, so its dropout, in training mode
@@ -101,6 +102,15 @@ def _injected(model: PreTrainedModel, config: peft.PeftConfig, seed: int | None)
         return peft.get_peft_model(model, config)
 
 
+def _refuse_prompts(config: peft.PeftConfig) -> None:
+    """Refuse what puts learned states into the prompt, where every token's place is known here."""
+    if config.is_prompt_learning or config.is_adaption_prompt:
+        raise TargetingError(
+            f"a {type(config).__name__} writes into the prompt itself, which is taken here as the "
+            "tokenizer gives it: give dm.lora(...), or a PEFT config that adapts weights"
+        )
+
+
 def _refuse_a_second_adapter(model: PreTrainedModel) -> None:
     if any(isinstance(module, BaseTunerLayer) for module in model.modules()):
         raise TargetingError(
@@ -149,8 +159,8 @@ def _require_exactly(sites: list[Site], adapted: peft.PeftModel) -> None:
     if missing or surplus:
         raise TargetingError(
             "PEFT made other weights trainable than those asked for; "
-            f"asked, but not trainable: {', '.join(missing) or 'none'}; "
-            f"trainable, but not asked: {', '.join(surplus) or 'none'}. "
+            f"asked, but not trainable: {listed(missing) or 'none'}; "
+            f"trainable, but not asked: {listed(surplus) or 'none'}. "
             "The model has been changed: load it again"
         )
 

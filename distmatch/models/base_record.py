@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distmatch.errors import LoadError
+from distmatch.errors import LoadError, listed
 from distmatch.models.experts import PackedExperts
 
 FILE = "base.json"
 
 _TRAINED = ("lora_", "modules_to_save", "trainable_tokens")  # in the names of PEFT's own weights
+_WRAPPERS = re.compile(r"\.(token_adapter|base_layer|original_module)|^base_model\.model\.")
 # What differs between two loads of the same model, or between versions of transformers; trainers
 # also align the ids of special tokens with the tokenizer's
 _PASSING = ("architectures", "dtype", "quantization_config", "transformers_version", "use_cache")
@@ -53,7 +54,7 @@ def check_base_record(model: nn.Module, directory: str | Path) -> None:
     if differences:
         raise LoadError(
             f'the adapter {directory} was trained on another base, "{trained["name"]}": '
-            f"{'; '.join(differences)}. Load that base; or give other_base=True (--other-base) "
+            f"{listed(differences, '; ')}. Load that base; or give other_base=True (--other-base) "
             "and measure again"
         )
 
@@ -123,4 +124,4 @@ def _sampled(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         is_packed = name.endswith(("_blocks", "_scales"))
         if is_packed or weight.is_floating_point():
             row = weight.detach().flatten(0, -2)[0] if weight.ndim > 1 else weight.detach()
-            yield re.sub(r"\.(base_layer|original_module)|^base_model\.model\.", "", name), row
+            yield re.sub(_WRAPPERS, "", name), row

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from distmatch.errors import TargetingError
+from distmatch.errors import TargetingError, listed
 from distmatch.models.experts import PackedExperts
 
 KINDS = ("attention", "mlp", "experts", "router")
@@ -107,7 +107,7 @@ def adaptable_sites(model: PreTrainedModel) -> list[Site]:
     if unknown or not sites:
         raise TargetingError(
             f"the blocks of this {type(model).__name__} have matrices of unknown names: "
-            f"{', '.join(dict.fromkeys(unknown)) or 'none at all'}; known are "
+            f"{listed(dict.fromkeys(unknown)) or 'none at all'}; known are "
             f"{', '.join(_ATTENTION)} in attention, {', '.join(_MLP)} in the mlp, 3-D parameters "
             "of experts, and routers. Pass a peft.LoraConfig with the full paths of your modules"
         )

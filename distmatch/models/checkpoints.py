@@ -12,6 +12,8 @@ from torch import nn
 from distmatch.errors import LoadError, some
 
 _ONE_FILE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+_TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.tiktoken", "tekken.json", "*.gguf")
 _AGAIN = "copy or save it again"
 
 
@@ -32,6 +34,36 @@ def check_files(directory: Path) -> None:
         check_safetensors(path)
         if lacking := promised - _shapes(path).keys():
             raise LoadError(f"{path} lacks {some(lacking)}, which {_INDEX} promises: {_AGAIN}")
+
+
+def check_weights(directory: Path) -> None:
+    """Refuse a directory without weights in safetensors.
+
+    Raises:
+        LoadError: Such a directory.
+    """
+    if _weight_files(directory):
+        return
+    hint = _AGAIN
+    if pickles := [path.name for pattern in _PICKLES for path in directory.glob(pattern)]:
+        hint = (
+            f"{some(pickles)} is a pickle, which isn't read, as it can run any code: save it as "
+            "safetensors (transformers' save_pretrained does)"
+        )
+    raise LoadError(f"{directory} has no {_ONE_FILE}: {hint}")
+
+
+def check_tokenizer(directory: Path) -> None:
+    """Refuse a directory without any file that a tokenizer could be read from.
+
+    Raises:
+        LoadError: Such a directory.
+    """
+    if not any(next(directory.glob(pattern), None) for pattern in _TOKENIZER_FILES):
+        raise LoadError(
+            f"{directory} holds no tokenizer (no tokenizer.json): save it there as well, "
+            f'tokenizer.save_pretrained("{directory}")'
+        )
 
 
 def check_shapes(directory: Path, model: nn.Module) -> None:

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
+
+from distmatch.errors import LoadError
 
 _CHUNK = 8192  # vocabulary rows converted to float32 at a time
 
@@ -58,15 +61,36 @@ def _full_precision(head: nn.Linear, place: str) -> Iterator[None]:
 
 
 def output_head(model: nn.Module) -> nn.Module:
-    """The module that turns hidden states into logits, beneath any wrappers."""
-    return unwrapped(model).get_output_embeddings()  # type: ignore[operator]
+    """The module that turns hidden states into logits, beneath any wrappers.
+
+    Raises:
+        LoadError: There is none, as in the part of a causal model that ends in hidden states.
+    """
+    base = unwrapped(model)
+    head = base.get_output_embeddings()  # type: ignore[operator]
+    if head is None:
+        raise LoadError(
+            f"this {type(base).__name__} ends in hidden states, without a head that gives logits: "
+            "give the whole causal language model, such as load_model or AutoModelForCausalLM loads"
+        )
+    return head
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model beneath wrappers such as DistributedDataParallel; adapters stay."""
-    while not hasattr(model, "get_output_embeddings"):
-        model = model.module  # type: ignore[assignment]
-    return model
+    """The model beneath wrappers such as DistributedDataParallel; adapters stay.
+
+    Raises:
+        LoadError: There is no model of transformers.
+    """
+    beneath: Any = model
+    while not hasattr(beneath, "get_output_embeddings"):
+        beneath = getattr(beneath, "module", None)
+        if beneath is None:
+            raise LoadError(
+                f"expected a causal language model of transformers, got {type(model).__name__}: "
+                "give what load_model or AutoModelForCausalLM loads"
+            )
+    return beneath
 
 
 def is_checkpointing(module: nn.Module) -> bool:

@@ -30,7 +30,13 @@ from distmatch.errors import (
     some,
     unknown_name,
 )
-from distmatch.models.checkpoints import check_files, check_room, check_shapes
+from distmatch.models.checkpoints import (
+    check_files,
+    check_room,
+    check_shapes,
+    check_tokenizer,
+    check_weights,
+)
 from distmatch.models.embedded import EMBEDDED_NAME, embedded_directory
 from distmatch.models.footprint import empty_model, weight_bytes
 from distmatch.models.proof import forward_way
@@ -84,6 +90,7 @@ def load_model(
     directory = Path(source) if Path(source).is_dir() else None
     if directory is not None:
         check_files(directory)
+        check_tokenizer(directory)
     config = _read(AutoConfig, source)
     if getattr(config, "is_encoder_decoder", False):
         raise LoadError(
@@ -99,6 +106,8 @@ def load_model(
     forward_way(empty)  # refuses what isn't causal before its weights are read
     if quantization == "nf4":
         _refuse_unpacked_experts(source, empty)
+    if directory is not None:
+        check_weights(directory)
     is_known = stored in (None, "mxfp4")  # else packed in a way that only transformers knows
     if directory is not None and is_known:
         check_shapes(directory, empty)
@@ -183,8 +192,9 @@ def _placement(
 
 
 def _read(kind: Any, source: str, options: Mapping[str, Any] | None = None) -> Any:
-    """What `kind.from_pretrained` gives, its errors in our words."""
-    return _built(source, lambda: kind.from_pretrained(source, **(options or {})))
+    """What `kind.from_pretrained` gives, its errors in our words; no code of theirs is run."""
+    told = {"trust_remote_code": False, **(options or {})}  # else it is asked for on stdin
+    return _built(source, lambda: kind.from_pretrained(source, **told))
 
 
 def _built(source: str, build: Callable[[], Any]) -> Any:
@@ -193,7 +203,13 @@ def _built(source: str, build: Callable[[], Any]) -> Any:
     except DistmatchError:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = str(error).strip()
+        if "trust_remote_code" in reason:
+            raise LoadError(
+                f'"{source}" needs Python code of its own, which isn\'t run: load it with '
+                "transformers and trust_remote_code=True, once you have read that code, and give "
+                "model and tokenizer from there"
+            ) from error
         hint = ""
         if not Path(source).is_dir():
             hint = f' (no directory "{source}" exists, so it was taken for a hub id)'

@@ -28,7 +28,7 @@ from functools import lru_cache
 
 from transformers import PreTrainedModel
 
-from distmatch.errors import ConfigError, TargetingError, unknown_name
+from distmatch.errors import ConfigError, TargetingError, listed, unknown_name
 from distmatch.models.blocks import FUSED, KINDS, NAMES, Site, adaptable_sites
 from distmatch.models.footprint import num_parameters
 
@@ -253,7 +253,7 @@ def _no_match(word: str, blocks: set[int], sites: list[Site], model_name: str) -
                 f'({path.rpartition(".")[2]}): ask for "{fused}" instead of "{word}"'
             )
     whose = "its" if len(blocks) == 1 else "their"
-    return f'"{word}" matched nothing in {_named(blocks)}; {whose} sites are: {", ".join(names)}'
+    return f'"{word}" matched nothing in {_named(blocks)}; {whose} sites are: {listed(names)}'
 
 
 def _spans(numbers: Iterable[int]) -> str:

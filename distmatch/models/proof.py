@@ -18,7 +18,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from distmatch.errors import LoadError
 from distmatch.models.forwards import FORWARDS, Forward, in_eval_mode
-from distmatch.models.head import predicting_rows, unwrapped
+from distmatch.models.head import output_head, predicting_rows, unwrapped
 from distmatch.models.miniature import VOCAB_SIZE, miniature, smaller
 
 _MOST_NATS = 1e-4
@@ -54,10 +54,11 @@ def forward_way(model: nn.Module) -> ForwardWay:
         model: A causal language model, adapted or wrapped or not, on the meta device or any other.
 
     Raises:
-        LoadError: The model takes no way, as one that isn't causal, or fails by itself, as where
-            kernels are missing; says what was seen.
+        LoadError: The model has no head, takes no way, as one that isn't causal, or fails by
+            itself, as where kernels are missing; says what was seen.
     """
     base: Any = unwrapped(model)
+    output_head(model)
     if isinstance(base, PeftModel):
         base = base.get_base_model()
     known = _KNOWN.setdefault(base, {})

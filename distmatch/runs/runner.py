@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distmatch.data.examples import Example
 from distmatch.data.jsonl import read_jsonl, write_jsonl
-from distmatch.errors import ConfigError
+from distmatch.errors import ConfigError, listed
 from distmatch.evals import Capability, LocalModel
 from distmatch.evals.store import measure_all
 from distmatch.evals.suites import OwnExamples
@@ -114,7 +114,7 @@ def check_run_folder(run: Run, record: Mapping[str, Any], *, resume: bool) -> No
         ) from error
     if different:
         raise ConfigError(
-            f"the run in {run.folder} was told other things: {'; '.join(different)}. Resume it "
+            f"the run in {run.folder} was told other things: {listed(different, '; ')}. Resume it "
             "with its own settings, or choose another output_dir"
         )
 

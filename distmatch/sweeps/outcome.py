@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from distmatch.errors import ConfigError
+from distmatch.errors import ConfigError, listed
 from distmatch.sweeps.correlations import Correlation, probe_correlations
 from distmatch.sweeps.findings import Finding, findings
 from distmatch.sweeps.folder import SETTINGS_FILE
@@ -90,7 +90,7 @@ class Sweep:
         if self.written:
             told += ["", *self.written]
         if self.elsewhere:
-            told.append(f"others are at work on {', '.join(self.elsewhere)}")
+            told.append(f"others are at work on {listed(self.elsewhere)}")
         return "\n".join(told)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distmatch.errors import ConfigError
+from distmatch.errors import ConfigError, listed
 from distmatch.files import write_text
 from distmatch.runs.record import changes
 from distmatch.sweeps.cells import Cell
@@ -43,7 +43,7 @@ def settle_record(conditions: Conditions, cells: Sequence[Cell]) -> None:
             now[cell.name] = {"parameters": cell.parameters}
     if different := changes(there, now):
         raise ConfigError(
-            f"{folder} holds a sweep of other settings ({'; '.join(different)}): "
+            f"{folder} holds a sweep of other settings ({listed(different, '; ')}): "
             "choose another output_dir, or set them as they were"
         )
 

@@ -61,6 +61,16 @@ def check_settings(args: TrainingArguments) -> None:
             raise ConfigError(
                 f"{field.name} is {value!r}, which {REFUSED[field.name]}; leave it out"
             )
+    if args.optim_args and str(args.optim).startswith("adamw_torch"):
+        raise ConfigError(
+            f'optim_args is "{args.optim_args}", which {args.optim} doesn\'t read: set adam_beta1, '
+            "adam_beta2, adam_epsilon or weight_decay"
+        )
+    if args.optim_target_modules and not any(n in str(args.optim) for n in ("galore", "apollo")):
+        raise ConfigError(
+            f"optim_target_modules is {args.optim_target_modules}, which {args.optim} doesn't "
+            "read: peft_config says which weights learn"
+        )
     if args.train_sampling_strategy == "group_by_length":
         raise ConfigError(
             'train_sampling_strategy is "group_by_length", and examples here are packed, whatever '

@@ -1,5 +1,8 @@
 """`distmatch data`, and what all commands share."""
 
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -115,3 +118,34 @@ def test_the_guides_complete_example_is_a_run_file(tmp_path):
     blocks = [part.partition("```")[0] for part in guide.split("```toml\n")[1:]]
     (tmp_path / "run.toml").write_text(blocks[0], encoding="utf-8")
     assert read_run(tmp_path / "run.toml").data["task"] == "output_control"
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("train", "stopped; go on with --resume"),
+        ("sweep", "stopped; started again, it goes on"),
+        ("eval", "stopped; started again with the same --out"),
+    ],
+)
+def test_an_interrupt_ends_in_one_line(command, told, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("distmatch.cli._run", interrupted)
+    rest = ["smollm2-135m", "--suite", "given"] if command == "eval" else ["run.toml"]
+    assert main([command, *rest]) == 130
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"distmatch: {told}")
+
+
+def test_whoever_reads_only_the_beginning_gets_no_traceback(tmp_path):
+    script = "from distmatch.cli import main; raise SystemExit(main())"
+    data = [sys.executable, "-c", script, "data", "numbers", "--n", "1", "--n-test", "1"]
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(
+        [*data, "--out", tmp_path], stdout=write, stderr=subprocess.PIPE, check=False
+    )
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (141, b"")

@@ -1,5 +1,6 @@
 """Models, tokenizers and adapters: what loads, what is refused and in which words."""
 
+import json
 import os
 import pickle
 import re
@@ -11,7 +12,7 @@ from transformers import GptOssConfig
 
 from distmatch.errors import ConfigError, LoadError
 from distmatch.models.experts import PackedExperts
-from distmatch.models.loading import load_model, load_tokenizer
+from distmatch.models.loading import load_config, load_model, load_tokenizer
 from distmatch.models.quantizers import save_packed
 from tests.tiny import tiny_model, tiny_tokenizer
 
@@ -226,5 +227,39 @@ class Bomb:
 def test_a_pickled_model_is_not_read(checkpoint):
     (checkpoint / "model.safetensors").unlink()
     (checkpoint / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(LoadError, match=r"model\.safetensors"):
+    told = r"no model\.safetensors: pytorch_model\.bin is a pickle, which isn't read"
+    with pytest.raises(LoadError, match=told):
         load_model(str(checkpoint), device="cpu")
+    (checkpoint / "pytorch_model.bin").unlink()
+    with pytest.raises(LoadError, match=r"no model\.safetensors: copy or save it again"):
+        load_model(str(checkpoint), device="cpu")
+
+
+def test_a_directory_without_a_tokenizer_is_refused_before_its_weights(checkpoint):
+    for path in [*checkpoint.glob("tokenizer*"), *checkpoint.glob("*.jinja")]:
+        path.unlink()
+    with pytest.raises(
+        LoadError, match=r"holds no tokenizer \(no tokenizer\.json\): save it there"
+    ):
+        load_model(str(checkpoint), device="cpu")
+
+
+@pytest.mark.parametrize("read", [load_model, load_tokenizer, load_config])
+def test_code_of_a_checkpoints_own_is_neither_run_nor_asked_about(read, checkpoint, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on stdin"))
+    (checkpoint / "own.py").write_text("raise SystemExit('was run')")
+    config = json.loads((checkpoint / "config.json").read_text())
+    config |= {"model_type": "own", "auto_map": {"AutoConfig": "own.OwnConfig"}}
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    tokenizer = json.loads((checkpoint / "tokenizer_config.json").read_text())
+    tokenizer |= {"auto_map": {"AutoTokenizer": ["own.Own", None]}, "tokenizer_class": "Own"}
+    (checkpoint / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(LoadError, match="needs Python code of its own, which isn't run"):
+        read(str(checkpoint))
+
+
+def test_what_another_package_says_is_shown_whole(checkpoint):
+    (checkpoint / "config.json").write_text('{"model_type": "lama"}')
+    with pytest.raises(LoadError, match="lama") as refused:
+        load_model(str(checkpoint), device="cpu")
+    assert str(refused.value.__cause__).strip() in str(refused.value)

@@ -11,6 +11,7 @@ from distmatch.data import output_control
 from distmatch.errors import ConfigError, DataError, LoadError
 from distmatch.evals import Report
 from distmatch.evals.suites import SUITES, OwnExamples
+from distmatch.files import alone_in
 from distmatch.measuring.metrics import METRICS
 from distmatch.models.choice import ModelChoice
 from distmatch.models.lora import lora
@@ -297,3 +298,37 @@ def test_the_attention_is_of_the_run(saved_model, tmp_path):
     perform(small_run(saved_model, tmp_path / "run", model=choice, suites=()), tell=silent)
     with pytest.raises(ConfigError, match=r'model\.attention: "eager" there, not set here'):
         perform(small_run(saved_model, tmp_path / "run", suites=()), resume=True, tell=silent)
+
+
+def test_a_second_process_is_refused_before_it_loads_a_model(saved_model, tmp_path):
+    run = small_run(saved_model, tmp_path / "run", model=Unloadable(name=str(saved_model)))
+    with alone_in(tmp_path / "run"), pytest.raises(ConfigError, match="another process is at work"):
+        perform(run, tell=silent)
+
+
+class Unloadable(ModelChoice):
+    """A model that may not be loaded."""
+
+    def load(self):
+        raise AssertionError("was loaded")
+
+
+def test_a_full_disk_says_how_to_go_on_and_loses_nothing(
+    saved_model, finished, tmp_path, monkeypatch
+):
+    save, saved = torch.save, []
+
+    def full(*args, **kwargs):
+        if len(saved) == 4:  # in the second checkpoint
+            raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 0 vs 1")
+        saved.append(1)
+        save(*args, **kwargs)
+
+    run = small_run(saved_model, tmp_path / "run", notes={"note.txt": "first"})
+    with monkeypatch.context() as disk:
+        disk.setattr(torch, "save", full)
+        with pytest.raises(LoadError, match=r"can't be written to .* GB free there: .*--resume"):
+            perform(run, tell=silent)
+    assert len(saved) == 4
+    perform(run, resume=True, tell=silent)
+    assert content(tmp_path / "run") == content(finished)
