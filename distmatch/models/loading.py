@@ -90,7 +90,6 @@ def load_model(
     directory = Path(source) if Path(source).is_dir() else None
     if directory is not None:
         check_files(directory)
-        check_tokenizer(directory)
     config = _read(AutoConfig, source)
     if getattr(config, "is_encoder_decoder", False):
         raise LoadError(
@@ -108,6 +107,7 @@ def load_model(
         _refuse_unpacked_experts(source, empty)
     if directory is not None:
         check_weights(directory)
+        check_tokenizer(directory)
     is_known = stored in (None, "mxfp4")  # else packed in a way that only transformers knows
     if directory is not None and is_known:
         check_shapes(directory, empty)
