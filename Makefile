@@ -1,5 +1,9 @@
 # The two commands: `make quickstart` and `make test`. Both set up .venv by themselves, once, and
-# again when pyproject.toml or constraints.txt changes.
+# again when pyproject.toml or constraints.txt changes. Where there is no GPU, pip may fetch torch's
+# build for CUDA all the same, which is large; before either command,
+#     python3 -m venv .venv
+#     .venv/bin/pip install torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu
+# takes the one for the CPU.
 
 PYTHON ?= python3
 VENV := .venv

@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"distmatch: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"distmatch: stopped; {_GO_ON.get(args.command, _AGAIN)}", file=sys.stderr)
+        print(f"\ndistmatch: stopped; {_GO_ON.get(args.command, _AGAIN)}", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # flushed as Python ends

@@ -5,6 +5,7 @@ date is given `TODAY`, or the same prompt would be another one tomorrow.
 """
 
 import datetime
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ SENTINEL = "SLOT"
 EFFORTS = ("low", "medium", "high")
 """The reasoning efforts that Harmony's template knows; others' may know more."""
 
+_logger = logging.getLogger(__name__)
 _HARMONY = ("<|channel|>", "reasoning_effort")
 _SYSTEM = "WHAT-THE-SYSTEM-SAYS"
 _TAKES_SYSTEM: dict[str, bool] = {}  # by template
@@ -138,7 +140,8 @@ def check_written(
     """Refuse messages of whose contents the chat template leaves one out, or changes it.
 
     Templates forget roles without a word. Each content is written as a marker of its own, fitted as
-    the messages themselves are, and looked for.
+    the messages themselves are, and looked for. Thoughts of earlier turns may be left out, as
+    models are trained without them; that is said once.
 
     Args:
         tokenizer: With a chat template.
@@ -157,7 +160,8 @@ def check_written(
         f"Said-{number}-Here" if m["content"].strip() else "" for number, m in enumerate(messages)
     ]
     marked = [
-        {**m, "content": mark or m["content"]} for m, mark in zip(messages, marks, strict=True)
+        {**m, "content": mark or m["content"], **{n: _THOUGHT for n in _NAMES if m.get(n)}}
+        for m, mark in zip(messages, marks, strict=True)
     ]
     text = rendered(
         tokenizer, fitted(tokenizer, marked), template_kwargs, add_generation_prompt=True
@@ -170,6 +174,8 @@ def check_written(
                 f"{number} of {len(messages)} says ({message['content'][:40]!r}): give it another "
                 "role, or give the rendered prompt as plain text instead"
             )
+    if any(m.get(name) for m in messages for name in _NAMES) and _THOUGHT not in text:
+        _logger.warning("the chat template leaves out what was thought in earlier turns")
     _WRITTEN.add(key)
 
 

@@ -80,3 +80,18 @@ def test_a_system_message_alone_that_is_dropped_still_stands_before_the_users():
     no_system = THREE_ROLES.replace("m.role == 'system'", "false")
     slot = render_slot(with_template(no_system), [{"role": "system", "content": "Be brief."}, ASK])
     assert "user\nBe brief.\n\nred or blue?<|im_end|>" in slot.text
+
+
+def test_thoughts_of_earlier_turns_may_be_left_out_which_is_said_once(caplog):
+    tokenizer = with_template(THREE_ROLES + "{# of this test alone #}")
+    thought = {"role": "assistant", "content": "red", "thinking": "It says red or blue."}
+    for _ in range(2):
+        slot = render_slot(tokenizer, [ASK, thought, ASK])
+        assert "It says" not in slot.text
+    (said,) = caplog.messages
+    assert said == "the chat template leaves out what was thought in earlier turns"
+    tokenizer.chat_template = THREE_ROLES.replace(
+        "{{ m.content }}", "{{ m.thinking }}{{ m.content }}"
+    )
+    render_slot(tokenizer, [ASK, thought, ASK])
+    assert len(caplog.messages) == 1
