@@ -5,6 +5,7 @@ For trying the whole way offline (`train_gptoss.py --tiny`). The vocabulary come
 developer, user and assistant messages, and no tools.
 """
 
+import functools
 import importlib.util
 import struct
 from pathlib import Path
@@ -68,8 +69,9 @@ Reasoning: {{ reasoning_effort or "medium" }}
 {%- endif %}"""
 
 
+@functools.cache
 def harmony_tokenizer() -> PreTrainedTokenizerFast:
-    """gpt-oss's tokenizer, all 201,088 ids of it; takes some ten seconds."""
+    """gpt-oss's tokenizer, all 201,088 ids of it; takes some ten seconds, the first time."""
     tokenizer = bundled_tokenizer("o200k", "o200k_harmony", O200K)
     tokenizer.eos_token, tokenizer.pad_token = "<|return|>", "<|endoftext|>"
     tokenizer.bos_token = "<|startoftext|>"

@@ -161,6 +161,7 @@ def test_the_model_is_left_as_it_was(tmp_path, family, is_training):
     tokenizer = tiny_tokenizer(chat=False)
     plain = [replace(row, prompt=row.prompt[0]["content"], rotations=()) for row in examples()]
     given = {"train_dataset": plain, "eval_datasets": {"main": plain}, "grid": grid}
+    given["num_texts"] = 2
     given["args"] = settings(tmp_path, activation_checkpointing=True)
     found = sweep_function(model, tokenizer, **given)
     assert list(found.failed) == ["o@3-rank2-lr1e+38-seed0"]

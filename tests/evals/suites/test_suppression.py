@@ -105,7 +105,7 @@ def test_metrics_are_those_of_the_words_own_scores(tiny, subject):
 
 @pytest.mark.embedded
 def test_the_answers_are_likely_to_a_real_model(embedded):
-    few = (suppression_example(fact, told) for fact in facts()[::12] for told in WITH_AND_WITHOUT)
+    few = (suppression_example(fact, told) for fact in facts()[::24] for told in WITH_AND_WITHOUT)
     subject = LocalModel(model=embedded[0], tokenizer=embedded[1], progress=False)
     report = measure(subject, Few(asked=tuple(few)))
     assert report.metrics["unasked"].mean > 0.5
