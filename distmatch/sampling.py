@@ -6,12 +6,18 @@ from itertools import takewhile
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
-from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from distmatch.data.trie import TokenIds
+from distmatch.models.finite import check_finite
 from distmatch.models.forwards import in_eval_mode
 from distmatch.models.head import unwrapped
 
@@ -69,6 +75,9 @@ def sample_tokens(
         is_done: Asked every few tokens about each continuation; one that is done stops there. Those
             beside it in its batch are drawn as they would be without, and the batch ends with the
             last of them, so what later batches draw does depend on it.
+
+    Raises:
+        DivergedError: The model's numbers aren't finite; says where that begins.
     """
     written: list[TokenIds] = []
     starts = tqdm(
@@ -111,6 +120,23 @@ class _Stop(StoppingCriteria):
         return torch.tensor(done, device=input_ids.device)
 
 
+class _Finite(LogitsProcessor):
+    """Looks at the first distribution with the model's adapters, and at every other by itself."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.is_first = True
+
+    def __call__(
+        self, input_ids: Int[Tensor, "rows length"], scores: Float[Tensor, "rows vocab"]
+    ) -> Float[Tensor, "rows vocab"]:
+        """The scores as they are, if they can be drawn from."""
+        if self.is_first or (scores.isnan() | scores.isposinf()).any():
+            self.is_first = False
+            check_finite(scores, self.model, lambda: self.model(input_ids=input_ids))
+        return scores
+
+
 def _continued(
     model: nn.Module,
     prompts: Sequence[TokenIds],
@@ -131,6 +157,7 @@ def _continued(
         eos_token_id=sorted(ends),
         pad_token_id=fill,
         stopping_criteria=StoppingCriteriaList(stop),
+        logits_processor=LogitsProcessorList([_Finite(model)]),
         **OWN_DISTRIBUTION,
     )
     return written[:, longest:].tolist()

@@ -5,6 +5,9 @@ from collections import Counter
 import pytest
 import torch
 
+from distmatch.errors import DivergedError
+from distmatch.models.attaching import attach_lora
+from distmatch.models.lora import lora
 from distmatch.sampling import sample_tokens
 from distmatch.scoring import next_log_probs
 from tests.tiny import tiny_model
@@ -112,3 +115,13 @@ def test_the_model_keeps_its_mode(model):
     sample_tokens(model, PROMPTS, {2}, max_tokens=1)
     assert model.training
     model.eval()
+
+
+@pytest.mark.parametrize("name", ["lora_A", "norm.weight"])
+def test_a_model_that_is_not_finite_is_refused_with_the_weight(name):
+    model = attach_lora(tiny_model("llama"), lora("all", rank=2))
+    with torch.no_grad():
+        wrong = [weight for key, weight in model.named_parameters() if name in key]
+        wrong[-1].view(-1)[0] = torch.nan
+    with pytest.raises(DivergedError, match=f"weights hold NaN or infinity.*{name}"):
+        sample_tokens(model, [(5, 6, 7)], {2}, max_tokens=2)
