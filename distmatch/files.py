@@ -89,13 +89,15 @@ def alone_in(folder: str | Path) -> Iterator[None]:
         ConfigError: Another process is inside.
     """
     folder = Path(folder)
+    owner = os.getpid()
     with _locked(folder / LOCK_FILE) as lock:
         try:
             yield
         finally:
-            lock.unlink(missing_ok=True)
-            with suppress(OSError):  # where nothing came of it there is no folder either
-                folder.rmdir()
+            if os.getpid() == owner:
+                lock.unlink(missing_ok=True)
+                with suppress(OSError):  # where nothing came of it there is no folder either
+                    folder.rmdir()
 
 
 @contextmanager

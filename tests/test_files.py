@@ -75,7 +75,7 @@ def test_one_process_alone_is_in_a_folder_and_its_death_frees_it(tmp_path):
     script = (
         f"from distmatch.files import alone_in; import os, time\nwith alone_in({str(folder)!r}):"
     )
-    script += "\n worker = os.fork()\n if worker: print(worker, flush=True)\n time.sleep(60)"
+    script += "\n if not os.fork(): print(os.getpid(), flush=True)\n time.sleep(60)"
     child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     worker = int(child.stdout.readline())
     try:
