@@ -15,10 +15,13 @@ from weakref import WeakSet
 
 from distmatch.errors import ConfigError, LoadError
 
-LOCK_FILE = "lock"
+LOCK_FILE = ".lock"
 
-_UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-_SIGNS = ("inline_container", "PytorchStreamWriter", "No space left")
+_UNWRITABLE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.EFBIG, errno.ESTALE),
+}
+_SIGNS = ("inline_container", "PytorchStreamWriter", "No space left", "I/O error")
 """Of other packages' errors where a file can't be written."""
 _LOCKS: WeakSet[BufferedWriter] = WeakSet()
 
@@ -82,29 +85,41 @@ def check_folder(path: str | Path, name: str) -> None:
 def alone_in(folder: str | Path) -> Iterator[None]:
     """Inside, no other process is; the lock of one that dies is free at once.
 
+    Of processes that torchrun started together the first has the lock, for all of them. Where the
+    file system knows no locks, nobody is kept out.
+
     Args:
         folder: Made if need be.
 
     Raises:
         ConfigError: Another process is inside.
     """
-    folder = Path(folder)
-    owner = os.getpid()
+    folder, owner = Path(folder), os.getpid()
+    if int(os.environ.get("RANK", "0")):
+        yield
+        return
+    was_there = folder.is_dir()
     with _locked(folder / LOCK_FILE) as lock:
         try:
             yield
         finally:
             if os.getpid() == owner:
                 lock.unlink(missing_ok=True)
-                with suppress(OSError):  # where nothing came of it there is no folder either
-                    folder.rmdir()
+                if not was_there:
+                    with suppress(OSError):  # where nothing came of it there is no folder either
+                        folder.rmdir()
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[Path]:
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("ab")
+        except (FileNotFoundError, FileExistsError):
+            check_folder(path.parent, "the folder")
+            continue  # it was removed meanwhile by whoever had the lock
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -112,8 +127,10 @@ def _locked(path: Path) -> Iterator[Path]:
                     f"another process is at work in {path.parent}: wait until it is done, or "
                     "choose another folder"
                 ) from error
+            except OSError:  # no locks here
+                pass
             if not _is_at(path, file):
-                continue  # removed meanwhile by whoever had it
+                continue  # the file was, so this is a lock of nothing
             _LOCKS.add(file)
             yield path
             return
@@ -150,12 +167,13 @@ def told_if_unwritable(folder: str | Path, remedy: str) -> Iterator[None]:
         yield
     except Exception as error:
         is_disks = isinstance(error, OSError) and error.errno in _UNWRITABLE
-        is_disks |= type(error).__name__ == "SafetensorError"  # what is read is checked before
         if not is_disks and not any(sign in str(error) for sign in _SIGNS):
             raise
-        there = next(place for place in (Path(folder), *Path(folder).parents) if place.exists())
+        named = error.filename if isinstance(error, OSError) else None
+        where = Path(named) if isinstance(named, str) else Path(folder)
+        there = next(place for place in (where, *where.absolute().parents) if place.exists())
         free = shutil.disk_usage(there).free
         raise LoadError(
-            f"{folder} can't be written to ({error}), with {free / 1e9:.2f} GB free there: mend "
+            f"{where} can't be written to ({error}), with {free / 1e9:.2f} GB free there: mend "
             f"that and {remedy}"
         ) from error

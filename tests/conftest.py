@@ -19,7 +19,7 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).parents[1]
-# Where tensors go, every call is held against its annotations, shapes too; mypy sees to the rest.
+# Where shapes are annotated, every call is held against its annotations; mypy sees to the rest.
 # The floats tower lets an int pass for a float.
 install_import_hook(
     [

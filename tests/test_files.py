@@ -90,7 +90,26 @@ def test_one_process_alone_is_in_a_folder_and_its_death_frees_it(tmp_path):
         child.kill()
         os.kill(worker, signal.SIGKILL)
         child.stdout.close()
-    assert not folder.exists()  # nothing came of it
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_was_there_stays_with_all_that_is_in_it(tmp_path, monkeypatch):
+    (tmp_path / "lock").write_text("mine")
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path, tmp_path / "empty"):
+        with alone_in(folder):
+            pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "lock"]
+    with alone_in(tmp_path):
+        monkeypatch.setenv("RANK", "1")  # another process of the same start
+        with alone_in(tmp_path):
+            pass
+
+
+def test_a_file_system_without_locks_keeps_nobody_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("fcntl.flock", lambda *_: (_ for _ in ()).throw(OSError(37, "No locks")))
+    with alone_in(tmp_path / "run"):
+        assert (tmp_path / "run").is_dir()
 
 
 def test_a_lock_goes_and_what_was_made_stays(tmp_path):

@@ -24,7 +24,7 @@ _WITH_OVERRIDES = ("train", "sweep")
 _INTERRUPTED, _UNREAD = 130, 141
 _AGAIN = "start it again"
 _GO_ON = {
-    "train": "go on with --resume",
+    "train": "go on with --resume, or start again if nothing was measured yet",
     "sweep": "started again, it goes on",
     "eval": "started again with the same --out, it goes on with what isn't measured",
 }
@@ -53,12 +53,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"distmatch: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\ndistmatch: stopped; {_GO_ON.get(args.command, _AGAIN)}", file=sys.stderr)
+        print(f"\ndistmatch: stopped; {_go_on(args)}", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # flushed as Python ends
         return _UNREAD
     return 0
+
+
+def _go_on(args: argparse.Namespace) -> str:
+    keeps_nothing = args.command == "eval" and args.out is None
+    return _AGAIN if keeps_nothing else _GO_ON.get(args.command, _AGAIN)
 
 
 def _run(args: argparse.Namespace, rest: list[str]) -> None:

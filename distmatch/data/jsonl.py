@@ -50,10 +50,13 @@ def to_examples(rows: Iterable[Any], name: str = "row") -> list[Example]:
 
 
 def _records(rows: Iterable[Any]) -> Iterable[Any]:
-    """The rows of a table of pandas', polars' or pyarrow's, whose empty cells are left out."""
+    """The rows of a table of pandas', polars' or pyarrow's.
+
+    Pandas has NaN where a cell is empty; of `other` it may be a number gone wrong, and is refused.
+    """
     if hasattr(rows, "iterrows"):
         return [
-            {k: v for k, v in row.items() if not (isinstance(v, float) and math.isnan(v))}
+            {k: v for k, v in row.items() if k == "other" or not _is_nan(v)}
             for row in rows.to_dict("records")  # type: ignore[attr-defined]
         ]
     for name in ("to_dicts", "to_pylist"):
@@ -62,6 +65,10 @@ def _records(rows: Iterable[Any]) -> Iterable[Any]:
     if not hasattr(rows, "__iter__"):
         raise DataError(f"expected a list of records, got {shown(rows)}")
     return rows
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def read_jsonl(path: str | Path) -> list[Example]:

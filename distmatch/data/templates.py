@@ -30,6 +30,7 @@ _HARMONY = ("<|channel|>", "reasoning_effort")
 _SYSTEM = "WHAT-THE-SYSTEM-SAYS"
 _TAKES_SYSTEM: dict[str, bool] = {}  # by template
 _WRITTEN: set[tuple[object, ...]] = set()  # templates, and messages of which they write all
+_SAID: set[str] = set()  # templates of which it was said what they leave out
 _THOUGHT = "THOUGHT-BEFORE-THE-ANSWER"
 _NAMES = ("thinking", "reasoning_content")  # of the thought in a message: Harmony's, Qwen3's
 _DATE_SIGNS = (*"aAwdbBmyYHIMSfpjUWGuVcxX", "-d", "-m", "-H", "-I", "-M", "e", "%")
@@ -151,17 +152,16 @@ def check_written(
     Raises:
         DataError: Names the message's role and place.
     """
-    kinds = tuple((m["role"], *sorted(m), bool(m["content"].strip())) for m in messages)
+    kinds = tuple((m["role"], *sorted(k for k in m if m[k]), _says(m)) for m in messages)
     key = (str(tokenizer.chat_template), kinds, repr(sorted(template_kwargs.items())))
     if key in _WRITTEN:
         return
     fitted(tokenizer, messages)  # whose errors show what is really said
-    marks = [
-        f"Said-{number}-Here" if m["content"].strip() else "" for number, m in enumerate(messages)
-    ]
+    marks = [f"Said-{number}-Here" if _says(m) else "" for number, m in enumerate(messages)]
+    thoughts = [f"Thought-{number}-Here" for number in range(len(messages))]
     marked = [
-        {**m, "content": mark or m["content"], **{n: _THOUGHT for n in _NAMES if m.get(n)}}
-        for m, mark in zip(messages, marks, strict=True)
+        {**m, "content": mark or m["content"], **{n: thought for n in _NAMES if m.get(n)}}
+        for m, mark, thought in zip(messages, marks, thoughts, strict=True)
     ]
     text = rendered(
         tokenizer, fitted(tokenizer, marked), template_kwargs, add_generation_prompt=True
@@ -174,9 +174,15 @@ def check_written(
                 f"{number} of {len(messages)} says ({message['content'][:40]!r}): give it another "
                 "role, or give the rendered prompt as plain text instead"
             )
-    if any(m.get(name) for m in messages for name in _NAMES) and _THOUGHT not in text:
+    thought = [t for m, t in zip(messages, thoughts, strict=True) if any(map(m.get, _NAMES))]
+    if key[0] not in _SAID and any(mark not in text for mark in thought):
+        _SAID.add(key[0])
         _logger.warning("the chat template leaves out what was thought in earlier turns")
     _WRITTEN.add(key)
+
+
+def _says(message: Mapping[str, str]) -> bool:
+    return bool(message["content"].strip())
 
 
 def takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:

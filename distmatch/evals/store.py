@@ -134,10 +134,11 @@ def measure_all(
         for suite in suites:
             yield Kept(suite, measure(source.subject(), suite), was_there=False)
         return
-    check_folder(folder, "the folder of reports (--out)")
     store, record = Store(Path(folder)), source.record()
     settings = {suite.name: settings_of(source, suite, record) for suite in suites}
     found = {suite.name: store.find(suite.name, settings[suite.name]) for suite in suites}
+    if None in found.values():
+        check_folder(folder, "the folder of reports (--out)")
     for suite in suites:
         report = found[suite.name]
         if report is None:

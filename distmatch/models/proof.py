@@ -94,9 +94,14 @@ def _miniatures_refusals(base: PreTrainedModel, implementation: str, device: str
     refused = {} if takes_masks else {"tree": f"{implementation} takes no mask"}
     reason = ""
     for is_narrow in (True, False):
-        config = smaller(base.config, is_narrow=is_narrow)
+        try:
+            config = smaller(base.config, is_narrow=is_narrow)
+            told = config.to_json_string()
+        except Exception as error:  # whatever a config has against it
+            reason = _shown(error)
+            continue
         tried = (type(base), config, implementation if takes_masks else "sdpa", device)
-        key = (tried[0], config.to_json_string(), *tried[2:])
+        key = (tried[0], told, *tried[2:])
         if key not in _SEEN:
             _SEEN[key] = _trial(*tried)
         seen = _SEEN[key]

@@ -7,7 +7,6 @@ suite that is measured, with `history.json` the adapter is trained, with `metric
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -57,23 +56,20 @@ def perform(run: Run, *, resume: bool = False, tell: Tell = print) -> RunOutcome
     if is_finished:
         tell(f"{run.folder} is finished already")
         return _told(run, tell)
+    check_folder(run.folder, "output_dir")
     run.check()
     with (
         told_if_unwritable(run.folder, "go on with --resume (resume=True)"),
-        _alone(run),
+        alone_in(run.folder),
     ):
-        check_run_folder(run, record, resume=resume)  # no other process has begun meanwhile
+        if run.config.process_index == 0:  # no other process has begun meanwhile
+            check_run_folder(run, record, resume=resume)
         _Performance(run, record, tell).carry_out()
         outcome = _told(run, tell)
         for told in outcome.draw():
             tell(told)
         tell(outcome.save_metrics(time.perf_counter() - start))
     return outcome
-
-
-def _alone(run: Run) -> AbstractContextManager[None]:
-    """Of several processes that train one model the first has the folder, for all of them."""
-    return alone_in(run.folder) if run.config.process_index == 0 else nullcontext()
 
 
 def _told(run: Run, tell: Tell) -> RunOutcome:
@@ -92,10 +88,9 @@ def check_run_folder(run: Run, record: Mapping[str, Any], *, resume: bool) -> No
         resume: Whether to go on.
 
     Raises:
-        ConfigError: The folder can't be written to; it holds a run and this isn't to resume; or
-            it is, and the folder holds none, or one that was told other things, with what differs.
+        ConfigError: The folder holds a run and this isn't to resume; or it is, and the folder
+            holds none, or one that was told other things, with what differs.
     """
-    check_folder(run.folder, "output_dir")
     if not resume:
         _refuse_another(run)
         return

@@ -31,6 +31,7 @@ from distmatch.measuring.outcomes import outcomes_of
 from distmatch.models.adapters import switched_off
 from distmatch.models.attaching import attach_lora
 from distmatch.models.base_record import check_base_record, write_base_record
+from distmatch.models.checkpoints import check_safetensors
 from distmatch.models.lora import LoraTarget
 from distmatch.models.proof import forward_way
 from distmatch.scoring import model_encoder, resolve_at_most, row_logits
@@ -363,6 +364,7 @@ class DistributionTrainer(Trainer):
         counted = json.loads(logged.read_text(encoding="utf-8"))
         self._globalstep_last_logged = counted["step"]
         self._tr_loss += counted["loss"]
+        self._total_loss_scalar -= counted["loss"]  # which is of this call's steps alone
         if self.is_world_process_zero():  # the others' share is in it
             self._observed.go_on(counted["sums"])
 
@@ -388,6 +390,9 @@ class DistributionTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         check_base_record(self.adapted, resume_from_checkpoint)
+        adapter = Path(resume_from_checkpoint) / "adapter_model.safetensors"
+        if adapter.is_file():
+            check_safetensors(adapter)
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         self._logged = Path(resume_from_checkpoint) / _LOGGED_FILE
         examples = Path(resume_from_checkpoint) / _EXAMPLES_FILE

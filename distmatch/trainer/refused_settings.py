@@ -47,6 +47,13 @@ REFUSED = {
     "resume_from_checkpoint": "is of scripts: give it to train(resume_from_checkpoint=True)",
 }
 """Why each may only have its default."""
+_OFF: tuple[object, ...] = (None, False, 0, "", "no", [], {})
+_PACKAGES = {
+    "tensorboard": '"distmatch[tensorboard]"',
+    "azure_ml": "azureml-mlflow",
+    "flyte": "flytekit",
+}
+"""Of loggers that are called otherwise."""
 
 
 def check_settings(args: TrainingArguments) -> None:
@@ -56,19 +63,21 @@ def check_settings(args: TrainingArguments) -> None:
         ConfigError: Names the setting, its value and the remedy.
     """
     for field in fields(args):
-        value = getattr(args, field.name, None)
-        if field.name in REFUSED and value not in (_default(field), None):
+        value, default = getattr(args, field.name, None), _default(field)
+        is_off = value in _OFF and default in _OFF
+        if field.name in REFUSED and value != default and not is_off:
             raise ConfigError(
                 f"{field.name} is {value!r}, which {REFUSED[field.name]}; leave it out"
             )
-    if args.optim_args and str(args.optim).startswith("adamw_torch"):
+    optim = str(getattr(args.optim, "value", args.optim))
+    if args.optim_args and optim.startswith("adamw_torch"):
         raise ConfigError(
-            f'optim_args is "{args.optim_args}", which {args.optim} doesn\'t read: set adam_beta1, '
+            f'optim_args is "{args.optim_args}", which {optim} doesn\'t read: set adam_beta1, '
             "adam_beta2, adam_epsilon or weight_decay"
         )
-    if args.optim_target_modules and not any(n in str(args.optim) for n in ("galore", "apollo")):
+    if args.optim_target_modules and not any(n in optim for n in ("galore", "apollo")):
         raise ConfigError(
-            f"optim_target_modules is {args.optim_target_modules}, which {args.optim} doesn't "
+            f"optim_target_modules is {args.optim_target_modules}, which {optim} doesn't "
             "read: peft_config says which weights learn"
         )
     if args.train_sampling_strategy == "group_by_length":
@@ -94,7 +103,7 @@ def check_loggers(names: str | list[str] | None) -> None:
             continue
         if name not in INTEGRATION_TO_CALLBACK:
             raise ConfigError(unknown_name("report_to", name, INTEGRATION_TO_CALLBACK))
-        package = '"distmatch[tensorboard]"' if name == "tensorboard" else name
+        package = _PACKAGES.get(name, name)
         raise MissingExtraError(
             f'report_to is "{name}", which is not installed: pip install {package}, or leave '
             "report_to out"

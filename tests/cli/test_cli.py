@@ -133,7 +133,11 @@ def test_an_interrupt_ends_in_one_line(command, told, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("distmatch.cli._run", interrupted)
-    rest = ["smollm2-135m", "--suite", "given"] if command == "eval" else ["run.toml"]
+    rest = (
+        ["smollm2-135m", "--suite", "given", "--out", "there"]
+        if command == "eval"
+        else ["run.toml"]
+    )
     assert main([command, *rest]) == 130
     (line,) = capsys.readouterr().err.split("\n", 1)[1].splitlines()  # below a bar
     assert line.startswith(f"distmatch: {told}")

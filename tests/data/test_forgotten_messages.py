@@ -85,8 +85,8 @@ def test_a_system_message_alone_that_is_dropped_still_stands_before_the_users():
 def test_thoughts_of_earlier_turns_may_be_left_out_which_is_said_once(caplog):
     tokenizer = with_template(THREE_ROLES + "{# of this test alone #}")
     thought = {"role": "assistant", "content": "red", "thinking": "It says red or blue."}
-    for _ in range(2):
-        slot = render_slot(tokenizer, [ASK, thought, ASK])
+    for turns in (1, 2):
+        slot = render_slot(tokenizer, [*[ASK, thought] * turns, ASK])
         assert "It says" not in slot.text
     (said,) = caplog.messages
     assert said == "the chat template leaves out what was thought in earlier turns"
@@ -95,3 +95,7 @@ def test_thoughts_of_earlier_turns_may_be_left_out_which_is_said_once(caplog):
     )
     render_slot(tokenizer, [ASK, thought, ASK])
     assert len(caplog.messages) == 1
+    last = "{% if loop.index > 2 %}{{ m.thinking }}{% endif %}{{ m.content }}"
+    tokenizer.chat_template = THREE_ROLES.replace("{{ m.content }}", last)
+    render_slot(tokenizer, [ASK, thought, ASK, thought, ASK])  # the first is lost, not the second
+    assert len(caplog.messages) == 2

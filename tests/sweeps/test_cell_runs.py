@@ -247,7 +247,9 @@ def test_a_loss_that_is_not_a_number_fails_every_cell(tmp_path):
     assert "sometimes is nan by step 1: lower learning_rate" in found.report
 
 
-@pytest.mark.parametrize("full", [OSError(28, "No space left on device"), SafetensorError("full")])
+@pytest.mark.parametrize(
+    "full", [OSError(28, "No space left on device"), SafetensorError("I/O error: no room")]
+)
 def test_a_full_disk_ends_the_sweep_and_keeps_what_is_finished(folder, monkeypatch, full):
     remove_line(folder, NAMES[3])
     remove_line(folder, NAMES[4])

@@ -5,6 +5,12 @@ import pytest
 from tests.trainer.test_distribution_trainer import trainer
 
 
+def trainer_by_step(folder, given):
+    run = trainer(folder, **given | {"logging_steps": 1})
+    run.train()
+    return lines(run)
+
+
 def lines(run):
     return [line for line in run.state.log_history if "loss" in line]
 
@@ -19,6 +25,9 @@ def test_a_resumed_run_logs_what_the_uninterrupted_one_does(tmp_path, every):
     resumed = trainer(tmp_path / "b", **given)
     resumed.train(resume_from_checkpoint=True)
     assert lines(resumed) == lines(straight)
+    (told,) = (line for line in resumed.state.log_history if "train_loss" in line)
+    steps = [line["loss"] for line in trainer_by_step(tmp_path / "c", given)[6:]]
+    assert told["train_loss"] == pytest.approx(sum(steps) / len(steps), rel=1e-4)
 
 
 def test_a_checkpoint_without_sums_counts_from_there(tmp_path):

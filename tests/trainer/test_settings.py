@@ -6,11 +6,12 @@ import pytest
 import torch
 from accelerate import ParallelismConfig
 from transformers import TrainingArguments
+from transformers.training_args import OptimizerNames
 
 from distmatch.errors import ConfigError, MissingExtraError
 from distmatch.models.lora import lora
 from distmatch.trainer import DistributionConfig, DistributionTrainer
-from distmatch.trainer.refused_settings import REFUSED
+from distmatch.trainer.refused_settings import REFUSED, check_settings
 from tests.tiny import tiny_model, tiny_tokenizer
 from tests.trainer.test_distribution_trainer import examples
 
@@ -42,7 +43,6 @@ WITH = {
     "num_train_epochs": {"max_steps": -1},
     "optim_args": {"optim": "sgd"},
     "dataloader_drop_last": {"max_steps": -1, "per_device_train_batch_size": 3},
-    "full_determinism": {"seed": 42},
     "dataloader_persistent_workers": {"dataloader_num_workers": 1},
     "dataloader_prefetch_factor": {"dataloader_num_workers": 1},
     "dataloader_multiprocessing_context": {"dataloader_num_workers": 1},
@@ -68,15 +68,12 @@ KEEPS = {
     "log_level": "error",
     "log_level_replica": "error",
     "save_only_model": True,
-    "use_cpu": True,
     "disable_tqdm": False,
     "do_train": True,
     "do_eval": True,
     "do_predict": True,
     "output_dir": "other",
     "logging_nan_inf_filter": True,
-    "restore_callback_states_from_checkpoint": True,
-    "ignore_data_skip": True,
 }
 """With such a value the adapter is the same to the bit."""
 LINES = {
@@ -100,7 +97,6 @@ CHECKPOINTS = {
     "load_best_model_at_end": (True, [2, 4]),
     "metric_for_best_model": ("eval_tvd", [2, 4]),
     "greater_is_better": (False, [2, 4]),
-    "enable_jit_checkpoint": (False, [2, 4]),
 }
 """The same, saved every second step: the steps of the checkpoints."""
 THEIRS = {
@@ -115,7 +111,8 @@ THEIRS = {
     ),
     *("ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers", "ddp_backend"),
     *("ddp_static_graph", "ddp_timeout", "accelerator_config", "fp16", "tf32", "debug"),
-    *("dataloader_pin_memory", "optim_target_modules", "full_determinism"),
+    *("dataloader_pin_memory", "optim_target_modules", "full_determinism", "use_cpu"),
+    *("enable_jit_checkpoint", "restore_callback_states_from_checkpoint", "ignore_data_skip"),
 }
 """Passed on as they are; of the hub, of several machines or GPUs, of processes as a whole."""
 
@@ -223,6 +220,21 @@ def test_what_an_optimiser_does_not_read_is_refused(tmp_path):
         DistributionConfig(output_dir=str(tmp_path), optim_args="eps=1e-2")
     with pytest.raises(ConfigError, match="read: peft_config says which weights learn"):
         DistributionConfig(output_dir=str(tmp_path), optim_target_modules="mlp")
+
+
+@pytest.mark.parametrize(
+    "off", [{"fsdp": ""}, {"neftune_noise_alpha": 0.0}, {"label_names": []}, {"use_cache": False}]
+)
+def test_what_is_switched_off_is_taken(off, tmp_path):
+    assert DistributionConfig(output_dir=str(tmp_path), **off)
+
+
+def test_an_optimiser_may_be_an_enum(tmp_path):
+    given = {"output_dir": str(tmp_path), "optim_target_modules": "mlp"}
+    config = DistributionConfig(optim=OptimizerNames.GALORE_ADAMW, **given)
+    check_settings(config)  # once more, as of a config that is copied
+    with pytest.raises(ConfigError, match="adamw_torch doesn't read"):
+        DistributionConfig(str(tmp_path), optim=OptimizerNames.ADAMW_TORCH, optim_args="eps=1")
 
 
 def test_grouping_by_length_is_refused(tmp_path):

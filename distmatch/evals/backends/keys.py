@@ -12,8 +12,8 @@ OPENAI = "https://api.openai.com/v1"
 
 _NONE = "none"  # the client wants one, and servers of one's own take any
 _HIDDEN = "***"
-_LEAST = 8
-"""A key of fewer characters, or of letters alone, may be a word of an answer."""
+_LEAST, _LEAST_OF_LETTERS = 8, 20
+"""A key of fewer characters, of letters alone or not, may be a word of an answer."""
 
 
 class Key:
@@ -43,7 +43,7 @@ class Key:
 
     def hidden_in(self, reply: Any) -> Any:
         """A reply without the key; one that may be a word of an answer is left there."""
-        if len(self.value) < _LEAST or self.value.isalpha():
+        if len(self.value) < (_LEAST_OF_LETTERS if self.value.isalpha() else _LEAST):
             return reply
         if isinstance(reply, str):
             return self.hidden(reply)

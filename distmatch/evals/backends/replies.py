@@ -7,6 +7,7 @@ Two formats are read: that of chats (`logprobs.content`) and the older one of co
 import math
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from distmatch.errors import EndpointError
@@ -20,6 +21,9 @@ _ROUNDING = 0.02  # of 16 bits
 _MOST_SHOWN = 300
 _ENDED = ("stop", "eos", "end")
 """How servers begin to say that an answer ended by itself; some say nothing."""
+
+_PASSING = ("rate", "overload", "server", "timeout", "unavailable", "internal", "busy")
+"""Parts of the names of errors that may pass."""
 
 THOUGHTS = (
     *("<think>", "<thinking>", "<thought>", "<|begin_of_thought|>", "<seed:think>", "[THINK]"),
@@ -123,7 +127,8 @@ def shortened(told: Any) -> str:
 def said_error(reply: Any) -> tuple[int | None, Any] | None:
     """The status and reason of an error that a reply holds in place of answers, if it does.
 
-    Proxies send such replies with a status of success.
+    Proxies send such replies with a status of success. None stands for one that may pass, 400 for
+    another that has only a name.
     """
     if not isinstance(reply, dict):
         return None
@@ -135,8 +140,13 @@ def said_error(reply: Any) -> tuple[int | None, Any] | None:
     if not errors:
         return None
     told = errors[0] if isinstance(errors[0], dict) else {"message": errors[0]}
-    code = str(told.get("code", ""))
-    return int(code) if code.isdecimal() else None, told.get("message", told)
+    reason = told.get("message", told)
+    codes = [str(told[name]).lower() for name in ("code", "status", "type") if told.get(name)]
+    for code in codes:
+        if code.isdecimal():
+            return int(code), reason
+    may_pass = not codes or any(sign in code for sign in _PASSING for code in codes)
+    return None if may_pass else HTTPStatus.BAD_REQUEST, reason
 
 
 def reply_answers(reply: Reply, shown: Callable[[Any], str] = shortened) -> list[ReplyAnswer]:

@@ -48,6 +48,7 @@ SAID = [
     {"error": {"message": "no, HEADER", "code": 502}},
     {"error": {"message": "no", "code": "429"}},
     {"error": "overloaded"},
+    {"error": {"message": "no", "type": "overloaded_error"}},
     {"object": "error", "message": "no", "code": 503},
     {"choices": [{"finish_reason": "error", "error": {"code": 500, "message": "no"}}]},
 ]
@@ -95,6 +96,8 @@ def test_what_never_passes_says_so(server, fault, message):
         (404, "refused with 404 .*usually ends in /v1"),
         ({"error": {"message": "no", "code": 401}}, "refused with 401 .*a valid key"),
         ({"error": {"message": "no", "code": 400}, "choices": []}, "refused with 400"),
+        ({"error": {"message": "no", "code": "model_not_found"}}, "refused with 400"),
+        ({"error": {"message": "no", "code": None, "status": 404}}, "refused with 404"),
         ("no object", r"the reply is no object but \[1\]"),
         ("odd", r"another form than OpenAI's .*\{'choices': 1\}"),
     ],
@@ -226,6 +229,14 @@ def test_a_key_that_a_server_repeats_is_written_nowhere(key, server, tmp_path, m
         with pytest.raises(EndpointError) as refused:
             asking.ask(BODY | {"seed": number + 1}, reply_answers)
         assert "4711" not in str(refused.value) and "***" in str(refused.value)
+
+
+def test_a_long_key_of_letters_alone_is_written_nowhere(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "abcdefghijklmnopqrstuvwxyz")
+    asking = client(server, tmp_path / "replies.jsonl", key_env="MY_KEY")
+    server.faults += [{"choices": [{"text": "HEADER", "finish_reason": "stop"}]}]
+    assert asking.ask(BODY, reply_answers)[0].text == "Bearer ***"
+    assert "abcdef" not in (tmp_path / "replies.jsonl").read_text()
 
 
 @pytest.mark.parametrize("key", ["no", "EMPTY", "tomorrow"])
