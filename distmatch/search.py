@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from distmatch.data.examples import Prompt
-from distmatch.data.prompts import render_slot
 from distmatch.data.trie import Encoder, TokenIds
 from distmatch.data.vocabulary import stem
 from distmatch.errors import ConfigError, converted
@@ -116,7 +115,7 @@ class _Tree:
 
     @classmethod
     def of(cls, encoder: Encoder, prompt: Prompt) -> "_Tree":
-        slot = render_slot(encoder.tokenizer, prompt)
+        slot = encoder.slot(prompt)
         return cls(slot.ids, encoder, "end_of_turn" if slot.is_chat else "end_of_word")
 
     @property

@@ -1,8 +1,8 @@
 """Words as token paths from the answer slot, and what must follow them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool
@@ -100,9 +100,7 @@ class Encoder:
             DataError: A word that can't follow the prompt, contains special tokens, coincides
                 with another or overlaps it under the boundary; or a sequence past the context.
         """
-        slot = render_slot(
-            self.tokenizer, example.prompt, example.prefill, example.chat_template_kwargs
-        )
+        slot = self.slot(example.prompt, example.prefill, example.chat_template_kwargs)
         default = "end_of_turn" if slot.is_chat else "end_of_word"
         trie = TokenTrie(
             slot.ids,
@@ -111,15 +109,22 @@ class Encoder:
             example.target,
         )
         self._check(trie)
-        self.check_rows(slot.ids + sum(trie.all_paths, ()))
+        self._check_rows(sum(trie.all_paths, ()))
         return trie
 
-    def check_rows(self, ids: TokenIds) -> None:
-        """Refuse ids that the model has no embedding for.
+    def slot(
+        self, prompt: Prompt, prefill: str = "", template_kwargs: Mapping[str, Any] | None = None
+    ) -> Slot:
+        """The prompt up to its answer slot: see `render_slot`.
 
         Raises:
-            DataError: Names the token.
+            DataError: As there, or a token that the model has no embedding for.
         """
+        slot = render_slot(self.tokenizer, prompt, prefill, template_kwargs)
+        self._check_rows(slot.ids)
+        return slot
+
+    def _check_rows(self, ids: TokenIds) -> None:
         if self.num_rows is not None and ids and max(ids) >= self.num_rows:
             token = self.tokenizer.convert_ids_to_tokens(max(ids))
             raise DataError(
@@ -167,10 +172,9 @@ class Encoder:
         return converted(texts, lambda text: self._encode_text(text, max_tokens), "text")
 
     def _encode_text(self, text: Prompt, max_tokens: int) -> TokenIds:
-        ids = render_slot(self.tokenizer, checked_prompt(text, "text")).ids[:max_tokens]
+        ids = self.slot(checked_prompt(text, "text")).ids[:max_tokens]
         if len(ids) < 2:
             raise DataError(f"{text!r} has fewer than two tokens")
-        self.check_rows(ids)
         return ids
 
     def boundary_set(self, boundary: str) -> Bool[Tensor, " vocab"]:

@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,8 +13,8 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from distmatch.data.examples import Example, Prompt
-from distmatch.data.prompts import render_slot, special_ids
-from distmatch.data.trie import TokenIds
+from distmatch.data.prompts import special_ids
+from distmatch.data.trie import Encoder, TokenIds
 from distmatch.errors import converted
 from distmatch.evals.items import Answers
 from distmatch.evals.subject import (
@@ -65,11 +66,10 @@ class LocalModel(Subject):
         """See `Subject`; upper bounds become targets by what it says without its adapter."""
         examples = checked_examples(self._resolved(list(examples)))
         with self._asked():
-            encoder = model_encoder(self.model, self.tokenizer)
             outcomes, ratios = outcomes_of(
                 self.model,
-                encoder,
-                encoder.encode_asked(examples),
+                self._encoder,
+                self._encoder.encode_asked(examples),
                 batch_size=self.batch_size,
                 progress=name if self.progress else None,
             )
@@ -79,7 +79,7 @@ class LocalModel(Subject):
         self, prompts: Sequence[Prompt], k: int, name: str
     ) -> list[list[tuple[str, float]]]:
         """See `Subject`."""
-        slots = converted(prompts, lambda prompt: render_slot(self.tokenizer, prompt).ids, "prompt")
+        slots = converted(prompts, self._slot_ids, "prompt")
         found: list[list[tuple[str, float]]] = []
         with self._asked(), self._bar(len(slots), name) as bar:
             for log_probs in next_log_probs(self.model, slots, batch_size=self.batch_size):
@@ -96,7 +96,7 @@ class LocalModel(Subject):
         self, spans: Sequence[tuple[Written, int, int]], most: int, name: str
     ) -> list[list[int]]:
         """See `Subject`."""
-        slots = [render_slot(self.tokenizer, written.prompt).ids for written, _, _ in spans]
+        slots = [self._slot_ids(written.prompt) for written, _, _ in spans]
         places = sorted(  # so that what begins alike is computed once
             (slot + written.tokens[:k], written.tokens[k], number)
             for number, (slot, (written, first, last)) in enumerate(zip(slots, spans, strict=True))
@@ -119,7 +119,7 @@ class LocalModel(Subject):
         with self._asked():
             return likely_answers(
                 self.model,
-                model_encoder(self.model, self.tokenizer),
+                self._encoder,
                 prompts,
                 unexplored=unexplored,
                 most_opened=most_opened,
@@ -129,8 +129,8 @@ class LocalModel(Subject):
 
     def drift(self, texts: Sequence[Prompt], slots: Sequence[Prompt], name: str) -> list[Drift]:
         """See `Subject`."""
-        ids = model_encoder(self.model, self.tokenizer).encode_texts(texts)
-        ends = converted(slots, lambda prompt: render_slot(self.tokenizer, prompt).ids, "prompt")
+        ids = self._encoder.encode_texts(texts)
+        ends = converted(slots, self._slot_ids, "prompt")
         size = min(self.batch_size, TEXTS_A_FORWARD)
         rows: list[Drift] = []
         with self._asked(), self._bar(len(ids) + len(ends), name) as bar:
@@ -149,7 +149,7 @@ class LocalModel(Subject):
         name: str,
     ) -> list[Written]:
         """See `Subject`; texts of like length are written together."""
-        slots = converted(prompts, lambda prompt: render_slot(self.tokenizer, prompt).ids, "prompt")
+        slots = converted(prompts, self._slot_ids, "prompt")
         order = sorted(range(len(slots)), key=lambda i: max_tokens[i])
         written: dict[int, Written] = {}
         with self._asked(), own_draws(), self._bar(len(slots), name) as bar:
@@ -200,13 +200,19 @@ class LocalModel(Subject):
                     thoughts[rows[place // num_thoughts]].append(thought)
         return thoughts
 
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return model_encoder(self.model, self.tokenizer)
+
+    def _slot_ids(self, prompt: Prompt) -> TokenIds:
+        return self._encoder.slot(prompt).ids
+
     def _resolved(self, examples: list[Example]) -> list[Example]:
         """Upper bounds as targets, by what the model says without its adapter."""
         if all(example.target.other != "at_most" for example in examples):
             return examples
-        encoder = model_encoder(self.model, self.tokenizer)
         with switched_off(self.model):
-            return resolve_at_most(self.model, encoder, examples, batch_size=self.batch_size)
+            return resolve_at_most(self.model, self._encoder, examples, batch_size=self.batch_size)
 
     def _thoughts(
         self, way: Way, examples: Sequence[Example], max_tokens: int, name: str

@@ -164,3 +164,19 @@ def test_the_end_of_a_turn_completes_a_word_where_there_is_a_template(subject):
 
 def never(row, text):
     return False
+
+
+def test_a_token_that_the_model_has_no_row_for_is_refused_wherever_prompts_are_read():
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens([f"mötör{i}" for i in range(30)])
+    model = LocalModel(model=tiny_model("llama"), tokenizer=tokenizer, progress=False)
+    asked = ["Say mötör29"]
+    for ask in (
+        lambda: model.first_tokens(asked, 2, "asked"),
+        lambda: model.write(asked, [2], lambda *_: False, "asked"),
+        lambda: model.likely_answers(asked, 0.5, 2, "asked"),
+        lambda: model.drift(asked, [], "asked"),
+        lambda: model.drift([], asked, "asked"),
+    ):
+        with pytest.raises(DataError, match='0: the token "mötör29" has the id'):
+            ask()
