@@ -31,14 +31,13 @@ from distmatch.measuring.outcomes import outcomes_of
 from distmatch.models.adapters import switched_off
 from distmatch.models.attaching import attach_lora
 from distmatch.models.base_record import check_base_record, write_base_record
-from distmatch.models.checkpoints import check_safetensors
 from distmatch.models.lora import LoraTarget
 from distmatch.models.proof import forward_way
 from distmatch.scoring import model_encoder, resolve_at_most, row_logits
 from distmatch.trainer.callbacks import LogLines, ProgressBar, Refresh, RefreshExamples
 from distmatch.trainer.given import NEEDS_BASE, check_devices, check_given, check_texts, given_model
 from distmatch.trainer.micro_batches import nothing, row_numbers, train_only_adapters
-from distmatch.trainer.output_dir import check_output_dir, last_checkpoint
+from distmatch.trainer.output_dir import check_checkpoint, check_output_dir, last_checkpoint
 from distmatch.trainer.running_means import EXCESS, SHOWN, TERMS, RunningMeans, progress
 from distmatch.trainer.settings import (
     DistributionConfig,
@@ -390,9 +389,7 @@ class DistributionTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         check_base_record(self.adapted, resume_from_checkpoint)
-        adapter = Path(resume_from_checkpoint) / "adapter_model.safetensors"
-        if adapter.is_file():
-            check_safetensors(adapter)
+        check_checkpoint(resume_from_checkpoint)
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         self._logged = Path(resume_from_checkpoint) / _LOGGED_FILE
         examples = Path(resume_from_checkpoint) / _EXAMPLES_FILE

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from distmatch.errors import ConfigError
+from distmatch.models.checkpoints import check_safetensors
 
 _NAME = re.compile("checkpoint-([1-9][0-9]*)")
 
@@ -42,6 +43,23 @@ def last_checkpoint(folder: str | Path) -> Path | None:
         if (found := _NAME.fullmatch(path.name)) and _is_json(path / "trainer_state.json")
     }
     return steps[max(steps)] if steps else None
+
+
+def check_checkpoint(folder: str | Path) -> None:
+    """Refuse a checkpoint from which training wouldn't go on as it was.
+
+    Raises:
+        ConfigError: It was left without the optimiser's state.
+        LoadError: Its adapter is corrupt or cut short.
+    """
+    folder = Path(folder)
+    if (folder / "adapter_model.safetensors").is_file():
+        check_safetensors(folder / "adapter_model.safetensors")
+    if not any(folder.glob("optimizer*")):
+        raise ConfigError(
+            f"{folder} holds no optimiser (save_only_model), so training can't go on as it was: "
+            "begin anew with its adapter, load_adapter(model, path, trainable=True)"
+        )
 
 
 def _is_json(path: Path) -> bool:

@@ -5,10 +5,14 @@ import json
 import pytest
 
 from distmatch.cli import main
+from distmatch.cli.evaluation import evaluate_source
+from distmatch.cli.suite_settings import listed_suites
 from distmatch.data import output_control, read_jsonl, write_jsonl
 from distmatch.data.tasks.numbers import KINDS
 from distmatch.evals import Report
-from tests.cli.small import metrics, refusal
+from distmatch.evals.local_source import LocalSource
+from distmatch.models.choice import ModelChoice
+from tests.cli.small import metrics, refusal, run_file
 
 FEW = ["given", "numbers", "given.per_group=1", "numbers.per_kind=1"]
 BEGUN = [{"role": "user", "content": "red or blue?"}, {"role": "assistant", "content": "It is"}]
@@ -147,3 +151,31 @@ def test_an_unknown_model_is_refused(trained, capsys):
 )
 def test_options_that_do_not_go_together_are_refused(argv, message, capsys):
     assert message in refusal(capsys, "eval", *argv)
+
+
+def test_a_file_in_place_of_a_folder_is_refused_before_the_weights_are_read(
+    weightless, model, tmp_path, capsys
+):
+    (tmp_path / "file").write_text("mine")
+    out = ["--out", tmp_path / "file"]
+    for argv in (
+        ["eval", weightless, "--suite", "given", *out],
+        ["compare", weightless, weightless, *out],
+        ["data", "numbers", *out],
+        ["train", run_file(tmp_path, weightless, train={"output_dir": str(tmp_path / "file")})],
+    ):
+        assert "file is a file: choose another folder" in refusal(capsys, *argv)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_what_was_measured_is_kept_before_it_is_shown(model, tmp_path, monkeypatch):
+    def unread(*_, **__):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", unread)
+    suite = ["--suite", "given", "given.per_group=1"]
+    with pytest.raises(BrokenPipeError):
+        evaluate_source(
+            LocalSource(choice=ModelChoice(name=str(model))), listed_suites(suite[1:]), tmp_path
+        )
+    assert {path.name for path in (tmp_path / "given").iterdir()} >= {"report.json", "rows.jsonl"}

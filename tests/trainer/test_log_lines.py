@@ -2,6 +2,7 @@
 
 import pytest
 
+from distmatch.errors import ConfigError, LoadError
 from tests.trainer.test_distribution_trainer import trainer
 
 
@@ -51,3 +52,15 @@ def test_a_run_that_is_to_log_nothing_does_not(tmp_path):
     run = trainer(tmp_path, logging_strategy="no", max_steps=3)
     run.train()
     assert lines(run) == []
+
+
+def test_a_checkpoint_from_which_nothing_goes_on_as_it_was_is_refused(tmp_path):
+    given = {"save_strategy": "steps", "save_steps": 2}
+    trainer(tmp_path / "a", **given, max_steps=2, save_only_model=True).train()
+    with pytest.raises(ConfigError, match=r"checkpoint-2 holds no optimiser \(save_only_model\)"):
+        trainer(tmp_path / "a", **given, max_steps=4).train(resume_from_checkpoint=True)
+    trainer(tmp_path / "b", **given, max_steps=2).train()
+    adapter = tmp_path / "b" / "checkpoint-2" / "adapter_model.safetensors"
+    adapter.write_bytes(adapter.read_bytes()[:-9])
+    with pytest.raises(LoadError, match=r"adapter_model\.safetensors is corrupt or cut short"):
+        trainer(tmp_path / "b", **given, max_steps=4).train(resume_from_checkpoint=True)
