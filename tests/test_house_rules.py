@@ -59,10 +59,6 @@ assert not (found := [name for name in heavy if name in sys.modules]), f"--help:
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
-def test_users_type_checkers_are_told_that_there_are_types():
-    assert (ROOT / "distmatch" / "py.typed").is_file()
-
-
 def test_a_file_is_short_enough_to_be_read(path):
     num_lines = len(path.read_text(encoding="utf-8").splitlines())
     assert num_lines <= MAX_LINES, f"{num_lines} lines, at most {MAX_LINES}: split it by subject"
@@ -209,3 +205,7 @@ def _repository_names():
     left = {".venv", "runs", "build", "__pycache__", *(path.name for path in ROOT.glob(".*_cache"))}
     names = (path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file())
     return [str(name) for name in names if not left & set(name.parts)]
+
+
+def test_users_type_checkers_are_told_that_there_are_types():
+    assert (ROOT / "distmatch" / "py.typed").is_file()

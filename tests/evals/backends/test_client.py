@@ -357,6 +357,8 @@ def test_a_request_is_known_by_where_and_what_alone():
 def test_an_interrupt_waits_for_no_reply(server):
     endpoint = Endpoint(model="tiny", url=server.url, progress=False)
     server.faults += ["held"] * 4
+    # As in a shell's foreground; what a script puts behind ignores interrupts
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupting = threading.Thread(target=_interrupt, args=(lambda: len(server.asked) == 4,))
     interrupting.start()
     asked = [BODY | {"seed": seed} for seed in range(4)]
@@ -366,6 +368,7 @@ def test_an_interrupt_waits_for_no_reply(server):
     finally:
         server.released.set()
         interrupting.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def _interrupt(is_time):
