@@ -69,7 +69,8 @@ def _draw_curve(axis: Any, name: str, trained: np.ndarray, evaluated: np.ndarray
     if len(trained):
         alone = not len(evaluated)
         width, alpha = (1.6, 1.0) if alone else (0.9, 0.55)
-        axis.plot(*trained.T, color=colour, lw=width, alpha=alpha, label="train")
+        marker = "o" if len(trained) == 1 else None  # of which a line shows nothing
+        axis.plot(*trained.T, color=colour, lw=width, alpha=alpha, marker=marker, label="train")
     if len(evaluated):
         axis.plot(*evaluated.T, color=colour, lw=1.8, marker="o", ms=4, label="eval")
     last = (evaluated if len(evaluated) else trained)[-1, 1]
@@ -78,7 +79,7 @@ def _draw_curve(axis: Any, name: str, trained: np.ndarray, evaluated: np.ndarray
     axis.set_xlabel("step")
     low, high = axis.get_ylim()
     axis.set_ylim(min(0, low), max(high, 1.15 * (perfect or 0)))
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 
 def _draw_perfect(axis: Any, value: float) -> None:

@@ -23,3 +23,10 @@ def test_a_curve_is_the_logged_numbers():
 def test_a_history_without_numbers_is_refused():
     with pytest.raises(DataError, match="none of"):
         learning_curve([{"step": 1, "grad_norm": 1.0}])
+
+
+def test_a_single_line_is_seen():
+    (axis,) = learning_curve([{"step": 3, "loss": 2.0}]).axes
+    assert axis.lines[0].get_marker() == "o"
+    low, high = axis.get_xlim()
+    assert [tick for tick in axis.get_xticks() if low <= tick <= high] == [3]
