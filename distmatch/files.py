@@ -15,7 +15,7 @@ from weakref import WeakSet
 
 from distmatch.errors import ConfigError, LoadError
 
-LOCK_FILE = ".lock"
+_LOCK_FILE = ".lock"
 
 _UNWRITABLE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
@@ -99,7 +99,7 @@ def alone_in(folder: str | Path) -> Iterator[None]:
         yield
         return
     was_there = folder.is_dir()
-    with _locked(folder / LOCK_FILE) as lock:
+    with _locked(folder / _LOCK_FILE) as lock:
         try:
             yield
         finally:

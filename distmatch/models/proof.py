@@ -155,7 +155,8 @@ def _own_refusal(base: PreTrainedModel, name: str) -> str | None:
             if name == "plain":  # whose own doubt is whether what comes behind is seen
                 noisy, wanted = slice(None), _alone(base, trees)
             else:  # one by itself shows the noise; a forward each would take three times as long
-                noisy, wanted = slice(1, 2 + _OWN_BRANCH), padded.clone()
+                first, count = trees.leaf_rows[:2]
+                noisy, wanted = slice(first, first + count), padded.clone()
                 wanted[noisy] = _leaf_logits(base, trees, [1])
         except Exception as error:
             if name == "plain":

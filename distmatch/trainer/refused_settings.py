@@ -62,10 +62,10 @@ def check_settings(args: TrainingArguments) -> None:
     Raises:
         ConfigError: Names the setting, its value and the remedy.
     """
-    for field in fields(args):
-        value, default = getattr(args, field.name, None), _default(field)
+    for field in (field for field in fields(args) if field.name in REFUSED):
+        value, default = getattr(args, field.name), _default(field)
         is_off = value in _OFF and default in _OFF
-        if field.name in REFUSED and value != default and not is_off:
+        if value != default and not is_off:
             raise ConfigError(
                 f"{field.name} is {value!r}, which {REFUSED[field.name]}; leave it out"
             )

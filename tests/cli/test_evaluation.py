@@ -173,9 +173,7 @@ def test_what_was_measured_is_kept_before_it_is_shown(model, tmp_path, monkeypat
         raise BrokenPipeError
 
     monkeypatch.setattr("builtins.print", unread)
-    suite = ["--suite", "given", "given.per_group=1"]
+    suites = listed_suites(["given", "given.per_group=1"])
     with pytest.raises(BrokenPipeError):
-        evaluate_source(
-            LocalSource(choice=ModelChoice(name=str(model))), listed_suites(suite[1:]), tmp_path
-        )
+        evaluate_source(LocalSource(choice=ModelChoice(name=str(model))), suites, tmp_path)
     assert {path.name for path in (tmp_path / "given").iterdir()} >= {"report.json", "rows.jsonl"}
