@@ -1,5 +1,6 @@
 """What every test shares: no network, fixed seeds, the embedded model, skips."""
 
+import gc
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -44,6 +45,12 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "embedded" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.embedded)
+
+
+def pytest_collection_finish():
+    """Let the many collections that training asks for pass over what was imported."""
+    gc.collect()
+    gc.freeze()
 
 
 def _has_gpu():

@@ -23,8 +23,6 @@ def train_only_adapters(model: nn.Module) -> None:
     Blocks that checkpoint keep their flag, on which that depends.
     """
     was_training = model.training
-    model.eval()
     for name, module in model.named_modules():
-        if "lora_dropout" in name or is_checkpointing(module):
-            module.training = was_training
-    model.training = was_training
+        keeps_mode = module is model or "lora_dropout" in name or is_checkpointing(module)
+        module.training = was_training and keeps_mode

@@ -21,19 +21,11 @@ PROMPTS = {
     "The opposite of hot is": ("cold", "cool", "lukewarm"),
     "She looked out of the window and saw a": ("young", "group", "woman", "man"),
     "The cat sat on the": ("couch", "moon", "sun", "doorstep"),
-    "The days of the week are Monday, Tuesday,": ("Wednesday", "Thursday", "and Wednesday"),
     "He was born in the month of": ("January", "October", "March", "December", "July"),
     "I would like a cup of": ("coffee", "tea", "black coffee", "hot chocolate"),
     "The sun rises in the": ("sky", "east", "horizon", "west", "night"),
     "Two plus two equals": ("five", "four", "eight", "seven", "three"),
-    "The largest animal in the world is the": ("blue whale", "elephant", "Blue Whale", "whale"),
-    "The baby began to": ("feel", "cry", "take", "fall asleep"),
-    "Water freezes at zero degrees": ("Celsius", "Fahrenheit", "Kelvin"),
     "In the summer, the weather is": ("perfect", "still", "warm", "so hot"),
-    "The king and the": ("king", "queen", "other", "princess"),
-    "The dog wagged its": ("tail", "head", "tails"),
-    "It was a dark and stormy": ("night", "evening", "day"),
-    "The president of the United": ("States", "Arab Emirates", "Kingdom", "Nations"),
     "She opened the door and walked into the": ("room", "kitchen", "garden", "living room"),
 }
 
@@ -76,7 +68,7 @@ def test_samples_fit_the_exact_probabilities(samples):
     counts = [count_words(written, trie, encoder) for trie, _, written in rows]
     fit = goodness_of_fit(counts, [probs for _, probs, _ in rows])
     print(fit)
-    assert fit.freedom >= 25
+    assert fit.freedom >= 15
     assert fit.p_value > 0.001
 
 
@@ -89,5 +81,5 @@ def test_hardly_a_word_is_spelt_in_other_tokens(samples):
             read += word < len(trie.paths)
             canonical += word < len(trie.paths) and count_words([tokens], trie, encoder)[word]
     print(f"{read - canonical} of {read} words read as text are spelt in other tokens")
-    assert read > 500
+    assert read > 250
     assert canonical >= 0.99 * read

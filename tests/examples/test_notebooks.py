@@ -8,12 +8,16 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).parents[2] / "examples" / "notebooks"
 SHORTER = {
-    "first_steps.ipynb": {"STEPS = 60": "STEPS = 2", "NUM_TEST = 60": "NUM_TEST = 4"},
+    "first_steps.ipynb": {
+        **{"STEPS = 60": "STEPS = 2", "NUM_TEST = 60": "NUM_TEST = 2"},
+        "train_batch_size=8": "train_batch_size=2",
+    },
     "layer_sweep.ipynb": {
         **{
             "STEPS = 8": "STEPS = 2",
             "NUM_TEST = 8": "NUM_TEST = 2",
             "NUM_TEXTS = 8": "NUM_TEXTS = 1",
+            "train_batch_size=4": "train_batch_size=2",
         },
         **{"BLOCKS = (14, 28)": "BLOCKS = (28,)", r"(\"attention\", \"mlp\")": r"(\"mlp\",)"},
     },
