@@ -16,6 +16,7 @@ from distmatch.errors import ConfigError, LoadError, some
 from distmatch.models.base_record import check_base_record
 from distmatch.models.checkpoints import check_safetensors
 from distmatch.models.expert_lora import factored_experts, targets_as_written
+from distmatch.models.fused_lora import fuse_lora
 from distmatch.models.head import unwrapped
 from distmatch.models.merge_guard import refuse_merging
 
@@ -68,6 +69,7 @@ def load_adapter(
             "the two. Use the model it was trained on"
         )
     refuse_merging(adapted)
+    fuse_lora(adapted)
     return adapted.eval()
 
 

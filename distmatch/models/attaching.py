@@ -14,6 +14,7 @@ from transformers.pytorch_utils import Conv1D
 from distmatch.errors import TargetingError, listed
 from distmatch.models.blocks import Site
 from distmatch.models.expert_lora import factored_experts, targets_as_written
+from distmatch.models.fused_lora import fuse_lora
 from distmatch.models.lora import LoraTarget, resolve
 from distmatch.models.merge_guard import refuse_merging
 
@@ -47,6 +48,7 @@ def attach_lora(
         _refuse_prompts(target)
         adapted = _injected(model, copy.deepcopy(target), seed)  # PEFT writes into it
     refuse_merging(adapted)
+    fuse_lora(adapted)
     return adapted.train(model.training)  # PEFT leaves its layers, so its dropout, in training mode
 
 
