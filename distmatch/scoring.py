@@ -19,10 +19,10 @@ from distmatch.data.trie import Encoder, TokenIds, TokenTrie
 from distmatch.errors import DataError, renumbered
 from distmatch.losses.log_probs import log_probs_of
 from distmatch.losses.words import WordLogProbs, word_log_probs
-from distmatch.models.attention import Tree
+from distmatch.models.attention import Tree, tree_inputs
 from distmatch.models.finite import check_finite
 from distmatch.models.forwards import Forward, in_eval_mode, plain_logits
-from distmatch.models.head import is_checkpointing, unwrapped
+from distmatch.models.head import HeadInput, is_checkpointing, stopped_before_head, unwrapped
 from distmatch.models.proof import forward_way
 from distmatch.models.trunk import installed_trunk
 
@@ -213,6 +213,25 @@ def row_logits(model: nn.Module, batch: TreeBatch) -> Float[Tensor, "rows vocab"
     if not (torch.is_grad_enabled() or model.training):  # a step's loss is watched by the trainer
         check_finite(logits, model, lambda: forward(model, batch))
     return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def row_states(model: nn.Module, batch: TreeBatch) -> HeadInput:
+    """What enters the head at the places that predict, with gradient.
+
+    Args:
+        model: One that takes trees in one forward (`models.proof.forward_way`).
+        batch: Moved to the model's device.
+    """
+    base: Any = unwrapped(model)
+    batch = batch.to(base.device)
+    trunk = installed_trunk(model)
+    tree = Tree(batch.ids, batch.depths, batch.ends)
+    with (
+        trunk.beneath(tree) if trunk else nullcontext(),
+        stopped_before_head(model, batch.row_tokens) as states,
+    ):
+        model(**tree_inputs(base, tree))
+    return states[0]
 
 
 def _forward(model: nn.Module) -> Forward:

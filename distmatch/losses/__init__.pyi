@@ -8,6 +8,7 @@ from .divergences import total_variation as total_variation
 from .divergences import wasserstein1 as wasserstein1
 from .log_probs import log_probs_of as log_probs_of
 from .retention import retention_kl as retention_kl
+from .retention import retention_kl_of_states as retention_kl_of_states
 from .words import WordLogProbs as WordLogProbs
 from .words import other_shape_kl as other_shape_kl
 from .words import support_log_probs as support_log_probs

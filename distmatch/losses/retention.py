@@ -1,13 +1,22 @@
 """How far an adapted model has moved from its base on ordinary text."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
 from distmatch.losses.log_probs import log_probs_of
 
+CHUNK_BYTES = 1 << 26
+"""No tensor of states' logits is larger; a few of that size exist at a time."""
+
 _CHUNK = 256  # rows whose log-probabilities exist at the same time
+
+Head = Callable[[Float[Tensor, "rows hidden"]], Float[Tensor, "rows vocab"]]
 
 
 def retention_kl(
@@ -29,6 +38,63 @@ def retention_kl(
     return torch.cat(
         [checkpoint(_rows_kl, ours, base, use_reentrant=False) for ours, base in chunks]
     )
+
+
+def retention_kl_of_states(
+    states: Float[Tensor, "rows hidden"],
+    base_states: Float[Tensor, "rows hidden"],
+    head: Head,
+    base_head: Head,
+    vocab_size: int,
+) -> Float[Tensor, " rows"]:
+    """`retention_kl` of what two heads make of states, without the logits of all rows at once.
+
+    A few rows at a time go through both heads, and what their states' gradient would be is kept in
+    the logits' place: rows don't depend on each other, so the gradient of each row's value is
+    known before anybody asks for it.
+
+    Args:
+        states: What enters the adapted model's head, with gradient.
+        base_states: What enters the base's, without.
+        head: States to logits, float32 or float64. Its own weights get no gradient.
+        base_head: The base's.
+        vocab_size: Logits a row.
+
+    Returns:
+        One value a row, in nats.
+    """
+    return _OfStates.apply(states, base_states, head, base_head, vocab_size)
+
+
+class _OfStates(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, states: Tensor, base_states: Tensor, head: Head, base_head: Head, vocab_size: int
+    ) -> Tensor:
+        needs_gradient = ctx.needs_input_grad[0]
+        values, gradients = [], []
+        for some, base in _chunks(states.detach(), base_states, vocab_size):
+            base_logits = base_head(base)
+            with torch.set_grad_enabled(needs_gradient):
+                kl = _rows_kl(head(some.requires_grad_(needs_gradient)), base_logits)
+                if needs_gradient:
+                    gradients.append(torch.autograd.grad(kl.sum(), some)[0])
+            values.append(kl.detach())
+        ctx.save_for_backward(torch.cat(gradients) if needs_gradient else None)
+        return torch.cat(values)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_rows: Tensor) -> tuple[Tensor | None, ...]:
+        (gradients,) = ctx.saved_tensors
+        return (of_rows[:, None] * gradients).to(gradients.dtype), None, None, None, None
+
+
+def _chunks(
+    states: Float[Tensor, "rows hidden"], base_states: Float[Tensor, "rows hidden"], vocab_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    size = max(1, CHUNK_BYTES // (4 * vocab_size))
+    return zip(states.split(size), base_states.split(size), strict=True)
 
 
 def _rows_kl(

@@ -1,19 +1,41 @@
 """Only the rows that predict go through the language-model head, and come out in float32."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.utils import ModelOutput
 
 from distmatch.errors import LoadError
 
 _CHUNK = 8192  # vocabulary rows converted to float32 at a time
+
+
+@dataclass
+class _DecoderOutput(ModelOutput):
+    """What forwards of models ask of their decoder's output."""
+
+    last_hidden_state: Tensor | None = None
+    past_key_values: None = None
+    hidden_states: None = None
+    attentions: None = None
+    cross_attentions: None = None
+    router_logits: None = None
+
+
+class HeadInput(NamedTuple):
+    """States that enter the head, and the precision they were computed in."""
+
+    states: Float[Tensor, "rows hidden"]
+    mixed: torch.dtype | None
+    """That of autocast inside the model's forward; None without."""
 
 
 @contextmanager
@@ -28,15 +50,61 @@ def predicting_rows(model: nn.Module, rows: Int[Tensor, " rows"]) -> Iterator[No
         rows: Indices into the flattened (batch * tokens) hidden states.
     """
     head = output_head(model)
-    # Where accelerate has put a hook around the forward, it keeps the module's own under this name
-    place = "_old_forward" if "_old_forward" in vars(head) else "forward"
-    is_plain = getattr(getattr(head, place), "__func__", None) is nn.Linear.forward
     handle = head.register_forward_pre_hook(partial(_cut, rows))
     try:
-        with _full_precision(head, place) if is_plain else nullcontext():  # type: ignore[arg-type]
+        with _full_precision(head):
             yield
     finally:
         handle.remove()
+
+
+@contextmanager
+def stopped_before_head(model: nn.Module, rows: Int[Tensor, " rows"]) -> Iterator[list[HeadInput]]:
+    """Inside, the model's forward computes no logits; what would enter its head goes into a list.
+
+    Args:
+        model: As in `predicting_rows`.
+        rows: As in `predicting_rows`.
+    """
+    head = output_head(model)
+    states: list[HeadInput] = []
+
+    def keep(given: Tensor) -> Tensor:
+        device = given.device.type
+        mixed = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        states.append(HeadInput(given, mixed))
+        return given
+
+    handle = head.register_forward_pre_hook(partial(_cut, rows))
+    try:
+        with replaced(head, keep, place=_forward_of(head)):
+            yield states
+    finally:
+        handle.remove()
+
+
+def head_logits(
+    model: nn.Module, states: Float[Tensor, "rows hidden"]
+) -> Float[Tensor, "rows vocab"]:
+    """What a model makes of states that enter its head, with all that it does behind that.
+
+    The model's own forward runs with nothing in the place of its decoder.
+
+    Args:
+        model: A causal language model, adapted or not, whose forward is one of a decoder and then
+            a head (`measuring.kept_base` tries it).
+        states: Of any number of tokens.
+
+    Returns:
+        At least float32.
+    """
+    base: Any = unwrapped(model)
+    causal = base.get_base_model() if hasattr(base, "get_base_model") else base
+    head, decoder = output_head(model), causal.base_model
+    given = _DecoderOutput(last_hidden_state=states[None])
+    with replaced(decoder, lambda *_, **__: given), _full_precision(head):
+        logits = causal(input_ids=states.new_zeros(1, len(states), dtype=torch.long)).logits[0]
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def _cut(
@@ -47,17 +115,42 @@ def _cut(
 
 
 @contextmanager
-def _full_precision(head: nn.Linear, place: str) -> Iterator[None]:
-    """Inside, the head's product is accumulated in float32."""
-    own = vars(head).get(place)
-    setattr(head, place, lambda hidden: full_precision_linear(hidden, head.weight, head.bias))
+def _full_precision(head: Any) -> Iterator[None]:
+    """Inside, the product of a plain head is accumulated in float32."""
+    place = _forward_of(head)
+    is_plain = getattr(getattr(head, place), "__func__", None) is nn.Linear.forward
+    product = partial(_linear_in_full, head) if is_plain else getattr(head, place)
+    with replaced(head, product, place=place):
+        yield
+
+
+def _linear_in_full(head: nn.Linear, hidden: Tensor) -> Tensor:
+    return full_precision_linear(hidden, head.weight, head.bias)
+
+
+def _forward_of(module: nn.Module) -> str:
+    """Under which name: accelerate keeps a module's own beside the one with its hooks."""
+    return "_old_forward" if "_old_forward" in vars(module) else "forward"
+
+
+@contextmanager
+def replaced(module: nn.Module, forward: Any, *, place: str = "forward") -> Iterator[None]:
+    """Inside, a module's forward is another.
+
+    Args:
+        module: Any.
+        forward: The other.
+        place: The attribute it is put into.
+    """
+    own = vars(module).get(place)
+    setattr(module, place, forward)
     try:
         yield
     finally:
         if own is None:
-            delattr(head, place)
+            delattr(module, place)
         else:
-            setattr(head, place, own)
+            setattr(module, place, own)
 
 
 def output_head(model: nn.Module) -> nn.Module:
@@ -99,10 +192,10 @@ def is_checkpointing(module: nn.Module) -> bool:
 
 
 def full_precision_linear(
-    hidden: Float[Tensor, "rows hidden"],
+    hidden: Float[Tensor, "*rows hidden"],
     weight: Float[Tensor, "vocab hidden"],
     bias: Float[Tensor, " vocab"] | None = None,
-) -> Float[Tensor, "rows vocab"]:
+) -> Float[Tensor, "*rows vocab"]:
     """The linear map accumulated in float32 (float64 stays), without a float32 copy of the weight.
 
     A half-precision product would round logits to 8 bits before any log-softmax.
@@ -117,8 +210,8 @@ def full_precision_linear(
 
 
 def _chunk_product(
-    hidden: Float[Tensor, "rows hidden"], weight: Float[Tensor, "chunk hidden"]
-) -> Float[Tensor, "rows chunk"]:
+    hidden: Float[Tensor, "*rows hidden"], weight: Float[Tensor, "chunk hidden"]
+) -> Float[Tensor, "*rows chunk"]:
     if weight.requires_grad:
         return hidden @ weight.float().T
     return _FrozenProduct.apply(hidden, weight)

@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 from distmatch.errors import ConfigError
 from distmatch.models.attention import Tree, tree_inputs
 from distmatch.models.blocks import decoder_blocks
-from distmatch.models.head import unwrapped
+from distmatch.models.head import replaced, unwrapped
 from distmatch.models.proof import forward_way
 
 _ALIGNMENT = 64  # bytes; where values begin in a file
@@ -271,7 +271,7 @@ class _ReachedError(Exception):
 def _reached(model: Any, block: nn.Module, tree: Tree) -> Float[Tensor, "packs tokens hidden"]:
     """What enters a block; nothing from there on is computed."""
     moved = Tree(*(part.to(model.device) for part in tree))
-    with _forward_replaced(block, _stop):
+    with replaced(block, _stop):
         try:
             model(**tree_inputs(model, moved))
         except _ReachedError as end:
@@ -293,7 +293,7 @@ def _begun_with(blocks: Sequence[Any], states: Callable[[], Tensor | None]) -> I
         for block in blocks:
             is_last = block is blocks[-1]
             forward = partial(_instead, block.forward, states, is_last)
-            stack.enter_context(_forward_replaced(block, forward))
+            stack.enter_context(replaced(block, forward))
         yield
 
 
@@ -313,19 +313,6 @@ def _instead(
 
 def _identity(states: Tensor | None) -> Tensor | None:
     return states
-
-
-@contextmanager
-def _forward_replaced(block: nn.Module, forward: Any) -> Iterator[None]:
-    own = vars(block).get("forward")
-    block.forward = forward
-    try:
-        yield
-    finally:
-        if own is None:
-            del block.forward
-        else:
-            block.forward = own
 
 
 def _laid_out(trees: Iterable[Tree]) -> tuple[list[_Kept], dict[tuple[int, int], int]]:

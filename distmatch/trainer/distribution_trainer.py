@@ -25,16 +25,18 @@ from distmatch.errors import ConfigError, DivergedError, unknown_name
 from distmatch.files import write_text
 from distmatch.losses.divergences import Divergence, forward_kl
 from distmatch.losses.words import other_shape_kl, support_log_probs, word_log_probs
-from distmatch.measuring.drift import mean_text_kl, text_kl
+from distmatch.measuring.kept_base import KeptBase
 from distmatch.measuring.metrics import Outcomes, Ratio
 from distmatch.measuring.outcomes import outcomes_of
 from distmatch.models.adapters import switched_off
 from distmatch.models.attaching import attach_lora
 from distmatch.models.base_record import check_base_record, write_base_record
+from distmatch.models.cast_once import CastOnce
 from distmatch.models.lora import LoraTarget
 from distmatch.models.proof import forward_way
 from distmatch.scoring import model_encoder, resolve_at_most, row_logits
 from distmatch.trainer.callbacks import LogLines, ProgressBar, Refresh, RefreshExamples
+from distmatch.trainer.companions import Companions
 from distmatch.trainer.given import NEEDS_BASE, check_devices, check_given, check_texts, given_model
 from distmatch.trainer.micro_batches import nothing, row_numbers, train_only_adapters
 from distmatch.trainer.output_dir import check_checkpoint, check_output_dir, last_checkpoint
@@ -52,6 +54,8 @@ Rows = Sequence[Example | Mapping[str, Any]]
 
 _EXAMPLES_FILE = "examples.jsonl"
 _LOGGED_FILE = "logged.json"
+_MIXED = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+"""Autocast's precision, by what accelerate calls it."""
 
 
 class DistributionTrainer(Trainer):
@@ -108,8 +112,11 @@ class DistributionTrainer(Trainer):
         forward_way(self.adapted)  # found before a step is timed or counted
         self.encoder = model_encoder(self.adapted, processing_class)
         self.texts = self.encoder.encode_texts(retention_dataset or [], args.retention_tokens)
+        self._kept_base = KeptBase(self.texts, folder=args.output_dir)
         check_texts(args, has_texts=bool(self.texts), has_base=self._has_base)
         self.use_examples(to_examples([] if train_dataset is None else train_dataset))
+        self._step_rows: list[int] = []
+        self._companions = Companions(self.texts, len(self.train_tries), args)
         self._asked = self._encoded({} if eval_dataset is None else eval_dataset)
         if peft_config is not None:  # the seed that shuffles the data draws the adapter too
             self.adapted = attach_lora(
@@ -168,10 +175,18 @@ class DistributionTrainer(Trainer):
         if resume_from_checkpoint is True:
             checkpoint = last_checkpoint(folder)
             resume_from_checkpoint = None if checkpoint is None else str(checkpoint)
+        self._matrices = CastOnce(self.adapted, _MIXED[self.accelerator.mixed_precision])
         try:
             return super().train(resume_from_checkpoint, *args, **kwargs)
         finally:  # what is measured from now on is measured in full precision
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            vars(self.adapted).pop("_is_accelerate_prepared", None)  # or it would train in full too
+            del self._matrices
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """As theirs, with frozen matrices in the precision of mixed training."""
+        with self._matrices.installed():
+            return super().training_step(*args, **kwargs)
 
     def use_examples(self, examples: Sequence[Example]) -> None:
         """Train on these from the next step on.
@@ -202,7 +217,8 @@ class DistributionTrainer(Trainer):
         losses = self._losses(model, rows) if rows else nothing(model)
         # Distributed backwards average over processes, each of which divided by the whole count.
         loss = losses.sum() / num_items_in_batch * self.accelerator.num_processes
-        if self.args.retention_weight and (texts := self._texts_beside(rows)):
+        texts = self._companions.beside(rows, self._step_rows, self.state)
+        if self.args.retention_weight and texts:
             loss = loss + self.args.retention_weight * self._retention(model, texts)
         return (loss, {"losses": losses}) if return_outputs else loss
 
@@ -231,7 +247,7 @@ class DistributionTrainer(Trainer):
 
     def _retention(self, model: nn.Module, texts: Sequence[TokenIds]) -> Tensor:
         """These texts' share of the mean over all retention tokens of the optimiser step."""
-        per_token = text_kl(model, texts)
+        per_token = self._kept_base.text_kl(model, texts)
         self._observed.add(retention_kl=Ratio(per_token, torch.ones_like(per_token)))
         return per_token.sum() / self._num_step_tokens * self.accelerator.num_processes
 
@@ -239,31 +255,13 @@ class DistributionTrainer(Trainer):
         """Examples of the optimiser step over all processes, and beside them retention tokens."""
         rows = [row for sample in batch_samples for row in sample["rows"].tolist()]
         self._step_rows = rows
-        tokens = sum(len(text) - 1 for text in self._texts_beside(rows))
+        texts = self._companions.beside(rows, rows, self.state)
+        tokens = sum(len(text) - 1 for text in texts)
         counts = torch.tensor([[len(rows), tokens]], device=device)
         if self.args.world_size > 1:
             counts = self.accelerator.gather(counts)
         num_examples, self._num_step_tokens = counts.sum(0).clamp(min=1)
         return num_examples
-
-    def _texts_beside(self, rows: Sequence[int]) -> list[TokenIds]:
-        """The retention texts of these rows, the next ones in the next epoch or step."""
-        if not self.texts or not rows:
-            return []
-        if (count := self.args.retention_per_step) is not None:
-            first = self.state.global_step * count
-            of_step = range(first, first + count)
-            mine = of_step[self.args.process_index :: self.args.world_size]
-            whose = [
-                self._step_rows[k * len(self._step_rows) // len(mine)] for k in range(len(mine))
-            ]
-            return [
-                self.texts[i % len(self.texts)]
-                for i, row in zip(mine, whose, strict=True)
-                if row in rows
-            ]
-        passed = int(self.state.epoch or 0) * len(self.train_tries)
-        return [self.texts[(passed + row) % len(self.texts)] for row in rows]
 
     # The base: the same weights with their adapter off ------------------------------------------
 
@@ -303,7 +301,7 @@ class DistributionTrainer(Trainer):
             prefix = f"{metric_key_prefix}_{name}" if name else metric_key_prefix
             metrics |= {f"{prefix}_{key}": value for key, value in self._measured(asked).items()}
         if self.texts:
-            metrics[f"{metric_key_prefix}_retention_kl"] = mean_text_kl(
+            metrics[f"{metric_key_prefix}_retention_kl"] = self._kept_base.mean_text_kl(
                 self.adapted, self.texts, batch_size=self.args.per_device_eval_batch_size
             )
         self.log(metrics)

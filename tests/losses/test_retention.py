@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from distmatch.losses import retention
-from distmatch.losses.retention import retention_kl
+from distmatch.losses.retention import retention_kl, retention_kl_of_states
 
 
 def test_a_worked_example():
@@ -64,3 +64,48 @@ def test_tokens_the_base_rules_out_cost_nothing():
     value.sum().backward()
     assert value.item() == pytest.approx(math.log(3 / 2))
     assert logits.grad.isfinite().all()
+
+
+def heads(dtype=torch.float64):
+    """States of nine rows, and two heads, one of them behind a soft-cap."""
+    torch.manual_seed(0)
+    states, base = torch.randn(2, 9, 4, dtype=dtype)
+    first, second = torch.randn(2, 11, 4, dtype=dtype)
+    return states, base, (lambda x: 3 * (x @ first.T / 3).tanh()), (lambda x: x @ second.T)
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 2, 9, 100])
+def test_of_states_it_is_that_of_the_logits_they_become(rows_at_once, monkeypatch):
+    monkeypatch.setattr(retention, "CHUNK_BYTES", 4 * 11 * rows_at_once)
+    start, base, head, base_head = heads()
+    found = []
+    for kl in (
+        lambda x: retention_kl_of_states(x, base, head, base_head, 11),
+        lambda x: retention_kl(head(x), base_head(base)),
+    ):
+        states = start.clone().requires_grad_()
+        values = kl(states)
+        values.square().sum().backward()
+        found.append((values.detach(), states.grad))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-12, atol=1e-14)
+
+
+def test_of_states_its_gradient_is_that_of_finite_differences():
+    states, base, head, base_head = heads()
+    assert torch.autograd.gradcheck(
+        lambda x: retention_kl_of_states(x, base, head, base_head, 11), states.requires_grad_()
+    )
+
+
+def test_of_states_no_more_logits_exist_than_said(monkeypatch):
+    monkeypatch.setattr(retention, "CHUNK_BYTES", 4 * 11 * 2)
+    states, base, head, base_head = heads()
+    sizes = []
+
+    def seen(states):
+        sizes.append(len(states))
+        return head(states)
+
+    with torch.no_grad():
+        retention_kl_of_states(states, base, seen, base_head, 11)
+    assert sizes == [2, 2, 2, 2, 1]

@@ -13,11 +13,10 @@ from distmatch.data.batching import make_batch
 from distmatch.errors import ConfigError, DataError, LoadError
 from distmatch.losses import DIVERGENCES, forward_kl, jensen_shannon, reverse_kl
 from distmatch.losses.words import other_shape_kl, support_log_probs
-from distmatch.measuring.drift import text_kl
 from distmatch.models.adapters import load_adapter
 from distmatch.models.lora import lora
 from distmatch.scoring import model_encoder, row_logits, score_batch, score_tries
-from distmatch.trainer import DistributionConfig, DistributionTrainer, distribution_trainer
+from distmatch.trainer import DistributionConfig, DistributionTrainer
 from tests.tiny import tiny_model, tiny_tokenizer
 
 PAIRS = [("red", "blue"), ("cat", "dog"), ("otter", "red fox"), ("tea", "milk")]
@@ -147,9 +146,13 @@ def test_resuming_where_there_is_no_checkpoint_starts_at_the_beginning(tmp_path)
 
 def test_after_training_in_bfloat16_the_model_computes_in_its_own_precision_again(tmp_path):
     run = trainer(tmp_path, bf16=True, max_steps=2)
-    start = adapter_of(run)
+    start, mixed = adapter_of(run), []
+    run.adapted.get_submodule("base_model.model.model.norm").register_forward_hook(
+        lambda *_: mixed.append(torch.is_autocast_enabled("cpu"))
+    )
     run.train()
     run.train()
+    assert mixed == [True] * 4
     assert any(not torch.equal(value, start[name]) for name, value in adapter_of(run).items())
     encoder = model_encoder(run.model, run.processing_class)
     tries = encoder.encode_all(examples(2))
@@ -245,10 +248,9 @@ def test_every_retention_text_has_its_turn(tmp_path, monkeypatch):
     texts = ["green tea", "the red fox", "milk on the table", "a cat and a dog", "blue otter"]
     run = trainer(tmp_path, examples(2), retention_dataset=texts, retention_weight=1.0)
     used = []
+    text_kl = run._kept_base.text_kl
     monkeypatch.setattr(
-        distribution_trainer,
-        "text_kl",
-        lambda model, some: used.extend(some) or text_kl(model, some),
+        run._kept_base, "text_kl", lambda model, some: used.extend(some) or text_kl(model, some)
     )
     run.train()  # 4 epochs of 2 rows
     assert set(used) == set(run.texts)
@@ -268,10 +270,9 @@ def test_so_many_retention_texts_accompany_a_step_and_all_have_their_turn(
         gradient_accumulation_steps=accumulated,
     )
     used = []
+    text_kl = run._kept_base.text_kl
     monkeypatch.setattr(
-        distribution_trainer,
-        "text_kl",
-        lambda model, some: used.extend(some) or text_kl(model, some),
+        run._kept_base, "text_kl", lambda model, some: used.extend(some) or text_kl(model, some)
     )
     run.train()
     assert used == [run.texts[i % len(texts)] for i in range(4 * per_step)]

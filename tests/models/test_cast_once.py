@@ -1,0 +1,90 @@
+"""Frozen matrices cast once: the numbers of autocast to the bit, and a model left as it was."""
+
+import pytest
+import torch
+
+from distmatch.models.attaching import attach_lora
+from distmatch.models.cast_once import CastOnce
+from distmatch.models.lora import lora
+from tests.architectures import architecture
+from tests.tiny import FAMILIES, tiny_model
+from tests.trainer.test_distribution_trainer import examples, trainer
+
+IDS = torch.randint(3, 290, (2, 20), generator=torch.Generator().manual_seed(0))
+
+
+def weights(model):
+    return {name: (id(weight), weight.dtype) for name, weight in model.named_parameters()}
+
+
+def outcome(adapted):
+    """What training needs of a model: logits, and the gradients of its adapter."""
+    adapted.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = adapted(IDS).logits
+    logits.float().pow(2).sum().backward()
+    return logits, [weight.grad for weight in adapted.parameters() if weight.requires_grad]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_numbers_are_those_of_autocast_to_the_bit(family):
+    adapted = attach_lora(tiny_model(family), lora("attention", rank=2), seed=0)
+    plain = outcome(adapted)
+    before = weights(adapted)
+    cast = CastOnce(adapted, torch.bfloat16)
+    with cast.installed():
+        found = outcome(adapted)
+        names = [n for n, w in adapted.named_parameters() if w.dtype == torch.bfloat16]
+    assert len(names) >= 4 * 4
+    assert not any("lora_" in n or "embed" in n or "norm" in n or "head" in n for n in names)
+    torch.testing.assert_close(found, plain, rtol=0, atol=0)
+    assert weights(adapted) == before
+    assert cast.num_bytes == sum(2 * adapted.get_parameter(name).numel() for name in names)
+
+
+@pytest.mark.parametrize("name", ["mamba", "jamba", "gpt_neox", "phi", "falcon", "mixtral"])
+@torch.no_grad()
+def test_so_they_are_in_models_of_other_making(name):
+    model = architecture(name).requires_grad_(False)
+    with torch.autocast("cpu", torch.bfloat16):
+        plain = model(IDS).logits
+        with CastOnce(model, torch.bfloat16).installed():
+            assert torch.equal(model(IDS).logits, plain)
+
+
+def test_what_learns_or_has_that_precision_is_not_cast():
+    model = tiny_model("llama").requires_grad_(False)
+    model.model.layers[1].requires_grad_(True)
+    cast = CastOnce(model, torch.bfloat16)
+    with cast.installed():
+        assert all(w.dtype == torch.float32 for w in model.model.layers[1].parameters())
+    assert CastOnce(tiny_model("llama"), torch.bfloat16).num_bytes == 0  # all of it learns
+    halved = tiny_model("llama", dtype=torch.bfloat16).requires_grad_(False)
+    assert CastOnce(halved, torch.bfloat16).num_bytes == 0
+
+
+def test_after_an_error_the_model_has_its_own_again():
+    model = tiny_model("llama").requires_grad_(False)
+    before = weights(model)
+    with pytest.raises(KeyboardInterrupt), CastOnce(model, torch.bfloat16).installed():
+        raise KeyboardInterrupt
+    assert weights(model) == before
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_steps_run_on_them_and_measuring_on_the_models_own(checkpointing, tmp_path):
+    seen = []
+    given = {"bf16": True, "gradient_checkpointing": checkpointing, "eval_strategy": "steps"}
+    given |= {"eval_steps": 1, "max_steps": 2}
+    run = trainer(tmp_path, eval_dataset=examples(2), **given)
+    matrix = run.adapted.get_submodule("base_model.model.model.layers.2.mlp.down_proj.base_layer")
+    norm = run.adapted.get_submodule("base_model.model.model.layers.2.input_layernorm")
+    norm.register_forward_hook(
+        lambda module, *_: seen.append((torch.is_grad_enabled(), matrix.weight.dtype))
+    )
+    before = weights(run.adapted)
+    run.train()
+    in_steps = {dtype for with_gradient, dtype in seen if with_gradient}
+    measured = {dtype for with_gradient, dtype in seen if not with_gradient}
+    assert (in_steps, measured) == ({torch.bfloat16}, {torch.float32})
+    assert weights(run.adapted) == before
