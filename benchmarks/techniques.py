@@ -3,7 +3,8 @@
 Operations are calls of torch's kernels, those that only look at a tensor in another way left out:
 what a GPU with short prompts waits for, and the same on every machine. Times are medians of steps
 in turns, so that noise hits all alike. One step is quickstart's: eight examples of two words,
-LoRA on every linear layer, forward and backward, gradients clipped, AdamW.
+LoRA on every linear layer, forward and backward, gradients clipped, AdamW; then the same with two
+ordinary texts beside them, on which to stay near the base.
 
     python benchmarks/techniques.py --json benchmarks/results/techniques.jsonl
 """
@@ -12,8 +13,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,18 +23,23 @@ import torch
 from machine import device_and_versions, medians_in_turns, peak_mb
 from peft.tuners.lora import layer
 from step import examples
-from torch import Tensor, nn
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import distmatch as dm
+from distmatch.data import ordinary_texts
 from distmatch.data.batching import Batch, make_batch
+from distmatch.data.trie import TokenIds
 from distmatch.losses import forward_kl, support_log_probs
+from distmatch.measuring import drift
+from distmatch.measuring.kept_base import KeptBase
 from distmatch.models.cast_once import CastOnce
 from distmatch.models.fused_lora import FusedLinear
 from distmatch.scoring import model_encoder, score_batch
 
+SHORT_TEXT, LONG_TEXT = 32, 64  # tokens
 _NO_KERNELS = ("detach", "_unsafe_view", "_local_scalar_dense")
-Ablation = Callable[[], AbstractContextManager[None]]
+Texts = Sequence[TokenIds]
 
 
 def main() -> None:
@@ -51,13 +57,15 @@ def main() -> None:
     adapted = dm.attach_lora(model, dm.lora("all", rank=16), seed=0)
     encoder = model_encoder(adapted, tokenizer)
     batch = make_batch(encoder.encode_all(examples(tokenizer, 2)), encoder).to(adapted.device)
+    longest = [text for kind in ordinary_texts().values() for text in kind]
+    texts = sorted(encoder.encode_texts(longest, LONG_TEXT), key=len)[-2:]
     about = {
         "command": " ".join(["python", *sys.argv]),
         **device_and_versions(adapted.device),
         "load_average": os.getloadavg()[0],
     }
     for name in args.precisions:
-        for row in measure(adapted, batch, precisions[name], args.steps):
+        for row in measure(adapted, batch, precisions[name], args.steps, texts):
             row = {"precision": name, **row}
             print(json.dumps(row), flush=True)
             if args.json:
@@ -67,57 +75,60 @@ def main() -> None:
 
 
 def measure(
-    adapted: nn.Module, batch: Batch, precision: torch.dtype | None, steps: int
+    adapted: nn.Module, batch: Batch, precision: torch.dtype | None, steps: int, retention: Texts
 ) -> Iterator[dict[str, Any]]:
     """Operations, median milliseconds, peak memory and loss, with all and without each."""
-
-    def casting() -> AbstractContextManager[None]:
-        return nullcontext() if precision is None else cast.installed()
-
-    ablations: dict[str, Ablation] = {
-        "nothing": casting,
-        "fused LoRA": lambda: _within(casting(), without_fused_lora(adapted)),
-        "casting once": nullcontext,
-        "both": lambda: without_fused_lora(adapted),
-    }
-    if precision is None:
-        ablations = {name: ablations[name] for name in ("nothing", "fused LoRA")}
     weights = [weight for weight in adapted.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(
-        weights, lr=0.0, weight_decay=0.0, fused=True
-    )  # all see equal weights
+    optimizer = torch.optim.AdamW(weights, lr=0.0, weight_decay=0.0, fused=True)  # all see equal
     cast = CastOnce(adapted, precision)
+    on_cpu = adapted.device.type == "cpu"  # type: ignore[union-attr]
 
-    def step(ablation: Ablation) -> float:
-        with ablation():
-            loss = loss_of(adapted, batch, precision)
-            loss.backward()
+    def step(*, off: tuple[str, ...] = (), beside: Texts = ()) -> float:
+        casts = "casting once" in off or precision is None
+        with (
+            nullcontext() if casts else cast.installed(),
+            without_fused_lora(adapted) if "fused LoRA" in off else nullcontext(),
+            torch.autocast(adapted.device.type, precision, enabled=precision is not None),  # type: ignore[union-attr, arg-type]
+        ):
+            scores = score_batch(adapted, batch)
+            loss = forward_kl(support_log_probs(scores, batch.is_free), batch.target).mean()
+            if beside:
+                text_kl = drift.text_kl if "kept states" in off else kept.text_kl
+                loss = loss + text_kl(adapted, beside).mean()
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         optimizer.zero_grad()
         return loss.item()
 
-    kinds = {name: partial(step, ablation) for name, ablation in ablations.items()}
-    losses = {name: kind() for name, kind in kinds.items()}  # also warms up
+    ablations: list[tuple[str, ...]] = [(), ("fused LoRA",)]
+    if precision is not None:
+        ablations += [("casting once",), ("fused LoRA", "casting once")]
+    kinds = {_name("", off): partial(step, off=off) for off in ablations}
+    shorter = [text[:SHORT_TEXT] for text in retention]
+    for beside in (shorter, retention):
+        for off in ((), ("kept states",)):
+            name = _name(f"{len(beside)} texts of {len(beside[0])}", off)
+            kinds[name] = partial(step, beside=beside, off=off)
+    kept = KeptBase([*retention, *shorter])
+    losses = {name: run() for name, run in kinds.items()}  # also warms up
     times = medians_in_turns(kinds, steps)
-    for name, kind in kinds.items():
+    for name, run in kinds.items():
         with Operations() as operations:
-            kind()
+            run()
         yield {
-            "switched_off": name,
+            "step": name,
             "operations": operations.count,
             "ms": times[name],
-            "peak_mb": round(peak_mb(kind)) if adapted.device.type == "cpu" else None,
+            "peak_mb": round(peak_mb(run)) if on_cpu else None,
             "loss": losses[name],
         }
 
 
-def loss_of(adapted: nn.Module, batch: Batch, precision: torch.dtype | None) -> Tensor:
-    """The forward KL of a batch, under autocast where a precision is given."""
-    device = adapted.device.type  # type: ignore[union-attr]
-    with torch.autocast(device, precision, enabled=precision is not None):
-        scores = score_batch(adapted, batch)
-        return forward_kl(support_log_probs(scores, batch.is_free), batch.target).mean()
+def _name(beside: str, off: tuple[str, ...]) -> str:
+    parts = [f"with {beside}"] if beside else []
+    parts += [f"without {' and '.join(off)}"] if off else []
+    return ", ".join(parts) or "whole"
 
 
 @contextmanager
@@ -131,14 +142,6 @@ def without_fused_lora(adapted: nn.Module) -> Iterator[None]:
     finally:
         for module in fused:
             module.__class__ = FusedLinear
-
-
-@contextmanager
-def _within(
-    outer: AbstractContextManager[None], inner: AbstractContextManager[None]
-) -> Iterator[None]:
-    with outer, inner:
-        yield
 
 
 class Operations(TorchDispatchMode):

@@ -4,31 +4,35 @@ The model is built of torch's fake tensors, which have shapes but no memory, and
 forward of real examples runs on them: what autograd keeps is counted, tensor by tensor.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from distmatch.data.batching import Batch, make_batch
+from distmatch.data.batching import Batch, TreeBatch, make_batch, make_text_batch
 from distmatch.data.examples import Example
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.losses.divergences import forward_kl
+from distmatch.losses.retention import CHUNK_BYTES
 from distmatch.losses.words import support_log_probs, word_log_probs
 from distmatch.models.attaching import attach_lora
 from distmatch.models.blocks import decoder_blocks
+from distmatch.models.cast_once import CastOnce
 from distmatch.models.experts import PackedExperts, num_unpacked_at_once
 from distmatch.models.footprint import empty_model, num_bytes, weight_bytes
 from distmatch.models.loading import QUANTIZATIONS, load_config, load_tokenizer, named_dtype
 from distmatch.models.lora import LoraTarget
 from distmatch.models.proof import forward_way
-from distmatch.scoring import model_encoder, row_logits
+from distmatch.scoring import model_encoder, row_logits, row_states
 
 _ADAM_STATES = 2
 _FLOAT32 = 4
+_CHUNKS = 7  # tensors of retention's logits at a time: two models', and what their KL keeps
 _INDEX = 2  # bytes for each value of a matrix while it is unpacked
 
 
@@ -42,7 +46,7 @@ class MemoryPlan:
     activations: int
     """What autograd keeps from forward to backward."""
     transient: int
-    """The largest passing tensors: some experts' unpacked matrices, or the logits' gradient."""
+    """The largest passing tensors: experts' unpacked matrices, or logits and their gradient."""
 
     @property
     def total(self) -> int:
@@ -62,7 +66,7 @@ class MemoryPlan:
         return "\n".join(f"{name:<{width}}  {size / 1e9:8.3f} GB" for name, size in rows.items())
 
 
-def memory_plan(
+def memory_plan(  # noqa: PLR0913 - all that a step's size depends on
     model: str | PreTrainedConfig,
     examples: Sequence[Example],
     target: LoraTarget,
@@ -71,6 +75,8 @@ def memory_plan(
     quantization: str | None = None,
     dtype: str | torch.dtype = torch.bfloat16,
     checkpointing: bool = False,
+    mixed: str | torch.dtype | None = None,
+    retention: tuple[int, int] = (0, 0),
 ) -> MemoryPlan:
     """What a step on these examples takes; only config and tokenizer are read.
 
@@ -82,10 +88,13 @@ def memory_plan(
         quantization: As for `load_model`.
         dtype: Of what isn't packed.
         checkpointing: With gradient checkpointing.
+        mixed: The precision of mixed training, such as `"bfloat16"`; None: without. What doesn't
+            learn is kept in it too.
+        retention: How many ordinary texts accompany the examples, and of how many tokens each.
 
     Raises:
-        ConfigError: An unknown quantization or dtype, a config without a tokenizer, or a model that
-            takes no trees in one forward.
+        ConfigError: An unknown quantization or precision, a config without a tokenizer, or a model
+            that takes no trees in one forward.
         LoadError: No such model.
         DataError: Examples that can't be encoded.
         TargetingError: The target doesn't fit the model.
@@ -93,6 +102,7 @@ def memory_plan(
     if quantization is not None and quantization not in QUANTIZATIONS:
         raise ConfigError(unknown_name("quantization", quantization, QUANTIZATIONS))
     dtype = named_dtype(dtype)
+    mixed = None if mixed is None else named_dtype(mixed)
     if tokenizer is None and not isinstance(model, str):
         raise ConfigError("a config alone names no tokenizer: give tokenizer=")
     if tokenizer is None:
@@ -108,17 +118,30 @@ def memory_plan(
     learning = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     fake = FakeTensorMode()
     _pretend(adapted, fake)
+    with fake:
+        weights += CastOnce(adapted, mixed).num_bytes
     batch = make_batch(encoder.encode_all(examples), encoder)
-    kept = _kept(adapted, blocks, batch, fake)
-    hidden = batch.ids.numel() * base.config.get_text_config().hidden_size * dtype.itemsize
-    inside = max(kept.by_block) + len(blocks) * hidden if checkpointing else sum(kept.by_block)
-    losses, logits = _loss_bytes(batch, base.config.get_text_config().vocab_size)
+    texts = make_text_batch([(i, *[0] * (retention[1] - 1)) for i in range(retention[0])])
+    forwards = [(batch, row_logits), (texts, _states)] if retention[0] else [(batch, row_logits)]
+    config, kept = base.config.get_text_config(), 0
+    for some, run in forwards:
+        with torch.autocast("cpu", mixed, enabled=mixed is not None):
+            one = _kept(adapted, blocks, some, run, fake)
+        hidden = some.ids.numel() * config.hidden_size * dtype.itemsize
+        kept += max(one.by_block) + len(blocks) * hidden if checkpointing else sum(one.by_block)
+        kept += one.outside
+    losses, logits = _loss_bytes(batch, config.vocab_size)
+    chunk = min(CHUNK_BYTES, len(texts.row_tokens) * config.vocab_size * _FLOAT32)
     return MemoryPlan(
         weights=weights,
         adapter=learning * _FLOAT32 * (2 + _ADAM_STATES),
-        activations=inside + kept.outside + losses,
-        transient=max(_largest_unpacked(base, dtype), logits),
+        activations=kept + losses,
+        transient=max(_largest_unpacked(base, dtype), logits, _CHUNKS * chunk),
     )
+
+
+def _states(adapted: nn.Module, texts: TreeBatch) -> Tensor:
+    return row_states(adapted, texts).states
 
 
 def _pretend(model: nn.Module, fake: FakeTensorMode) -> None:
@@ -153,7 +176,11 @@ class _Kept:
 
 
 def _kept(
-    adapted: nn.Module, blocks: Sequence[nn.Module], batch: Batch, fake: FakeTensorMode
+    adapted: nn.Module,
+    blocks: Sequence[nn.Module],
+    batch: TreeBatch,
+    run: Callable[[nn.Module, Any], Tensor],
+    fake: FakeTensorMode,
 ) -> _Kept:
     shapes = {f.name: fake.from_tensor(getattr(batch, f.name)) for f in fields(batch)}
     kept = _Kept([0] * len(blocks))
@@ -174,8 +201,8 @@ def _kept(
 
     hooks = torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor)
     with fake, _known_block(blocks, inside), hooks:
-        logits = row_logits(adapted, Batch(**shapes))
-    kept.outside += num_bytes(logits)
+        output = run(adapted, type(batch)(**shapes))
+    kept.outside += num_bytes(output)
     return kept
 
 

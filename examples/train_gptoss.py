@@ -25,7 +25,7 @@ from torch import nn
 from transformers import GptOssConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 import distmatch as dm
-from distmatch.data import AHEAD_WORDINGS, OutputControl
+from distmatch.data import AHEAD_WORDINGS, OutputControl, read_texts
 from distmatch.errors import DistmatchError
 from distmatch.evals import LocalModel, LocalSource, OwnExamples, measure_all
 from distmatch.models import DTYPES, QUANTIZATIONS, ModelChoice, free_memory, random_packed
@@ -88,6 +88,10 @@ def arguments(
     parser.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
     parser.add_argument("--examples", type=int, default=2000, help="to train on")
     parser.add_argument("--test-examples", type=int, default=200)
+    parser.add_argument("--retention", type=Path, help="texts to stay near the base on (JSONL)")
+    parser.add_argument("--retention-weight", type=float, default=1.0, help="of their KL (1)")
+    parser.add_argument("--retention-per-step", type=int, default=2, help="texts a step (2)")
+    parser.add_argument("--retention-tokens", type=int, default=64, help="where one is cut (64)")
     parser.add_argument("--checkpointing", action="store_true", help="less memory for more time")
     parser.add_argument("--adapter", type=Path, help="one to begin with")
     parser.add_argument("--other-base", action="store_true", help="take it on any base")
@@ -208,6 +212,7 @@ def teach(
             lora=None if args.adapter else target(args),
             adapter=args.adapter,
             other_base=args.other_base,
+            retention=read_texts(args.retention) if args.retention else (),
             seed=args.seed,
             **trained,
         )
@@ -244,6 +249,9 @@ def settings(args: argparse.Namespace, thinking: Thinking | None) -> dm.Distribu
         gradient_checkpointing=args.checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
         refresh_steps=thinking.refresh_steps if thinking else None,
+        retention_weight=args.retention_weight if args.retention else 0.0,
+        retention_per_step=args.retention_per_step if args.retention else None,
+        retention_tokens=args.retention_tokens,
         save_steps=args.save_steps,
         save_total_limit=1,
         seed=args.seed,
@@ -265,6 +273,7 @@ def print_plan(
         quantization=args.quantization,
         dtype=args.dtype,
         checkpointing=args.checkpointing,
+        retention=(args.retention_per_step if args.retention else 0, args.retention_tokens),
     )
     free = free_memory(device())
     print(f"a step will take about\n{plan}\nof the {free / 1e9:.3f} GB that are free")

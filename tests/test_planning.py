@@ -7,16 +7,19 @@ import torch
 from transformers import GptOssConfig
 
 import distmatch as dm
-from distmatch.data.batching import make_batch
+from distmatch import planning
+from distmatch.data.batching import make_batch, make_text_batch
 from distmatch.data.trie import Encoder
 from distmatch.errors import ConfigError
+from distmatch.losses import retention
 from distmatch.losses.divergences import forward_kl
 from distmatch.losses.words import support_log_probs
+from distmatch.models.cast_once import CastOnce
 from distmatch.models.footprint import empty_model, weight_bytes
 from distmatch.models.loading import load_model
 from distmatch.models.proof import forward_way
 from distmatch.models.quantizers import save_packed
-from distmatch.scoring import model_encoder, score_batch
+from distmatch.scoring import model_encoder, row_states, score_batch
 from tests.tiny import tiny_model, tiny_tokenizer
 
 SHAPE = {"hidden_size": 128, "intermediate_size": 160, "num_local_experts": 4}
@@ -35,6 +38,16 @@ def kept_by_a_step(model, examples):
     """Bytes of everything autograd keeps, weights apart, in one real forward and its loss."""
     encoder = model_encoder(model, tiny_tokenizer())
     batch = make_batch(encoder.encode_all(examples), encoder)
+
+    def loss():
+        scores = score_batch(model, batch)
+        return forward_kl(support_log_probs(scores, batch.is_free), batch.target).sum()
+
+    return saved(model, loss)
+
+
+def saved(model, run):
+    """Bytes of everything autograd keeps in a run, a model's weights apart."""
     known = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers()]}
     storages = {}
 
@@ -45,8 +58,7 @@ def kept_by_a_step(model, examples):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
-        scores = score_batch(model, batch)
-        forward_kl(support_log_probs(scores, batch.is_free), batch.target).sum()
+        run()
     return sum(storage.nbytes() for storage in storages.values())
 
 
@@ -69,6 +81,45 @@ def test_the_plan_is_what_a_step_takes(checkpoint, quantization, size, target):
     forward_way(model)
     kept = kept_by_a_step(adapted, examples)
     assert plan.activations == pytest.approx(kept, rel=0.08 if is_theirs else 0.01)
+
+
+def test_retention_is_in_the_plan(checkpoint):
+    examples, _ = dm.data.output_control(n=2, words=2, n_test=1)
+    lora, texts = dm.lora("all", rank=4), [(i, *[5] * 39) for i in range(3)]
+    alone, beside = (
+        dm.memory_plan(checkpoint, examples, lora, dtype="float32", retention=retention)
+        for retention in ((0, 0), (3, 40))
+    )
+    model, _ = load_model(checkpoint, dtype="float32", device="cpu")
+    adapted = dm.attach_lora(model, lora)
+    forward_way(model)
+    kept = saved(adapted, lambda: row_states(adapted, make_text_batch(texts)).states)
+    assert beside.activations - alone.activations == pytest.approx(kept, rel=0.01)
+    assert beside.weights == alone.weights
+
+
+def test_what_kl_keeps_of_a_chunk_is_no_more_than_planned():
+    logits = torch.randn(50, 320, requires_grad=True)
+    base = torch.randn(50, 320)
+    kept = saved(torch.nn.Module(), lambda: retention._rows_kl(logits, base))
+    assert kept + base.nbytes + logits.nbytes <= planning._CHUNKS * logits.nbytes
+
+
+def test_mixed_precision_is_in_the_plan(checkpoint):
+    examples, _ = dm.data.output_control(n=4, words=2, n_test=1)
+    lora = dm.lora("attention", rank=4)
+    plans = [
+        dm.memory_plan(checkpoint, examples, lora, dtype="float32", mixed=mixed)
+        for mixed in (None, "bfloat16")
+    ]
+    model, _ = load_model(checkpoint, dtype="float32", device="cpu")
+    adapted = dm.attach_lora(model, lora)
+    forward_way(model)
+    cast = CastOnce(adapted, torch.bfloat16)
+    assert plans[1].weights - plans[0].weights == cast.num_bytes > 0
+    with cast.installed(), torch.autocast("cpu", torch.bfloat16):
+        kept = kept_by_a_step(adapted, examples)
+    assert plans[1].activations == pytest.approx(kept, rel=0.08)
 
 
 def held(model):

@@ -20,6 +20,7 @@ from .tasks.wordings import PHRASINGS as PHRASINGS
 from .tasks.wordings import WORDINGS as WORDINGS
 from .templates import EFFORTS as EFFORTS
 from .templates import TODAY as TODAY
+from .texts import read_texts as read_texts
 from .vocabulary import split_words as split_words
 from .vocabulary import word_classes as word_classes
 from .vocabulary import word_pool as word_pool

@@ -56,12 +56,17 @@ def test_the_packed_model_learns_and_can_be_measured_the_other_way(script, once,
 
 def test_it_learns_behind_analyses_of_its_own(script, once, tmp_path):
     shutil.copytree(once / "base", tmp_path / "base")
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text('{"text": "Green tea is on the table."}\n"The fox ran."\n')
     script(
         "train_gptoss",
         *SMALL,
         *("--steps", 4, "--out", tmp_path, "--refresh-steps", 2, "--analysis-tokens", 4),
-        *("--effort", "medium", "--target", "experts@1-2"),
+        *("--effort", "medium", "--target", "experts@1-2", "--retention", texts),
+        *("--retention-per-step", 1, "--retention-tokens", 4),
     )
+    told = json.loads((tmp_path / "run.json").read_text())
+    assert told["train"]["retention_weight"] == told["train"]["retention_per_step"] == 1
     assert (tmp_path / "metrics.json").is_file()
 
 
