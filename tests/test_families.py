@@ -92,16 +92,17 @@ def gradients(logits, weights):
 
 
 @pytest.mark.usefixtures("stays_double")
-@pytest.mark.parametrize("pack_tokens", [1, 60, 1000])
 @every_family
-def test_packed_trees_give_what_separate_sequences_give(family, pack_tokens):
+def test_packed_trees_give_what_separate_sequences_give(family):
     model = double_model(family)
     weight = model.get_input_embeddings().weight
-    packed = row_logits(model, make_batch(TRIES, ENCODER, pack_tokens))
     separate = separate_logits(model, TRIES)
-    assert packed.dtype == torch.float64
-    assert_close(packed, separate, atol=1e-9, rtol=1e-9)
-    assert_close(gradients(packed, weight), gradients(separate, weight), atol=1e-8, rtol=1e-8)
+    wanted = gradients(separate, weight)
+    for pack_tokens in (1, 60, 1000):
+        packed = row_logits(model, make_batch(TRIES, ENCODER, pack_tokens))
+        assert packed.dtype == torch.float64
+        assert_close(packed, separate, atol=1e-9, rtol=1e-9)
+        assert_close(gradients(packed, weight), wanted, atol=1e-8, rtol=1e-8)
 
 
 @pytest.mark.usefixtures("stays_double")

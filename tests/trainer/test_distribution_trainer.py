@@ -213,7 +213,7 @@ def other_shape(run: DistributionTrainer, rows: list[Example]) -> float:
 
 
 def test_preserve_keeps_more_of_the_base_shape_of_other_than_a_number_does(tmp_path):
-    given = {"max_steps": 60, "learning_rate": 5e-3}
+    given = {"max_steps": 40, "learning_rate": 5e-3}
     kept = trainer(tmp_path / "a", examples(2, "preserve"), **given)
     number = trainer(tmp_path / "b", examples(2, 0.1), **given)
     kept.train()
@@ -422,7 +422,7 @@ def test_warm_up_trains_on_forward_kl_first(tmp_path):
 @pytest.mark.parametrize("name", [n for n in DIVERGENCES if n != "wasserstein1"])
 def test_every_divergence_trains_a_model(tmp_path, name):
     rows = examples(4, 0.05)
-    run = trainer(tmp_path, rows, loss=name, warmup_steps_forward_kl=15, max_steps=60)
+    run = trainer(tmp_path, rows, loss=name, warmup_steps_forward_kl=15, max_steps=40)
     encoder = run.encoder
     batch = make_batch(run.train_tries, encoder)
 
