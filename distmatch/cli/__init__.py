@@ -91,7 +91,7 @@ def _sweep(args: argparse.Namespace, rest: list[str]) -> None:
     from distmatch.cli.sweeping import run_sweep, show_sweep
 
     if args.report is None:
-        run_sweep(args.run_file, [*args.overrides, *rest])
+        run_sweep(args.run_file, [*args.overrides, *rest], workers=args.workers)
     else:
         show_sweep(args.report)
 
@@ -220,6 +220,13 @@ def _add_sweep(commands: Any) -> None:
     _add_overrides(sweep)
     sweep.add_argument(
         "--report", metavar="DIR", help="only print and draw what is finished in a sweep's folder"
+    )
+    sweep.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes at work on it, each with its share of the cores (1)",
     )
 
 

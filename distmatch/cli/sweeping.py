@@ -11,33 +11,41 @@ import torch
 from distmatch.cli.run_files import TEST, SweepRun, read_sweep_run
 from distmatch.cli.sources import section_examples
 from distmatch.cli.training import RUN_FILE
+from distmatch.cli.workers import check_workers, run_workers
 from distmatch.data import Example
 from distmatch.errors import ConfigError, refused_together
 from distmatch.models.footprint import empty_model
 from distmatch.models.loading import load_config, named_dtype
 from distmatch.runs.encodable import check_encodable
 from distmatch.sweeps import write_report
-from distmatch.sweeps.folder import SETTINGS_FILE
+from distmatch.sweeps.folder import SETTINGS_FILE, WORKERS_FOLDER
 from distmatch.sweeps.layer_sweep import carry_out
 from distmatch.sweeps.plan import Plan
 from distmatch.sweeps.tuning import spare_rows, unknown_rows
 
 
-def run_sweep(path: str | Path, overrides: Sequence[str] = ()) -> None:
+def run_sweep(path: str | Path, overrides: Sequence[str] = (), *, workers: int = 1) -> None:
     """Sweep as a run file says; started again, it goes on.
 
     Args:
         path: The run file.
         overrides: Settings instead of the file's, each as `section.key=value`.
+        workers: Processes at work on it, each with its share of the cores.
 
     Raises:
-        DistmatchError: What can't be used; before the model is loaded where that can be known.
+        DistmatchError: What can't be used; before the model is loaded where that can be known. Or a
+            worker ended with an error.
     """
+    check_workers(workers)
     run = read_sweep_run(path, overrides)
     _refuse_other_run(run.folder)
     plan = sweep_plan(run)
     check_encodable(run.model, plan.train, plan.sets.named())
     print(plan)
+    if workers > 1:
+        run_workers(["sweep", str(path), *overrides], workers, run.folder / WORKERS_FOLDER)
+        print(write_report(run.folder))
+        return
     model, tokenizer = run.model.load()
     is_new = not (run.folder / SETTINGS_FILE).exists()
     if is_new:  # later ones only once the folder is known to take them

@@ -14,6 +14,7 @@ BASE_FOLDER = "base"
 CELLS_FOLDER = "cells"
 CLAIMS_FOLDER = "claims"
 REPORT_FOLDER = "report"
+WORKERS_FOLDER = "workers"
 
 _Content = TypeVar("_Content")
 
