@@ -25,7 +25,13 @@ from distmatch.models.blocks import decoder_blocks
 from distmatch.models.cast_once import CastOnce
 from distmatch.models.experts import PackedExperts, num_unpacked_at_once
 from distmatch.models.footprint import empty_model, num_bytes, weight_bytes
-from distmatch.models.loading import QUANTIZATIONS, load_config, load_tokenizer, named_dtype
+from distmatch.models.loading import (
+    QUANTIZATIONS,
+    load_config,
+    load_tokenizer,
+    mixed_dtype,
+    named_dtype,
+)
 from distmatch.models.lora import LoraTarget
 from distmatch.models.proof import forward_way
 from distmatch.scoring import model_encoder, row_logits, row_states
@@ -102,7 +108,7 @@ def memory_plan(  # noqa: PLR0913 - all that a step's size depends on
     if quantization is not None and quantization not in QUANTIZATIONS:
         raise ConfigError(unknown_name("quantization", quantization, QUANTIZATIONS))
     dtype = named_dtype(dtype)
-    mixed = None if mixed is None else named_dtype(mixed)
+    mixed = mixed_dtype(mixed)
     if tokenizer is None and not isinstance(model, str):
         raise ConfigError("a config alone names no tokenizer: give tokenizer=")
     if tokenizer is None:

@@ -119,6 +119,7 @@ def _evaluate(args: argparse.Namespace) -> None:
             other_base=args.other_base,
             batch_size=args.batch_size or _BATCH_SIZE,
             seed=args.seed or 0,
+            precision=args.precision,
         )
     suites = listed_suites(args.suite) if args.data is None else [own_examples(args.data, choice)]
     evaluate_source(source, suites, args.out)
@@ -145,7 +146,7 @@ def _evaluate_models(args: argparse.Namespace) -> None:
     from distmatch.cli.suite_settings import listed_suites
 
     chosen_endpoint(args)
-    of_one = ("model", "adapter", "data", "quantization", "dtype", "endpoint")
+    of_one = ("model", "adapter", "data", "quantization", "dtype", "precision", "endpoint")
     given = [name for name in of_one if getattr(args, name) is not None]
     given += [name for name in ("other_base", "no_template") if getattr(args, name)]
     if given:
@@ -272,6 +273,9 @@ def _add_eval(commands: Any) -> None:
     measure.add_argument("--seed", type=int, help="of what suites draw (0)")
     measure.add_argument("--quantization", metavar="NAME", help="nf4, mxfp4 or mxfp4+nf4: 4 bit")
     measure.add_argument("--dtype", metavar="NAME", help="of what isn't packed (checkpoint's)")
+    measure.add_argument(
+        "--precision", metavar="NAME", help="bfloat16 or float16: as in mixed training (its own)"
+    )
     measure.add_argument("--batch-size", type=int, help="prompts a forward (32)")
     measure.add_argument("--out", metavar="DIR", help="where the report goes")
     add_endpoint_options(measure)

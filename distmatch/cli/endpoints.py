@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 CACHE_FILE = "replies.jsonl"
 
-_OF_WEIGHTS = ("adapter", "other_base", "quantization", "dtype", "no_template", "batch_size")
+_OF_WEIGHTS = (
+    *("adapter", "other_base", "quantization", "dtype", "no_template"),
+    *("batch_size", "precision"),
+)
 _OF_ENDPOINTS = ("api", "top_k", "samples", "continues", "key_env", "extra")
 _LIMITS = {
     **{"max_requests": "requests", "max_tokens": "tokens"},

@@ -13,7 +13,7 @@ from distmatch.evals.suite import measure
 from distmatch.evals.suites.examples import OwnExamples
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - what is asked, of whom, and how
     model: nn.Module,
     tokenizer: PreTrainedTokenizerBase,
     examples: Iterable[Example | Mapping[str, Any]],
@@ -22,6 +22,7 @@ def evaluate(
     num_resamples: int = 1000,
     seed: int = 0,
     progress: bool = True,
+    precision: str | None = None,
 ) -> Report:
     """How a model does on examples of yours, with intervals.
 
@@ -36,11 +37,18 @@ def evaluate(
         num_resamples: How often the examples are resampled for the intervals.
         seed: Of the resampling.
         progress: With a progress bar.
+        precision: `"bfloat16"` or `"float16"`: as in mixed training; None: the model's own.
 
     Raises:
+        ConfigError: An unknown precision.
         DataError: No examples, or examples that can't be scored, each with its number.
     """
     subject = LocalModel(
-        model=model, tokenizer=tokenizer, batch_size=batch_size, seed=seed, progress=progress
+        model=model,
+        tokenizer=tokenizer,
+        batch_size=batch_size,
+        seed=seed,
+        progress=progress,
+        precision=precision,
     )
     return measure(subject, OwnExamples(rows=examples), num_resamples=num_resamples)

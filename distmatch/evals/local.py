@@ -1,8 +1,8 @@
 """A model whose weights are here, as suites ask it."""
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -30,6 +30,10 @@ from distmatch.measuring.drift import TEXTS_A_FORWARD, slot_drift, text_drift
 from distmatch.measuring.metrics import Ratio
 from distmatch.measuring.outcomes import outcomes_of
 from distmatch.models.adapters import switched_off
+from distmatch.models.cast_once import CastOnce
+from distmatch.models.head import unwrapped
+from distmatch.models.loading import mixed_dtype
+from distmatch.models.proof import forward_way
 from distmatch.sampling import IsDone, own_draws, sample_tokens
 from distmatch.scoring import model_encoder, next_log_probs, resolve_at_most
 from distmatch.search import LikelyAnswers, likely_answers
@@ -47,6 +51,17 @@ class LocalModel(Subject):
     progress: bool = True
     is_base: bool = False
     """Whether it is asked without its adapter."""
+    precision: str | torch.dtype | None = None
+    """In which products are computed, `"bfloat16"` or `"float16"`, as in mixed training; None: the
+    model's own. The head's product is always accumulated in float32."""
+
+    def __post_init__(self) -> None:
+        """Check the precision.
+
+        Raises:
+            ConfigError: An unknown one.
+        """
+        mixed_dtype(self.precision)
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -211,7 +226,7 @@ class LocalModel(Subject):
         """Upper bounds as targets, by what the model says without its adapter."""
         if all(example.target.other != "at_most" for example in examples):
             return examples
-        with switched_off(self.model):
+        with self._asked(), switched_off(self.model):
             return resolve_at_most(self.model, self._encoder, examples, batch_size=self.batch_size)
 
     def _thoughts(
@@ -238,8 +253,18 @@ class LocalModel(Subject):
             thoughts.append(Thought(thought, len(up_to_end), is_cut))
         return thoughts
 
-    def _asked(self) -> AbstractContextManager[Any]:
-        return switched_off(self.model) if self.is_base else nullcontext()
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            if self.is_base:
+                stack.enter_context(switched_off(self.model))
+            if (dtype := mixed_dtype(self.precision)) is not None:
+                forward_way(self.model)  # found in the model's own precision
+                device: torch.device = unwrapped(self.model).device  # type: ignore[assignment]
+                stack.enter_context(torch.autocast(device.type, dtype))
+                cast = CastOnce(self.model, dtype, all_weights=True)
+                stack.enter_context(cast.installed())
+            yield
 
     def _bar(self, total: int, name: str) -> Any:
         return tqdm(total=total, desc=name, leave=False, disable=not self.progress)

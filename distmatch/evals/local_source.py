@@ -9,6 +9,7 @@ from distmatch.evals.local import LocalModel
 from distmatch.evals.subject import Capability
 from distmatch.models.adapters import check_adapter, load_adapter
 from distmatch.models.choice import ModelChoice, adapter_record
+from distmatch.models.loading import mixed_dtype
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,16 @@ class LocalSource:
     batch_size: int = 32
     seed: int = 0
     progress: bool = True
+    precision: str | None = None
+    """As of `LocalModel`."""
+
+    def __post_init__(self) -> None:
+        """Check the precision, before anything is loaded.
+
+        Raises:
+            ConfigError: An unknown one.
+        """
+        mixed_dtype(self.precision)
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -35,7 +46,8 @@ class LocalSource:
             LoadError: They aren't there, or not whole.
         """
         adapter = None if self.adapter is None else adapter_record(self.adapter)
-        return {**self.choice.record(), "adapter": adapter}
+        precision = {} if self.precision is None else {"precision": self.precision}
+        return {**self.choice.record(), "adapter": adapter, **precision}
 
     def subject(self) -> LocalModel:
         """The model, loaded once.
@@ -58,4 +70,5 @@ class LocalSource:
             batch_size=self.batch_size,
             seed=self.seed,
             progress=self.progress,
+            precision=self.precision,
         )

@@ -22,15 +22,19 @@ class CastOnce:
     Args:
         model: A causal language model, adapted or wrapped or not.
         dtype: The precision, as of the autocast that the model is to run under; None: their own.
+        all_weights: Those that learn, too, for forwards without gradient.
     """
 
-    def __init__(self, model: nn.Module, dtype: torch.dtype | None) -> None:
+    def __init__(
+        self, model: nn.Module, dtype: torch.dtype | None, *, all_weights: bool = False
+    ) -> None:
         """Cast them all."""
         self._own: list[tuple[nn.Module, nn.Parameter]] = []
         self._cast: dict[nn.Parameter, nn.Parameter] = {}
         for module in _linear_layers(unwrapped(model)):
             own: Any = module.weight
-            if dtype is None or own.requires_grad or own.dtype == dtype:
+            learns = own.requires_grad and not all_weights
+            if dtype is None or learns or own.dtype == dtype:
                 continue
             self._own.append((module, own))
             if own not in self._cast:  # a matrix of several layers is one

@@ -159,6 +159,22 @@ def named_dtype(dtype: str | torch.dtype) -> torch.dtype:
     return DTYPES[name]
 
 
+def mixed_dtype(precision: str | torch.dtype | None) -> torch.dtype | None:
+    """The dtype of a mixed precision's name, or itself; None for none.
+
+    Raises:
+        ConfigError: Not one that products can be computed in beside float32.
+    """
+    if precision is None:
+        return None
+    dtype = named_dtype(precision)
+    if dtype not in (torch.bfloat16, torch.float16):
+        raise ConfigError(
+            f'precision "{precision}" is no mixed one: give "bfloat16" or "float16", or none'
+        )
+    return dtype
+
+
 def model_source(name: str) -> str:
     """What transformers is asked for: a directory that exists, or a hub id."""
     if name == EMBEDDED_NAME:

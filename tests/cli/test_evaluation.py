@@ -100,6 +100,17 @@ def test_eval_takes_a_file_and_no_adapter(trained, model, tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["test.jsonl"]
 
 
+def test_a_precision_is_part_of_what_a_report_depends_on(model, weightless, tmp_path, capsys):
+    write_jsonl(tmp_path / "test.jsonl", output_control(n=16, n_test=2, words=2)[1])
+    argv = ["eval", str(model), "--data", str(tmp_path / "test.jsonl")]
+    argv += ["--out", str(tmp_path / "out")]
+    assert main([*argv, "--precision", "bfloat16"]) == 0
+    assert "was measured with precision 'bfloat16', not None" in refusal(capsys, *argv)
+    argv[1] = str(weightless)
+    assert 'unknown dtype "bf17"' in refusal(capsys, *argv, "--precision", "bf17")
+    assert "is no mixed one" in refusal(capsys, *argv, "--precision", "float32")
+
+
 def test_upper_bounds_of_a_file_are_held_against_the_base_of_an_adapter(trained, model, tmp_path):
     row = {"prompt": "A red", "words": ["red"], "probs": [1.0], "other": "at_most"}
     (tmp_path / "test.jsonl").write_text(json.dumps(row))

@@ -7,7 +7,7 @@ import torch
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
-from distmatch.errors import DataError
+from distmatch.errors import ConfigError, DataError
 from distmatch.evals import LocalModel
 from distmatch.evals.subject import Written
 from distmatch.evals.suites import Given
@@ -180,3 +180,27 @@ def test_a_token_that_the_model_has_no_row_for_is_refused_wherever_prompts_are_r
     ):
         with pytest.raises(DataError, match='0: the token "mötör29" has the id'):
             ask()
+
+
+def test_in_mixed_precision_it_answers_as_under_autocast(adapted):
+    rows = [replace(row, rotations=()) for row in Given(per_group=1).examples()[:3]]
+    mixed = replace(adapted, precision="bfloat16")
+    dtypes = {name: weight.dtype for name, weight in adapted.model.named_parameters()}
+    plain = adapted.answers(rows, "").probs
+    with torch.autocast("cpu", torch.bfloat16):
+        wanted = adapted.answers(rows, "").probs
+    found = mixed.answers(rows, "").probs
+    assert (found == wanted).all() and (found != plain).any()
+    assert {n: w.dtype for n, w in adapted.model.named_parameters()} == dtypes
+    assert (adapted.answers(rows, "").probs == plain).all()
+    base = mixed.base().answers(rows, "").probs
+    assert (base != found).any()
+    (written,) = mixed.write(["The red fox"], [4], lambda *_: False, "")
+    (answers,) = mixed.likely_answers(["The red fox"], 0.5, 2, "")
+    assert written.tokens and answers.probs
+
+
+@pytest.mark.parametrize("name", ["float32", "bf17"])
+def test_another_precision_is_refused(adapted, name):
+    with pytest.raises(ConfigError, match=name):
+        replace(adapted, precision=name)
