@@ -13,7 +13,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -30,12 +30,12 @@ import distmatch as dm
 from distmatch.data import ordinary_texts
 from distmatch.data.batching import Batch, make_batch
 from distmatch.data.trie import TokenIds
-from distmatch.losses import forward_kl, support_log_probs
+from distmatch.losses import forward_kl, support_log_probs, word_log_probs
 from distmatch.measuring import drift
 from distmatch.measuring.kept_base import KeptBase
 from distmatch.models.cast_once import CastOnce
 from distmatch.models.fused_lora import FusedLinear
-from distmatch.scoring import model_encoder, score_batch
+from distmatch.scoring import logits_and_text_states, model_encoder
 
 SHORT_TEXT, LONG_TEXT = 32, 64  # tokens
 _NO_KERNELS = ("detach", "_unsafe_view", "_local_scalar_dense")
@@ -56,7 +56,12 @@ def main() -> None:
     model, tokenizer = dm.load_model(args.model, dtype="float32")
     adapted = dm.attach_lora(model, dm.lora("all", rank=16), seed=0)
     encoder = model_encoder(adapted, tokenizer)
-    batch = make_batch(encoder.encode_all(examples(tokenizer, 2)), encoder).to(adapted.device)
+    tries = encoder.encode_all(examples(tokenizer, 2))
+    device: torch.device = adapted.device
+
+    def batch_beside(texts: Texts) -> Batch:
+        return make_batch(tries, encoder, texts=texts).to(device)
+
     longest = [text for kind in ordinary_texts().values() for text in kind]
     texts = sorted(encoder.encode_texts(longest, LONG_TEXT), key=len)[-2:]
     about = {
@@ -65,7 +70,7 @@ def main() -> None:
         "load_average": os.getloadavg()[0],
     }
     for name in args.precisions:
-        for row in measure(adapted, batch, precisions[name], args.steps, texts):
+        for row in measure(adapted, batch_beside, precisions[name], args.steps, texts):
             row = {"precision": name, **row}
             print(json.dumps(row), flush=True)
             if args.json:
@@ -75,7 +80,11 @@ def main() -> None:
 
 
 def measure(
-    adapted: nn.Module, batch: Batch, precision: torch.dtype | None, steps: int, retention: Texts
+    adapted: nn.Module,
+    batch_beside: Callable[[Texts], Batch],
+    precision: torch.dtype | None,
+    steps: int,
+    retention: Texts,
 ) -> Iterator[dict[str, Any]]:
     """Operations, median milliseconds, peak memory and loss, with all and without each."""
     weights = [weight for weight in adapted.parameters() if weight.requires_grad]
@@ -90,9 +99,14 @@ def measure(
             without_fused_lora(adapted) if "fused LoRA" in off else nullcontext(),
             torch.autocast(adapted.device.type, precision, enabled=precision is not None),  # type: ignore[union-attr, arg-type]
         ):
-            scores = score_batch(adapted, batch)
+            together = bool(beside) and "one forward" not in off
+            batch = batch_beside(beside if together else ())
+            logits, states = logits_and_text_states(adapted, batch)
+            scores = word_log_probs(logits, batch)
             loss = forward_kl(support_log_probs(scores, batch.is_free), batch.target).mean()
-            if beside:
+            if together:
+                loss = loss + kept.kl_of_states(adapted, beside, states).mean()
+            elif beside:
                 text_kl = drift.text_kl if "kept states" in off else kept.text_kl
                 loss = loss + text_kl(adapted, beside).mean()
         loss.backward()
@@ -107,7 +121,7 @@ def measure(
     kinds = {_name("", off): partial(step, off=off) for off in ablations}
     shorter = [text[:SHORT_TEXT] for text in retention]
     for beside in (shorter, retention):
-        for off in ((), ("kept states",)):
+        for off in ((), ("one forward",), ("one forward", "kept states")):
             name = _name(f"{len(beside)} texts of {len(beside[0])}", off)
             kinds[name] = partial(step, beside=beside, off=off)
     kept = KeptBase([*retention, *shorter])

@@ -4,17 +4,16 @@ The model is built of torch's fake tensors, which have shapes but no memory, and
 forward of real examples runs on them: what autograd keeps is counted, tensor by tensor.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from distmatch.data.batching import Batch, TreeBatch, make_batch, make_text_batch
+from distmatch.data.batching import Batch, make_batch
 from distmatch.data.examples import Example
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.losses.divergences import forward_kl
@@ -34,7 +33,7 @@ from distmatch.models.loading import (
 )
 from distmatch.models.lora import LoraTarget
 from distmatch.models.proof import forward_way
-from distmatch.scoring import model_encoder, row_logits, row_states
+from distmatch.scoring import logits_and_text_states, model_encoder
 
 _ADAM_STATES = 2
 _FLOAT32 = 4
@@ -126,28 +125,21 @@ def memory_plan(  # noqa: PLR0913 - all that a step's size depends on
     _pretend(adapted, fake)
     with fake:
         weights += CastOnce(adapted, mixed).num_bytes
-    batch = make_batch(encoder.encode_all(examples), encoder)
-    texts = make_text_batch([(i, *[0] * (retention[1] - 1)) for i in range(retention[0])])
-    forwards = [(batch, row_logits), (texts, _states)] if retention[0] else [(batch, row_logits)]
-    config, kept = base.config.get_text_config(), 0
-    for some, run in forwards:
-        with torch.autocast("cpu", mixed, enabled=mixed is not None):
-            one = _kept(adapted, blocks, some, run, fake)
-        hidden = some.ids.numel() * config.hidden_size * dtype.itemsize
-        kept += max(one.by_block) + len(blocks) * hidden if checkpointing else sum(one.by_block)
-        kept += one.outside
+    texts = [(i, *[0] * (retention[1] - 1)) for i in range(retention[0])]
+    batch = make_batch(encoder.encode_all(examples), encoder, texts=texts)
+    with torch.autocast("cpu", mixed, enabled=mixed is not None):
+        kept = _kept(adapted, blocks, batch, fake)
+    config = base.config.get_text_config()
+    hidden = batch.ids.numel() * config.hidden_size * dtype.itemsize
+    inside = max(kept.by_block) + len(blocks) * hidden if checkpointing else sum(kept.by_block)
     losses, logits = _loss_bytes(batch, config.vocab_size)
-    chunk = min(CHUNK_BYTES, len(texts.row_tokens) * config.vocab_size * _FLOAT32)
+    chunk = min(CHUNK_BYTES, len(batch.text_tokens) * config.vocab_size * _FLOAT32)
     return MemoryPlan(
         weights=weights,
         adapter=learning * _FLOAT32 * (2 + _ADAM_STATES),
-        activations=kept + losses,
+        activations=inside + kept.outside + losses,
         transient=max(_largest_unpacked(base, dtype), logits, _CHUNKS * chunk),
     )
-
-
-def _states(adapted: nn.Module, texts: TreeBatch) -> Tensor:
-    return row_states(adapted, texts).states
 
 
 def _pretend(model: nn.Module, fake: FakeTensorMode) -> None:
@@ -182,11 +174,7 @@ class _Kept:
 
 
 def _kept(
-    adapted: nn.Module,
-    blocks: Sequence[nn.Module],
-    batch: TreeBatch,
-    run: Callable[[nn.Module, Any], Tensor],
-    fake: FakeTensorMode,
+    adapted: nn.Module, blocks: Sequence[nn.Module], batch: Batch, fake: FakeTensorMode
 ) -> _Kept:
     shapes = {f.name: fake.from_tensor(getattr(batch, f.name)) for f in fields(batch)}
     kept = _Kept([0] * len(blocks))
@@ -207,8 +195,8 @@ def _kept(
 
     hooks = torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor)
     with fake, _known_block(blocks, inside), hooks:
-        output = run(adapted, type(batch)(**shapes))
-    kept.outside += num_bytes(output)
+        logits, states = logits_and_text_states(adapted, Batch(**shapes))
+    kept.outside += num_bytes(logits) + num_bytes(states.states)
     return kept
 
 

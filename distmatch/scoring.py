@@ -22,7 +22,13 @@ from distmatch.losses.words import WordLogProbs, word_log_probs
 from distmatch.models.attention import Tree, tree_inputs
 from distmatch.models.finite import check_finite
 from distmatch.models.forwards import Forward, in_eval_mode, plain_logits
-from distmatch.models.head import HeadInput, is_checkpointing, stopped_before_head, unwrapped
+from distmatch.models.head import (
+    HeadInput,
+    is_checkpointing,
+    predicting_rows,
+    stopped_before_head,
+    unwrapped,
+)
 from distmatch.models.proof import forward_way
 from distmatch.models.trunk import installed_trunk
 
@@ -213,6 +219,23 @@ def row_logits(model: nn.Module, batch: TreeBatch) -> Float[Tensor, "rows vocab"
     if not (torch.is_grad_enabled() or model.training):  # a step's loss is watched by the trainer
         check_finite(logits, model, lambda: forward(model, batch))
     return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def logits_and_text_states(
+    model: nn.Module, batch: Batch
+) -> tuple[Float[Tensor, "rows vocab"], HeadInput]:
+    """As `row_logits`, and what enters the head for the texts beside the examples: one forward.
+
+    Args:
+        model: As of `row_states`.
+        batch: With texts; moved to the model's device.
+    """
+    base: Any = unwrapped(model)
+    batch = batch.to(base.device)
+    with predicting_rows(model, batch.row_tokens, batch.text_tokens) as kept:
+        tree = Tree(batch.ids, batch.depths, batch.ends)
+        logits = model(**tree_inputs(base, tree)).logits
+    return logits if logits.dtype == torch.float64 else logits.float(), kept[0]
 
 
 def row_states(model: nn.Module, batch: TreeBatch) -> HeadInput:

@@ -8,7 +8,7 @@ from transformers import GptOssConfig
 
 import distmatch as dm
 from distmatch import planning
-from distmatch.data.batching import make_batch, make_text_batch
+from distmatch.data.batching import make_batch
 from distmatch.data.trie import Encoder
 from distmatch.errors import ConfigError
 from distmatch.losses import retention
@@ -19,7 +19,7 @@ from distmatch.models.footprint import empty_model, weight_bytes
 from distmatch.models.loading import load_model
 from distmatch.models.proof import forward_way
 from distmatch.models.quantizers import save_packed
-from distmatch.scoring import model_encoder, row_states, score_batch
+from distmatch.scoring import logits_and_text_states, model_encoder, score_batch
 from tests.tiny import tiny_model, tiny_tokenizer
 
 SHAPE = {"hidden_size": 128, "intermediate_size": 160, "num_local_experts": 4}
@@ -93,8 +93,12 @@ def test_retention_is_in_the_plan(checkpoint):
     model, _ = load_model(checkpoint, dtype="float32", device="cpu")
     adapted = dm.attach_lora(model, lora)
     forward_way(model)
-    kept = saved(adapted, lambda: row_states(adapted, make_text_batch(texts)).states)
-    assert beside.activations - alone.activations == pytest.approx(kept, rel=0.01)
+    encoder = model_encoder(model, tiny_tokenizer())
+    kept = []
+    for some in ([], texts):
+        batch = make_batch(encoder.encode_all(examples), encoder, texts=some)
+        kept.append(saved(adapted, lambda: logits_and_text_states(adapted, batch)))  # noqa: B023
+    assert beside.activations - alone.activations == pytest.approx(kept[1] - kept[0], rel=0.01)
     assert beside.weights == alone.weights
 
 

@@ -67,6 +67,8 @@ class Batch(TreeBatch):
     """Examples matched after renormalising over their words."""
     preserve: Float[Tensor, " batch"]
     """Weight of keeping the base's shape on other: the target of other under "preserve", else 0."""
+    text_tokens: Int[Tensor, " text_rows"]
+    """The tokens of accompanying texts that predict the next, as `row_tokens`; text after text."""
 
     @property
     def num_examples(self) -> int:
@@ -176,7 +178,11 @@ class _Numbered:
 
 
 def make_batch(
-    tries: Sequence[TokenTrie], encoder: Encoder, pack_tokens: int = PACK_TOKENS
+    tries: Sequence[TokenTrie],
+    encoder: Encoder,
+    pack_tokens: int = PACK_TOKENS,
+    *,
+    texts: Sequence[TokenIds] = (),
 ) -> Batch:
     """The batch of some tries; their order is kept in everything indexed by example.
 
@@ -185,12 +191,15 @@ def make_batch(
         encoder: Knows the boundary sets.
         pack_tokens: The most tokens of a pack, except where one example alone has more. Larger
             packs share and pad less, and pay with attention over more masked tokens.
+        texts: Ordinary ones that accompany the examples, token ids of each, two or more.
     """
     packs, placed = _fill(tries, pack_tokens)
     if len(packs) > 1:  # all rows are as wide as the widest, so even ones waste least
         even = sum(len(pack.tokens) for pack in packs) / len(packs)
         packs, placed = _fill(tries, min(pack_tokens, math.ceil(_SLACK * even)))
+    texts_placed = _add_texts(packs, texts, pack_tokens)
     ids, depths, ends, index_of = _lay_out(packs)
+    text_tokens = [index_of[pack][node] for pack, nodes in texts_placed for node in nodes]
     boundaries = sorted({trie.boundary for trie in tries} - {"none"})
     sets = [encoder.boundary_set(boundary) for boundary in boundaries]
     return Batch(
@@ -200,6 +209,7 @@ def make_batch(
         **_words(tries, [[index_of[p][n] for n in nodes] for p, nodes in placed], boundaries),
         **_targets(tries),
         boundary_sets=torch.stack(sets) if sets else torch.zeros(0, 0, dtype=torch.bool),
+        text_tokens=torch.tensor(text_tokens, dtype=torch.long),
     )
 
 
@@ -259,6 +269,24 @@ def _fill(
         slot = packs[-1].add(trie.prompt_ids)
         placed[which] = (len(packs) - 1, [packs[-1].add(node, slot) for node in nodes])
     return packs, [placed[i] for i in range(len(tries))]
+
+
+def _add_texts(
+    packs: list[_Pack], texts: Sequence[TokenIds], pack_tokens: int
+) -> list[tuple[int, list[int]]]:
+    """Each text's pack, the emptiest if it has room, and the nodes of all tokens but its last."""
+    placed = []
+    for text in texts:
+        sizes = [len(pack.tokens) for pack in packs]
+        which = sizes.index(min(sizes)) if sizes else 0
+        if not sizes or sizes[which] + len(text) - 1 > pack_tokens:
+            which = len(packs)
+            packs.append(_Pack())
+        nodes = [packs[which].add(text[:1])]
+        for token in text[1:-1]:
+            nodes.append(packs[which].add((token,), nodes[-1]))
+        placed.append((which, nodes))
+    return placed
 
 
 def _lay_out(packs: list[_Pack]) -> tuple[Tensor, Tensor, Tensor, list[dict[int, int]]]:

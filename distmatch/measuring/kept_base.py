@@ -23,7 +23,7 @@ from distmatch.losses.retention import retention_kl_of_states
 from distmatch.measuring import drift
 from distmatch.models.adapters import switched_off
 from distmatch.models.forwards import in_eval_mode
-from distmatch.models.head import head_logits, output_head, unwrapped
+from distmatch.models.head import HeadInput, head_logits, output_head, unwrapped
 from distmatch.models.proof import forward_way
 from distmatch.scoring import row_logits, row_states
 
@@ -67,12 +67,21 @@ class KeptBase:
             model: In the mode it is to run in.
             texts: Some of the texts.
         """
-        adapted: Any = unwrapped(model)
-        if self._is_separable is None:
-            self._is_separable = _is_separable(adapted, texts[0])
-        if not self._is_separable:
+        if not self.takes_states(model):
             return drift.text_kl(model, texts)
-        ours = row_states(model, make_text_batch(texts))
+        return self.kl_of_states(model, texts, row_states(model, make_text_batch(texts)))
+
+    def kl_of_states(
+        self, model: nn.Module, texts: Sequence[TokenIds], ours: HeadInput
+    ) -> Float[Tensor, " tokens"]:
+        """The same of what enters the model's head, which is known already.
+
+        Args:
+            model: One whose states it takes.
+            texts: Some of the texts.
+            ours: The model's states of all their tokens but each one's last, text after text.
+        """
+        adapted: Any = unwrapped(model)
         base = torch.cat([self._of(adapted, text, ours.mixed) for text in texts])
 
         def base_head(states: Tensor) -> Tensor:
@@ -86,6 +95,12 @@ class KeptBase:
             base_head,
             adapted.config.get_text_config().vocab_size,
         )
+
+    def takes_states(self, model: nn.Module) -> bool:
+        """Whether the model's head can be run by itself; tried once."""
+        if self._is_separable is None:
+            self._is_separable = _is_separable(unwrapped(model), next(iter(self._start)))
+        return self._is_separable
 
     @torch.no_grad()
     def mean_text_kl(

@@ -39,7 +39,9 @@ class HeadInput(NamedTuple):
 
 
 @contextmanager
-def predicting_rows(model: nn.Module, rows: Int[Tensor, " rows"]) -> Iterator[None]:
+def predicting_rows(
+    model: nn.Module, rows: Int[Tensor, " rows"], kept: Int[Tensor, " kept"] | None = None
+) -> Iterator[list[HeadInput]]:
     """Inside, the model's forward gives logits (rows, vocab) of the chosen tokens alone.
 
     The head's input is cut to the rows, so everything the model does around its head (soft-caps,
@@ -48,12 +50,14 @@ def predicting_rows(model: nn.Module, rows: Int[Tensor, " rows"]) -> Iterator[No
     Args:
         model: A causal language model, adapted or wrapped or not.
         rows: Indices into the flattened (batch * tokens) hidden states.
+        kept: Others, whose states go into the list that is yielded.
     """
     head = output_head(model)
-    handle = head.register_forward_pre_hook(partial(_cut, rows))
+    states: list[HeadInput] = []
+    handle = head.register_forward_pre_hook(partial(_cut, rows, kept, states))
     try:
         with _full_precision(head):
-            yield
+            yield states
     finally:
         handle.remove()
 
@@ -68,16 +72,9 @@ def stopped_before_head(model: nn.Module, rows: Int[Tensor, " rows"]) -> Iterato
     """
     head = output_head(model)
     states: list[HeadInput] = []
-
-    def keep(given: Tensor) -> Tensor:
-        device = given.device.type
-        mixed = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        states.append(HeadInput(given, mixed))
-        return given
-
-    handle = head.register_forward_pre_hook(partial(_cut, rows))
+    handle = head.register_forward_pre_hook(partial(_cut, rows, rows, states))
     try:
-        with replaced(head, keep, place=_forward_of(head)):
+        with replaced(head, lambda given: given, place=_forward_of(head)):
             yield states
     finally:
         handle.remove()
@@ -108,9 +105,17 @@ def head_logits(
 
 
 def _cut(
-    rows: Int[Tensor, " rows"], _head: nn.Module, args: tuple[Tensor, ...]
+    rows: Int[Tensor, " rows"],
+    kept: Int[Tensor, " kept"] | None,
+    states: list[HeadInput],
+    _head: nn.Module,
+    args: tuple[Tensor, ...],
 ) -> tuple[Tensor, ...]:
     flat = rearrange(args[0], "batch tokens hidden -> (batch tokens) hidden")
+    if kept is not None:
+        device = flat.device.type
+        mixed = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        states.append(HeadInput(flat[kept.to(flat.device)], mixed))
     return (flat[rows.to(flat.device)], *args[1:])
 
 

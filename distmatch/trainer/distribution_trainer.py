@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_callback import ProgressCallback, TrainerCallback
 
-from distmatch.data.batching import make_batch
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.jsonl import read_jsonl, to_examples, write_jsonl
 from distmatch.data.trie import AskedTries, TokenIds
@@ -25,13 +24,13 @@ from distmatch.errors import ConfigError, DivergedError, unknown_name
 from distmatch.files import write_text
 from distmatch.losses.divergences import Divergence, forward_kl
 from distmatch.losses.words import other_shape_kl, support_log_probs, word_log_probs
-from distmatch.measuring.kept_base import KeptBase
 from distmatch.measuring.metrics import Outcomes, Ratio
 from distmatch.measuring.outcomes import outcomes_of
 from distmatch.models.adapters import switched_off
 from distmatch.models.attaching import attach_lora
 from distmatch.models.base_record import check_base_record, write_base_record
 from distmatch.models.cast_once import CastOnce
+from distmatch.models.head import HeadInput
 from distmatch.models.lora import LoraTarget
 from distmatch.models.proof import forward_way
 from distmatch.scoring import model_encoder, resolve_at_most, row_logits
@@ -112,7 +111,6 @@ class DistributionTrainer(Trainer):
         forward_way(self.adapted)  # found before a step is timed or counted
         self.encoder = model_encoder(self.adapted, processing_class)
         self.texts = self.encoder.encode_texts(retention_dataset or [], args.retention_tokens)
-        self._kept_base = KeptBase(self.texts, folder=args.output_dir)
         check_texts(args, has_texts=bool(self.texts), has_base=self._has_base)
         self.use_examples(to_examples([] if train_dataset is None else train_dataset))
         self._step_rows: list[int] = []
@@ -214,18 +212,22 @@ class DistributionTrainer(Trainer):
         rows = inputs["rows"].tolist()
         if num_items_in_batch is None:
             num_items_in_batch = self._get_num_items_in_batch([inputs], self.args.device)
-        losses = self._losses(model, rows) if rows else nothing(model)
+        texts: Sequence[TokenIds] = ()
+        if self.args.retention_weight:
+            texts = self._companions.beside(rows, self._step_rows, self.state)
+        losses, states = self._losses(model, rows, texts) if rows else (nothing(model), None)
         # Distributed backwards average over processes, each of which divided by the whole count.
         loss = losses.sum() / num_items_in_batch * self.accelerator.num_processes
-        texts = self._companions.beside(rows, self._step_rows, self.state)
-        if self.args.retention_weight and texts:
-            loss = loss + self.args.retention_weight * self._retention(model, texts)
+        if texts:
+            loss = loss + self.args.retention_weight * self._retention(model, texts, states)
         return (loss, {"losses": losses}) if return_outputs else loss
 
-    def _losses(self, model: nn.Module, rows: Sequence[int]) -> Tensor:
-        batch = make_batch([self.train_tries[row] for row in rows], self.encoder)
-        batch = batch.to(self.args.device)
-        logits = row_logits(model, batch)
+    def _losses(
+        self, model: nn.Module, rows: Sequence[int], texts: Sequence[TokenIds]
+    ) -> tuple[Tensor, HeadInput | None]:
+        """One an example, and the texts' states if one forward gave both."""
+        tries = [self.train_tries[row] for row in rows]
+        batch, logits, states = self._companions.forward(model, tries, self.encoder, texts)
         scores = word_log_probs(logits, batch)
         warm = self.state.global_step >= self.args.warmup_steps_forward_kl
         loss = self.divergence if warm else forward_kl
@@ -238,16 +240,18 @@ class DistributionTrainer(Trainer):
             shape = batch.preserve * other_shape_kl(logits, base_logits, batch)
             self._observed.add(preserve_kl=Ratio(shape, torch.ones_like(shape)))
             losses = losses + shape
-        return losses
+        return losses, states
 
     def _divergences(self, loss: Divergence, outcomes: Outcomes) -> Tensor:
         is_outcome = torch.cat([outcomes.is_word, ~outcomes.is_free[:, None]], dim=-1)
         target = floored(outcomes.target, is_outcome, self.args.target_floor)
         return loss(support_log_probs(outcomes.scores, outcomes.is_free), target)
 
-    def _retention(self, model: nn.Module, texts: Sequence[TokenIds]) -> Tensor:
+    def _retention(
+        self, model: nn.Module, texts: Sequence[TokenIds], states: HeadInput | None
+    ) -> Tensor:
         """These texts' share of the mean over all retention tokens of the optimiser step."""
-        per_token = self._kept_base.text_kl(model, texts)
+        per_token = self._companions.kl(model, texts, states)
         self._observed.add(retention_kl=Ratio(per_token, torch.ones_like(per_token)))
         return per_token.sum() / self._num_step_tokens * self.accelerator.num_processes
 
@@ -301,7 +305,7 @@ class DistributionTrainer(Trainer):
             prefix = f"{metric_key_prefix}_{name}" if name else metric_key_prefix
             metrics |= {f"{prefix}_{key}": value for key, value in self._measured(asked).items()}
         if self.texts:
-            metrics[f"{metric_key_prefix}_retention_kl"] = self._kept_base.mean_text_kl(
+            metrics[f"{metric_key_prefix}_retention_kl"] = self._companions.base.mean_text_kl(
                 self.adapted, self.texts, batch_size=self.args.per_device_eval_batch_size
             )
         self.log(metrics)

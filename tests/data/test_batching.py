@@ -50,6 +50,17 @@ def test_every_row_sees_its_own_sequence(drawn):
 
 
 @few
+@given(drawn_tries, st.lists(st.lists(ids, min_size=2, max_size=6).map(tuple)), st.integers(1, 40))
+def test_texts_beside_examples_see_their_own_beginnings(drawn, texts, pack_tokens):
+    examples = make_tries(drawn)
+    batch = make_batch(examples, ENCODER, pack_tokens, texts=texts)
+    wanted = [text[:end] for text in texts for end in range(1, len(text))]
+    assert [sequence(batch, token) for token in batch.text_tokens] == wanted
+    rows = [trie.prompt_ids + node for trie in examples for node in trie.nodes]
+    assert [sequence(batch, token) for token in batch.row_tokens] == rows
+
+
+@few
 @given(drawn_tries, st.integers(1, 40))
 def test_depths_count_ancestors(drawn, pack_tokens):
     examples = make_tries(drawn)

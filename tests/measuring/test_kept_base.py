@@ -4,12 +4,16 @@ import peft
 import pytest
 import torch
 
+from distmatch.data.batching import make_batch
+from distmatch.data.distribution import WordDistribution
+from distmatch.data.examples import Example
 from distmatch.data.trie import Encoder
 from distmatch.losses import retention
 from distmatch.measuring.drift import mean_text_kl, text_kl
 from distmatch.measuring.kept_base import KeptBase
 from distmatch.models.attaching import attach_lora
 from distmatch.models.lora import lora
+from distmatch.scoring import logits_and_text_states, row_logits
 from tests.architectures import ARCHITECTURES, architecture
 from tests.tiny import FAMILIES, randomise_adapter, tiny_model, tiny_tokenizer
 
@@ -62,6 +66,25 @@ def test_loss_and_gradients_are_those_of_both_models_whole(family, monkeypatch):
         outcome(model, lambda: kept.text_kl(model, some)),
         outcome(model, lambda: text_kl(model, some)),
     )
+
+
+@pytest.mark.parametrize("pack_tokens", [30, 512])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_one_forward_with_examples_gives_the_same(family, pack_tokens):
+    model, kept = adapted(tiny_model(family)), KeptBase(TEXTS)
+    words = WordDistribution.normalised({"red": 1, "otter": 2})
+    prompts = ("The red fox saw a", "A dog and")
+    tries = ENCODER.encode_all([Example(prompt=p, target=words) for p in prompts])
+    alone = row_logits(model, make_batch(tries, ENCODER, pack_tokens))
+    batch = make_batch(tries, ENCODER, pack_tokens, texts=TEXTS)
+    logits, _ = logits_and_text_states(model, batch)
+    torch.testing.assert_close(logits, alone, rtol=1e-4, atol=1e-4)
+
+    def together():
+        _, states = logits_and_text_states(model, batch)
+        return kept.kl_of_states(model, TEXTS, states)
+
+    close(outcome(model, together), outcome(model, lambda: text_kl(model, TEXTS)), 2e-5)
 
 
 def test_in_float64_they_are_so_to_the_last_digits(monkeypatch):

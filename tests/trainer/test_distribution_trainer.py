@@ -248,9 +248,9 @@ def test_every_retention_text_has_its_turn(tmp_path, monkeypatch):
     texts = ["green tea", "the red fox", "milk on the table", "a cat and a dog", "blue otter"]
     run = trainer(tmp_path, examples(2), retention_dataset=texts, retention_weight=1.0)
     used = []
-    text_kl = run._kept_base.text_kl
+    kl = run._companions.kl
     monkeypatch.setattr(
-        run._kept_base, "text_kl", lambda model, some: used.extend(some) or text_kl(model, some)
+        run._companions, "kl", lambda model, some, at: used.extend(some) or kl(model, some, at)
     )
     run.train()  # 4 epochs of 2 rows
     assert set(used) == set(run.texts)
@@ -270,9 +270,9 @@ def test_so_many_retention_texts_accompany_a_step_and_all_have_their_turn(
         gradient_accumulation_steps=accumulated,
     )
     used = []
-    text_kl = run._kept_base.text_kl
+    kl = run._companions.kl
     monkeypatch.setattr(
-        run._kept_base, "text_kl", lambda model, some: used.extend(some) or text_kl(model, some)
+        run._companions, "kl", lambda model, some, at: used.extend(some) or kl(model, some, at)
     )
     run.train()
     assert used == [run.texts[i % len(texts)] for i in range(4 * per_step)]
