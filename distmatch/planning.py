@@ -124,10 +124,10 @@ def memory_plan(  # noqa: PLR0913 - all that a step's size depends on
     fake = FakeTensorMode()
     _pretend(adapted, fake)
     with fake:
-        weights += CastOnce(adapted, mixed).num_bytes
+        cast = CastOnce(adapted, mixed)
     texts = [(i, *[0] * (retention[1] - 1)) for i in range(retention[0])]
     batch = make_batch(encoder.encode_all(examples), encoder, texts=texts)
-    with torch.autocast("cpu", mixed, enabled=mixed is not None):
+    with cast.installed(), torch.autocast("cpu", mixed, enabled=mixed is not None):
         kept = _kept(adapted, blocks, batch, fake)
     config = base.config.get_text_config()
     hidden = batch.ids.numel() * config.hidden_size * dtype.itemsize
@@ -135,7 +135,7 @@ def memory_plan(  # noqa: PLR0913 - all that a step's size depends on
     losses, logits = _loss_bytes(batch, config.vocab_size)
     chunk = min(CHUNK_BYTES, len(batch.text_tokens) * config.vocab_size * _FLOAT32)
     return MemoryPlan(
-        weights=weights,
+        weights=weights + cast.num_bytes,
         adapter=learning * _FLOAT32 * (2 + _ADAM_STATES),
         activations=inside + kept.outside + losses,
         transient=max(_largest_unpacked(base, dtype), logits, _CHUNKS * chunk),

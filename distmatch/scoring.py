@@ -232,8 +232,12 @@ def logits_and_text_states(
     """
     base: Any = unwrapped(model)
     batch = batch.to(base.device)
-    with predicting_rows(model, batch.row_tokens, batch.text_tokens) as kept:
-        tree = Tree(batch.ids, batch.depths, batch.ends)
+    trunk = installed_trunk(model)
+    tree = Tree(batch.ids, batch.depths, batch.ends)
+    with (
+        trunk.beneath(tree) if trunk else nullcontext(),
+        predicting_rows(model, batch.row_tokens, batch.text_tokens) as kept,
+    ):
         logits = model(**tree_inputs(base, tree)).logits
     return logits if logits.dtype == torch.float64 else logits.float(), kept[0]
 

@@ -5,6 +5,7 @@ little from threads. They find out among themselves who does what.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ def run_workers(arguments: Sequence[str], num: int, logs: Path) -> None:
     """Run the command in several processes, and wait for all of them.
 
     What the first one says on stderr is shown, its bars among it; all else that they say is left in
-    `worker-N.log`. An interrupt ends all of them.
+    `worker-N.log`. What ends this process ends all of them.
 
     Args:
         arguments: Of the command line, behind `distmatch`.
@@ -36,6 +37,7 @@ def run_workers(arguments: Sequence[str], num: int, logs: Path) -> None:
     logs.mkdir(parents=True, exist_ok=True)
     paths = [logs / f"worker-{number}.log" for number in range(1, num + 1)]
     workers: list[subprocess.Popen] = []
+    handlers = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         for path in paths:
             with path.open("w", encoding="utf-8") as log:
@@ -54,6 +56,8 @@ def run_workers(arguments: Sequence[str], num: int, logs: Path) -> None:
             worker.terminate()
         for worker in workers:
             worker.wait()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     failed = [path for path, code in zip(paths, codes, strict=True) if code]
     if failed:
         raise WorkerError("; ".join(_failure(path, shown=path is paths[0]) for path in failed))
@@ -68,6 +72,10 @@ def check_workers(num: int) -> None:
     cores = os.cpu_count() or 1
     if not 1 <= num <= cores:
         raise ConfigError(f"--workers is {num}, expected 1 to {cores}, the number of cores here")
+
+
+def _end(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _environment(num: int) -> Mapping[str, str]:

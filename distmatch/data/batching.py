@@ -274,12 +274,18 @@ def _fill(
 def _add_texts(
     packs: list[_Pack], texts: Sequence[TokenIds], pack_tokens: int
 ) -> list[tuple[int, list[int]]]:
-    """Each text's pack, the emptiest if it has room, and the nodes of all tokens but its last."""
+    """Each text's pack, and the nodes of all tokens but its last.
+
+    It is the emptiest or a new one, whichever leaves less to be padded; up to two packs' tokens.
+    """
     placed = []
     for text in texts:
         sizes = [len(pack.tokens) for pack in packs]
+        length, width = len(text) - 1, max(sizes, default=0)
         which = sizes.index(min(sizes)) if sizes else 0
-        if not sizes or sizes[which] + len(text) - 1 > pack_tokens:
+        joined = len(sizes) * max(width, min(sizes, default=0) + length)
+        apart = (len(sizes) + 1) * max(width, length)
+        if joined > apart or not sizes or sizes[which] + length > 2 * pack_tokens:
             which = len(packs)
             packs.append(_Pack())
         nodes = [packs[which].add(text[:1])]

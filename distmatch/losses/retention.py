@@ -76,18 +76,21 @@ class _OfStates(torch.autograd.Function):
         for some, base in _chunks(states.detach(), base_states, vocab_size):
             base_logits = base_head(base)
             with torch.set_grad_enabled(needs_gradient):
-                kl = _rows_kl(head(some.requires_grad_(needs_gradient)), base_logits)
+                # Its gradient is kept in full: in float16 it may vanish before it is scaled
+                full = some.to(base_logits.dtype).requires_grad_(needs_gradient)
+                kl = _rows_kl(head(full), base_logits)
                 if needs_gradient:
-                    gradients.append(torch.autograd.grad(kl.sum(), some)[0])
+                    gradients.append(torch.autograd.grad(kl.sum(), full)[0])
             values.append(kl.detach())
         ctx.save_for_backward(torch.cat(gradients) if needs_gradient else None)
+        ctx.dtype = states.dtype
         return torch.cat(values)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_rows: Tensor) -> tuple[Tensor | None, ...]:
         (gradients,) = ctx.saved_tensors
-        return (of_rows[:, None] * gradients).to(gradients.dtype), None, None, None, None
+        return (of_rows[:, None] * gradients).to(ctx.dtype), None, None, None, None
 
 
 def _chunks(

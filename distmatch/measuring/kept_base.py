@@ -89,7 +89,7 @@ class KeptBase:
                 return head_logits(adapted, states)
 
         return retention_kl_of_states(
-            ours.states,
+            ours.states.to(adapted.device),  # of several, where logits are
             base.to(adapted.device),
             lambda states: head_logits(adapted, states),
             base_head,
@@ -167,7 +167,8 @@ def _is_separable(adapted: nn.Module, text: TokenIds) -> bool:
     with in_eval_mode(adapted):
         wanted = log_probs_of(row_logits(adapted, batch))
         try:
-            found = log_probs_of(head_logits(adapted, row_states(adapted, batch).states))
+            states = row_states(adapted, batch).states.to(wanted.device)
+            found = log_probs_of(head_logits(adapted, states))
         except Exception:  # whatever such a forward makes of no decoder
             return False
     return found.shape == wanted.shape and bool((found - wanted).abs().max() <= _MOST_NATS)

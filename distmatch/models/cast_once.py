@@ -34,7 +34,7 @@ class CastOnce:
         for module in _linear_layers(unwrapped(model)):
             own: Any = module.weight
             learns = own.requires_grad and not all_weights
-            if dtype is None or learns or own.dtype == dtype:
+            if dtype is None or learns or own.dtype in (dtype, torch.float64):  # which stays
                 continue
             self._own.append((module, own))
             if own not in self._cast:  # a matrix of several layers is one

@@ -45,11 +45,13 @@ class FusedLinear(layer.Linear):
 
     def _how(self, name: str, x: Tensor) -> "_How | None":
         """In which precision; None where products would differ in it, or the base is watched."""
-        if _is_watched(self.base_layer):
+        parts = (self.base_layer, self.lora_A[name], self.lora_B[name], self.lora_dropout[name])
+        learns = any(weight.requires_grad for weight in self.base_layer.parameters())
+        if learns or type(self.base_layer) is not nn.Linear or any(map(_is_watched, parts)):
             return None
         weights: Any = (self.base_layer.weight, self.lora_A[name].weight, self.lora_B[name].weight)
         base, factors, others = (weight.dtype for weight in weights)
-        if torch.is_autocast_enabled(x.device.type):
+        if torch.is_autocast_enabled(x.device.type) and torch.float64 not in (x.dtype, base):
             return _How(self.scaling[name], torch.get_autocast_dtype(x.device.type), factors)
         is_one = x.dtype == base == factors == others
         return _How(self.scaling[name], factors, factors) if is_one else None
@@ -73,11 +75,11 @@ def fuse_lora(model: nn.Module) -> None:
             module.__class__ = FusedLinear
 
 
-def _is_watched(base: nn.Module) -> bool:
-    """Whether somebody counts on the base layer's own forward, or its weights learn."""
-    hooks = (base._forward_hooks, base._forward_pre_hooks, base._backward_hooks)
-    learns = any(weight.requires_grad for weight in base._parameters.values() if weight is not None)
-    return learns or any(hooks) or "forward" in vars(base)
+def _is_watched(module: nn.Module) -> bool:
+    """Whether somebody counts on the module's own forward."""
+    forward = (module._forward_hooks, module._forward_pre_hooks)
+    backward = (module._backward_hooks, module._backward_pre_hooks)
+    return any(forward) or any(backward) or "forward" in vars(module)
 
 
 class _AdaptedProduct(torch.autograd.Function):
@@ -92,7 +94,7 @@ class _AdaptedProduct(torch.autograd.Function):
         product = nn.functional.linear(rows, weight, bias).addmm_(inner, b.T, alpha=how.scaling)
         ctx.save_for_backward(rows, inner, weight, a, b)
         ctx.how, ctx.dtype = how, x.dtype
-        return product.reshape(*x.shape[:-1], -1)
+        return product.reshape(*x.shape[:-1], len(weight))
 
     @staticmethod
     @once_differentiable
@@ -106,7 +108,7 @@ class _AdaptedProduct(torch.autograd.Function):
         for_x = None
         if ctx.needs_input_grad[0]:
             for_x = (gradients @ weight).addmm_(thin, a, alpha=how.scaling).to(ctx.dtype)
-            for_x = for_x.reshape(*gradient.shape[:-1], -1)
+            for_x = for_x.reshape(*gradient.shape[:-1], weight.shape[1])
         return for_x, for_a, for_b, None, None, None
 
 

@@ -28,6 +28,8 @@ class _DecoderOutput(ModelOutput):
     attentions: None = None
     cross_attentions: None = None
     router_logits: None = None
+    image_hidden_states: None = None
+    rope_deltas: None = None
 
 
 class HeadInput(NamedTuple):

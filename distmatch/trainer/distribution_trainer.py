@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_callback import ProgressCallback, TrainerCallback
 
+from distmatch.data.batching import make_batch
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.jsonl import read_jsonl, to_examples, write_jsonl
 from distmatch.data.trie import AskedTries, TokenIds
@@ -236,7 +237,7 @@ class DistributionTrainer(Trainer):
         self._observed.add(divergence=Ratio(losses, torch.ones_like(losses)), **progress(outcomes))
         if batch.preserve.any():
             with torch.no_grad(), switched_off(self.adapted):
-                base_logits = row_logits(self.adapted, batch)
+                base_logits = row_logits(self.adapted, make_batch(tries, self.encoder))
             shape = batch.preserve * other_shape_kl(logits, base_logits, batch)
             self._observed.add(preserve_kl=Ratio(shape, torch.ones_like(shape)))
             losses = losses + shape

@@ -43,7 +43,8 @@ def test_one_that_fails_is_named_when_the_others_have_ended(of_code, tmp_path):
     assert (tmp_path / "done").exists()
 
 
-def test_an_interrupt_ends_all_of_them(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_ends_the_command_ends_all_of_them(number, tmp_path):
     waiting = (
         "import signal, sys; from pathlib import Path; from distmatch.cli import workers\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
@@ -57,7 +58,7 @@ def test_an_interrupt_ends_all_of_them(tmp_path):
     while len(pids := [int(path.name) for path in tmp_path.iterdir() if path.is_file()]) < 2:
         assert parent.poll() is None
         time.sleep(0.05)
-    parent.send_signal(signal.SIGINT)
+    parent.send_signal(number)
     parent.wait()
     for pid in pids:
         with pytest.raises(ProcessLookupError):
