@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -212,9 +212,7 @@ def row_logits(model: nn.Module, batch: TreeBatch) -> Float[Tensor, "rows vocab"
     """
     batch = batch.to(unwrapped(model).device)  # type: ignore[arg-type]
     forward = _forward(model)
-    trunk = installed_trunk(model)
-    tree = Tree(batch.ids, batch.depths, batch.ends)
-    with trunk.beneath(tree) if trunk else nullcontext():
+    with _above_trunk(model, batch):
         logits = forward(model, batch)
     if not (torch.is_grad_enabled() or model.training):  # a step's loss is watched by the trainer
         check_finite(logits, model, lambda: forward(model, batch))
@@ -232,10 +230,8 @@ def logits_and_text_states(
     """
     base: Any = unwrapped(model)
     batch = batch.to(base.device)
-    trunk = installed_trunk(model)
-    tree = Tree(batch.ids, batch.depths, batch.ends)
     with (
-        trunk.beneath(tree) if trunk else nullcontext(),
+        _above_trunk(model, batch) as tree,
         predicting_rows(model, batch.row_tokens, batch.text_tokens) as kept,
     ):
         logits = model(**tree_inputs(base, tree)).logits
@@ -251,14 +247,21 @@ def row_states(model: nn.Module, batch: TreeBatch) -> HeadInput:
     """
     base: Any = unwrapped(model)
     batch = batch.to(base.device)
-    trunk = installed_trunk(model)
-    tree = Tree(batch.ids, batch.depths, batch.ends)
     with (
-        trunk.beneath(tree) if trunk else nullcontext(),
+        _above_trunk(model, batch) as tree,
         stopped_before_head(model, batch.row_tokens) as states,
     ):
         model(**tree_inputs(base, tree))
     return states[0]
+
+
+@contextmanager
+def _above_trunk(model: nn.Module, batch: TreeBatch) -> Iterator[Tree]:
+    """Inside, a forward on the batch's trees begins above what a trunk keeps, if one is there."""
+    trunk = installed_trunk(model)
+    tree = Tree(batch.ids, batch.depths, batch.ends)
+    with trunk.beneath(tree) if trunk else nullcontext():
+        yield tree
 
 
 def _forward(model: nn.Module) -> Forward:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from distmatch.data.batching import make_text_batch
@@ -36,7 +37,7 @@ class KeptBase:
 
     States are computed one text at a time, so they are the same to the bit in whatever order they
     are asked for, and for each precision that forwards run in. Of a model whose head can't be run
-    by itself, or learns, nothing is kept: both models run whole.
+    by itself, learns or is adapted, nothing is kept: both models run whole.
 
     Args:
         texts: Token ids of each, two or more.
@@ -84,15 +85,14 @@ class KeptBase:
         adapted: Any = unwrapped(model)
         base = torch.cat([self._of(adapted, text, ours.mixed) for text in texts])
 
-        def base_head(states: Tensor) -> Tensor:
-            with torch.no_grad(), switched_off(adapted):
-                return head_logits(adapted, states)
+        def head(states: Tensor) -> Tensor:  # one for both: it has no adapter
+            return head_logits(adapted, states)
 
         return retention_kl_of_states(
             ours.states.to(adapted.device),  # of several, where logits are
             base.to(adapted.device),
-            lambda states: head_logits(adapted, states),
-            base_head,
+            head,
+            head,
             adapted.config.get_text_config().vocab_size,
         )
 
@@ -158,10 +158,11 @@ def _mapped(folder: Path, num_bytes: int) -> Tensor:
 
 @torch.no_grad()
 def _is_separable(adapted: nn.Module, text: TokenIds) -> bool:
-    """Whether the model is its decoder and then its head, and the head doesn't learn."""
+    """Whether the model is its decoder and then its head, which is the base's and doesn't learn."""
     if forward_way(adapted).name != "tree":
         return False
-    if any(weight.requires_grad for weight in output_head(adapted).parameters()):
+    head = output_head(adapted)
+    if isinstance(head, BaseTunerLayer) or any(w.requires_grad for w in head.parameters()):
         return False
     batch = make_text_batch([text])
     with in_eval_mode(adapted):

@@ -158,6 +158,15 @@ def test_a_head_that_learns_has_its_gradient():
     close(outcome(model, lambda: KeptBase(TEXTS).text_kl(model, TEXTS)), wanted)
 
 
+def test_an_adapted_head_that_does_not_learn_is_not_taken_for_the_bases():
+    model = adapted(
+        tiny_model("llama"), peft.LoraConfig(r=2, target_modules=["q_proj", "lm_head"])
+    ).requires_grad_(False)
+    with torch.no_grad():
+        found, wanted = KeptBase(TEXTS).text_kl(model, TEXTS), text_kl(model, TEXTS)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("batch_size", [1, 8])
 def test_means_are_those_of_both_models_whole(batch_size):
     model = adapted(tiny_model("llama")).train()
