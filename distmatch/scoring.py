@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from distmatch.data.batching import Batch, TreeBatch, make_batch, make_next_batch
@@ -31,6 +30,7 @@ from distmatch.models.head import (
 )
 from distmatch.models.proof import forward_way
 from distmatch.models.trunk import installed_trunk
+from distmatch.processes import shared_out
 
 _NOTHING_LEFT = 1e-5
 
@@ -116,6 +116,7 @@ def score_tries(
     *,
     batch_size: int = 32,
     progress: str | None = None,
+    shared: bool = False,
 ) -> WordLogProbs:
     """Log-probabilities for any number of examples, without gradient and in evaluation mode.
 
@@ -125,6 +126,8 @@ def score_tries(
         tries: The examples.
         batch_size: Examples a forward.
         progress: What a progress bar is to be called; None: no bar.
+        shared: Whether processes that ask for the same now each do their share of the forwards,
+            to the same numbers (`processes.shared_out`).
 
     Returns:
         Float32 on the CPU, in the tries' order; words padded with -inf.
@@ -134,16 +137,17 @@ def score_tries(
     other = torch.full((len(tries),), -torch.inf, dtype=torch.float32)
     # Neighbours share prompts, so a batch of them is cheap; results go back to their places.
     order = sorted(range(len(tries)), key=lambda i: tries[i].prompt_ids)
-    starts = tqdm(
-        range(0, len(order), batch_size), desc=progress, leave=False, disable=progress is None
-    )
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+    def scores_of(which: list[int]) -> WordLogProbs:
+        scores = score_batch(model, make_batch([tries[i] for i in which], encoder))
+        return WordLogProbs(*(part.float().cpu() for part in scores))
+
     with in_eval_mode(model), torch.no_grad():
-        for start in starts:
-            which = order[start : start + batch_size]
-            batch = make_batch([tries[i] for i in which], encoder)
-            scores = score_batch(model, batch)
-            words[which, : scores.words.shape[1]] = scores.words.float().cpu()
-            other[which] = scores.other.float().cpu()
+        found = shared_out(batches, scores_of, shared=shared, progress=progress)
+    for which, scores in zip(batches, found, strict=True):
+        words[which, : scores.words.shape[1]] = scores.words
+        other[which] = scores.other
     return WordLogProbs(words, other)
 
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from itertools import chain
+from typing import TypeVar
 
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from distmatch.data.examples import Example, Prompt
@@ -34,9 +34,14 @@ from distmatch.models.cast_once import CastOnce
 from distmatch.models.head import unwrapped
 from distmatch.models.loading import mixed_dtype
 from distmatch.models.proof import forward_way
+from distmatch.processes import shared_out
 from distmatch.sampling import IsDone, own_draws, sample_tokens
 from distmatch.scoring import model_encoder, next_log_probs, resolve_at_most
 from distmatch.search import LikelyAnswers, likely_answers
+
+Item = TypeVar("Item")
+Batch = TypeVar("Batch")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +59,10 @@ class LocalModel(Subject):
     precision: str | torch.dtype | None = None
     """In which products are computed, `"bfloat16"` or `"float16"`, as in mixed training; None: the
     model's own. The head's product is always accumulated in float32."""
+
+    shared: bool = False
+    """Whether all processes of a distributed run ask the same: each does its share, batches that it
+    would do alone, so answers are the same to the bit. Thoughts and searches each does whole."""
 
     def __post_init__(self) -> None:
         """Check the precision.
@@ -87,6 +96,7 @@ class LocalModel(Subject):
                 self._encoder.encode_asked(examples),
                 batch_size=self.batch_size,
                 progress=name if self.progress else None,
+                shared=self.shared,
             )
         return Answers.of(examples, outcomes, ratios)
 
@@ -95,17 +105,17 @@ class LocalModel(Subject):
     ) -> list[list[tuple[str, float]]]:
         """See `Subject`."""
         slots = converted(prompts, self._slot_ids, "prompt")
-        found: list[list[tuple[str, float]]] = []
-        with self._asked(), self._bar(len(slots), name) as bar:
-            for log_probs in next_log_probs(self.model, slots, batch_size=self.batch_size):
-                top = log_probs.topk(k)
-                for ids, values in zip(
-                    top.indices.tolist(), top.values.exp().tolist(), strict=True
-                ):
-                    texts = self.tokenizer.batch_decode([[token] for token in ids])
-                    found.append(list(zip(texts, values, strict=True)))
-                bar.update(len(log_probs))
-        return found
+
+        def likeliest(some: Sequence[TokenIds]) -> list[list[tuple[str, float]]]:
+            (log_probs,) = next_log_probs(self.model, some, batch_size=len(some))
+            top = log_probs.topk(k)
+            return [
+                list(zip(self.tokenizer.batch_decode([[t] for t in ids]), values, strict=True))
+                for ids, values in zip(top.indices.tolist(), top.values.exp().tolist(), strict=True)
+            ]
+
+        with self._asked():
+            return list(chain(*self._each_of(self._batches(slots), likeliest, name)))
 
     def ranks(
         self, spans: Sequence[tuple[Written, int, int]], most: int, name: str
@@ -118,13 +128,18 @@ class LocalModel(Subject):
             for k in range(first, last)
         )
         found: list[list[int]] = [[] for _ in spans]
-        with self._asked(), self._bar(len(places), name) as bar:
-            sequences = [sequence for sequence, _, _ in places]
-            rows = next_log_probs(self.model, sequences, batch_size=self.batch_size)
-            every = (row for some in rows for row in some)
-            for (_, token, number), row in zip(places, every, strict=True):
-                found[number].append(int((row > row[token]).sum()))
-                bar.update()
+
+        def ranks_of(some: Sequence[tuple[TokenIds, int, int]]) -> list[int]:
+            sequences = [sequence for sequence, _, _ in some]
+            (rows,) = next_log_probs(self.model, sequences, batch_size=len(some))
+            return [
+                int((row > row[token]).sum()) for row, (_, token, _) in zip(rows, some, strict=True)
+            ]
+
+        with self._asked():
+            ranks = chain(*self._each_of(self._batches(places), ranks_of, name))
+        for (_, _, number), rank in zip(places, ranks, strict=True):
+            found[number].append(rank)
         return found
 
     def likely_answers(
@@ -147,14 +162,13 @@ class LocalModel(Subject):
         ids = self._encoder.encode_texts(texts)
         ends = converted(slots, self._slot_ids, "prompt")
         size = min(self.batch_size, TEXTS_A_FORWARD)
-        rows: list[Drift] = []
-        with self._asked(), self._bar(len(ids) + len(ends), name) as bar:
-            for sequences, drift in ((ids, text_drift), (ends, slot_drift)):
-                for start in range(0, len(sequences), size):
-                    some = sequences[start : start + size]
-                    rows += _rows(drift(self.model, some))
-                    bar.update(len(some))
-        return rows
+        batches = [
+            *((text_drift, some) for some in self._batches(ids, size)),
+            *((slot_drift, some) for some in self._batches(ends, size)),
+        ]
+        with self._asked():
+            rows = self._each_of(batches, lambda batch: _rows(batch[0](self.model, batch[1])), name)
+        return list(chain(*rows))
 
     def write(
         self,
@@ -166,27 +180,33 @@ class LocalModel(Subject):
         """See `Subject`; texts of like length are written together."""
         slots = converted(prompts, self._slot_ids, "prompt")
         order = sorted(range(len(slots)), key=lambda i: max_tokens[i])
-        written: dict[int, Written] = {}
-        with self._asked(), own_draws(), self._bar(len(slots), name) as bar:
-            for start in range(0, len(order), self.batch_size):
-                which = order[start : start + self.batch_size]
-                # Each batch has its own seed: how long the one before it went on must not matter
-                torch.manual_seed(random.Random(f"{self.seed}/{name}/{start}").getrandbits(63))
-                texts = sample_tokens(
-                    self.model,
-                    [slots[i] for i in which],
-                    special_ids(self.tokenizer),
-                    max_tokens=max(max_tokens[i] for i in which) + 1,  # tells cut from ended
-                    batch_size=self.batch_size,
-                    is_done=self._is_done([(i, slots[i], max_tokens[i]) for i in which], is_enough),
-                )
-                for i, tokens in zip(which, texts, strict=True):
-                    kept, is_cut = tokens[: max_tokens[i]], len(tokens) > max_tokens[i]
-                    steps = self._texts(slots[i], [kept[:k] for k in range(len(kept) + 1)])
-                    ends = tuple(map(len, steps))
-                    written[i] = Written(prompts[i], steps[-1], ends, is_cut, kept)
-                bar.update(len(which))
+        starts = range(0, len(order), self.batch_size)
+
+        def texts_of(start: int) -> list[Written]:
+            which = order[start : start + self.batch_size]
+            # Each batch has its own seed: how long the one before it went on must not matter
+            torch.manual_seed(random.Random(f"{self.seed}/{name}/{start}").getrandbits(63))
+            texts = sample_tokens(
+                self.model,
+                [slots[i] for i in which],
+                special_ids(self.tokenizer),
+                max_tokens=max(max_tokens[i] for i in which) + 1,  # tells cut from ended
+                batch_size=self.batch_size,
+                is_done=self._is_done([(i, slots[i], max_tokens[i]) for i in which], is_enough),
+            )
+            return [
+                self._written(prompts[i], slots[i], tokens, max_tokens[i])
+                for i, tokens in zip(which, texts, strict=True)
+            ]
+
+        with self._asked(), own_draws():
+            written = dict(zip(order, chain(*self._each_of(starts, texts_of, name)), strict=True))
         return [written[i] for i in range(len(slots))]
+
+    def _written(self, prompt: Prompt, slot: TokenIds, tokens: TokenIds, most: int) -> Written:
+        kept, is_cut = tokens[:most], len(tokens) > most
+        steps = self._texts(slot, [kept[:k] for k in range(len(kept) + 1)])
+        return Written(prompt, steps[-1], tuple(map(len, steps)), is_cut, kept)
 
     def num_tokens(self, texts: Sequence[str]) -> list[int]:
         """See `Subject`; exactly."""
@@ -266,8 +286,15 @@ class LocalModel(Subject):
                 stack.enter_context(cast.installed())
             yield
 
-    def _bar(self, total: int, name: str) -> Any:
-        return tqdm(total=total, desc=name, leave=False, disable=not self.progress)
+    def _each_of(
+        self, batches: Sequence[Batch], result_of: Callable[[Batch], Result], name: str
+    ) -> list[Result]:
+        progress = name if self.progress else None
+        return shared_out(batches, result_of, shared=self.shared, progress=progress)
+
+    def _batches(self, items: Sequence[Item], size: int | None = None) -> list[Sequence[Item]]:
+        size = size or self.batch_size
+        return [items[start : start + size] for start in range(0, len(items), size)]
 
     def _is_done(self, rows: Sequence[tuple[int, TokenIds, int]], is_enough: IsEnough) -> IsDone:
         """`is_enough` over the tokens of a batch.

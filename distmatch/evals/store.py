@@ -15,6 +15,7 @@ from distmatch.evals.report import Report
 from distmatch.evals.subject import Capability, Subject
 from distmatch.evals.suite import Suite, check_suites, measure
 from distmatch.files import alone_in, check_folder, write_json
+from distmatch.processes import is_first
 
 REPORT_FILE = "report.json"
 SETTINGS_FILE = "settings.json"
@@ -85,7 +86,9 @@ class Store:
         return Report.load(self.folder / name / REPORT_FILE)
 
     def keep(self, name: str, report: Report, settings: Mapping[str, Any]) -> None:
-        """Write a report, and what it depends on."""
+        """Write a report, and what it depends on; of processes at work together the first does."""
+        if not is_first():
+            return
         write_json(self.folder / name / SETTINGS_FILE, dict(settings))
         report.save(self.folder / name / REPORT_FILE)
 

@@ -26,6 +26,7 @@ from distmatch.models.adapters import switched_off
 from distmatch.models.forwards import in_eval_mode
 from distmatch.models.head import HeadInput, head_logits, output_head, unwrapped
 from distmatch.models.proof import forward_way
+from distmatch.processes import shared_out
 from distmatch.scoring import row_logits, row_states
 
 _MOST_NATS = 1e-4
@@ -104,7 +105,12 @@ class KeptBase:
 
     @torch.no_grad()
     def mean_text_kl(
-        self, model: nn.Module, texts: Sequence[TokenIds], *, batch_size: int
+        self,
+        model: nn.Module,
+        texts: Sequence[TokenIds],
+        *,
+        batch_size: int,
+        shared: bool = False,
     ) -> float:
         """KL(base || adapted) of some of the texts, nats a token, in evaluation mode; 0 of none.
 
@@ -112,10 +118,15 @@ class KeptBase:
             model: The model; the mode of each of its modules is restored afterwards.
             texts: Some of the texts.
             batch_size: Texts a forward.
+            shared: Whether processes that ask for the same now each do their share.
         """
+        batches = [texts[i : i + batch_size] for i in range(0, len(texts), batch_size)]
+
+        def kl_of(batch: Sequence[TokenIds]) -> Tensor:
+            return self.text_kl(model, batch).cpu()
+
         with in_eval_mode(model):
-            starts = range(0, len(texts), batch_size)
-            per_token = [self.text_kl(model, texts[i : i + batch_size]).cpu() for i in starts]
+            per_token = shared_out(batches, kl_of, shared=shared)
         mean = float(torch.cat(per_token).mean()) if per_token else 0.0
         if not np.isfinite(mean):  # the plain way says where from
             return drift.mean_text_kl(model, texts, batch_size=batch_size)

@@ -17,6 +17,7 @@ def outcomes_of(
     *,
     batch_size: int = 32,
     progress: str | None = None,
+    shared: bool = False,
 ) -> tuple[Outcomes, dict[str, Ratio]]:
     """A model's scores of the examples themselves, and every metric an example each.
 
@@ -26,11 +27,17 @@ def outcomes_of(
         asked: The examples, with their rotations.
         batch_size: Prompts a forward.
         progress: What a progress bar is to be called; None: no bar.
+        shared: As of `score_tries`.
     """
     count = len(asked.tries)
     batch = make_batch(asked.tries, encoder)
     everything = score_tries(
-        model, encoder, [*asked.tries, *asked.rotations], batch_size=batch_size, progress=progress
+        model,
+        encoder,
+        [*asked.tries, *asked.rotations],
+        batch_size=batch_size,
+        progress=progress,
+        shared=shared,
     )
     own = WordLogProbs(*(part[:count] for part in everything))
     rotated = WordLogProbs(*(part[count:] for part in everything))

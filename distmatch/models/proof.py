@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from peft import PeftModel
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from distmatch.errors import LoadError
@@ -145,8 +146,8 @@ def _refusal(model: nn.Module, forward: Forward, trees: "_Trees", wanted: "_Seen
 
 def _own_refusal(base: PreTrainedModel, name: str) -> str | None:
     """How far a way is from plain forwards of the model itself, against their own noise."""
-    if base.device.type == "meta":
-        return None
+    if base.device.type == "meta" or isinstance(next(base.parameters()), DTensor):
+        return None  # without values, or with shards that its root alone gathers
     vocab_size = base.get_output_embeddings().weight.shape[0]
     trees = _Trees.of(vocab_size, _OWN_LONG, _OWN_PROMPT, _OWN_BRANCH, str(base.device))
     with torch.no_grad(), torch.autocast(base.device.type, enabled=False), in_eval_mode(base):

@@ -24,6 +24,7 @@ from distmatch.files import alone_in, check_folder, told_if_unwritable, write_js
 from distmatch.models.adapters import load_adapter
 from distmatch.models.choice import adapter_record
 from distmatch.models.lora import LoraTarget, target_table
+from distmatch.processes import is_first, of_the_first, wait_for_all
 from distmatch.runs.outcome import AFTER, BEFORE, HISTORY_FILE, METRICS_FILE, RunOutcome
 from distmatch.runs.record import changes
 from distmatch.runs.run import RUN_RECORD, Run
@@ -40,6 +41,8 @@ def perform(run: Run, *, resume: bool = False, tell: Tell = print) -> RunOutcome
     """Measure, train and measure as a run says, and leave in its folder what came of it.
 
     Killed at any moment and resumed, it ends in the same to the bit; a finished one is only shown.
+    Processes that torchrun or accelerate started do it together, each its share of training and
+    measuring; the first one writes and tells.
 
     Args:
         run: What to do.
@@ -50,6 +53,7 @@ def perform(run: Run, *, resume: bool = False, tell: Tell = print) -> RunOutcome
         DistmatchError: What can't be used; before the model is loaded where that can be known.
     """
     start = time.perf_counter()
+    tell = tell if is_first() else _untold
     record = run.record()
     check_run_folder(run, record, resume=resume)
     is_finished = (run.folder / METRICS_FILE).is_file()
@@ -58,18 +62,26 @@ def perform(run: Run, *, resume: bool = False, tell: Tell = print) -> RunOutcome
         return _told(run, tell)
     check_folder(run.folder, "output_dir")
     run.check()
+    wait_for_all()  # before the first one writes
     with (
         told_if_unwritable(run.folder, "go on with --resume (resume=True)"),
         alone_in(run.folder),
     ):
-        if run.config.process_index == 0:  # no other process has begun meanwhile
+        if is_first():  # no other process has begun meanwhile
             check_run_folder(run, record, resume=resume)
         _Performance(run, record, tell).carry_out()
+        wait_for_all()
         outcome = _told(run, tell)
-        for told in outcome.draw():
-            tell(told)
-        tell(outcome.save_metrics(time.perf_counter() - start))
+        if is_first():
+            for told in outcome.draw():
+                tell(told)
+            tell(outcome.save_metrics(time.perf_counter() - start))
+        wait_for_all()
     return outcome
+
+
+def _untold(_line: str) -> None:
+    """Of processes at work on one run, the first tells."""
 
 
 def _told(run: Run, tell: Tell) -> RunOutcome:
@@ -196,11 +208,13 @@ class _Performance:
         trainer = self._trainer(begun, tokenizer, examples)
         trainer.train(resume_from_checkpoint=True)
         trainer.save_model()
+        wait_for_all()  # the first one writes it
         # Without the last line, which is of this process alone
         logged = [line for line in trainer.state.log_history if "train_runtime" not in line]
         # Which may hold NaN; sorted, as lines that a checkpoint has kept are
         history = json.dumps(logged, indent=1, sort_keys=True)
-        write_text(self.run.folder / HISTORY_FILE, history + "\n")
+        if is_first():
+            write_text(self.run.folder / HISTORY_FILE, history + "\n")
         return cast(PeftModel, trainer.adapted)
 
     def _trainer(
@@ -226,16 +240,22 @@ class _Performance:
 
     def _examples(self, model: PreTrainedModel | PeftModel) -> Sequence[Example]:
         """Those to begin with; drawn ones are kept, so that a resumed run draws none anew."""
-        if not callable(self.run.train):
-            return self.run.train
+        draw = self.run.train
+        if not callable(draw):
+            return draw
         kept = self.run.folder / DRAWN_FILE
         if not (self.run.is_begun and kept.is_file()):
             with own_draws():
                 torch.manual_seed(self.run.config.seed)
-                write_jsonl(kept, self.run.train(model))
+                drawn = of_the_first(lambda: list(draw(model)))
+            if is_first():
+                write_jsonl(kept, drawn)
+            wait_for_all()
         return read_jsonl(kept)
 
     def _keep_what_was_told(self) -> None:
+        if not is_first():
+            return
         for name, text in self.run.notes.items():
             write_text(self.run.folder / name, text)
         write_json(self.run.folder / RUN_RECORD, self.record)
@@ -256,7 +276,8 @@ class _Performance:
                 batch_size=config.per_device_eval_batch_size,
                 # Examples of yours aren't drawn by it
                 seed=0 if isinstance(suite, OwnExamples) else self.run.seed,
-                progress=not config.disable_tqdm,
+                progress=is_first() and not config.disable_tqdm,
+                shared=True,
             )
             source = _Source(subject, {**self.record["model"], "adapter": adapter})
             with own_draws():

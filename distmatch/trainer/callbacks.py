@@ -8,6 +8,7 @@ from transformers.trainer_callback import ProgressCallback, TrainerCallback
 
 from distmatch.data.examples import Example
 from distmatch.errors import ConfigError
+from distmatch.processes import of_the_first
 from distmatch.trainer.running_means import SHOWN
 
 Refresh = Callable[[nn.Module, list[Example]], list[Example]]
@@ -83,7 +84,7 @@ class RefreshExamples(TrainerCallback):
         if state.global_step % args.refresh_steps:
             return
         before = self.trainer.train_examples
-        examples = self.refresh(self.trainer.adapted, list(before))
+        examples = of_the_first(lambda: self.refresh(self.trainer.adapted, list(before)))
         if len(examples) != len(before):
             raise ConfigError(
                 f"refresh returned {len(examples)} examples for {len(before)}: "

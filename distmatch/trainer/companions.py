@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import TrainerState
 
 from distmatch.data.batching import Batch, make_batch
 from distmatch.data.trie import Encoder, TokenIds, TokenTrie
+from distmatch.losses.words import other_shape_kl
 from distmatch.measuring.kept_base import KeptBase
+from distmatch.models.adapters import switched_off
 from distmatch.models.head import HeadInput
+from distmatch.processes import gathered
 from distmatch.scoring import logits_and_text_states, row_logits
 from distmatch.trainer.settings import DistributionConfig
 
@@ -20,7 +24,7 @@ class Companions:
     Args:
         texts: Token ids of each.
         num_examples: Of an epoch.
-        args: How many accompany a step, and which process this is of how many.
+        args: How many accompany a step, and where states go that memory doesn't hold.
     """
 
     def __init__(
@@ -29,30 +33,45 @@ class Companions:
         """None has had its turn."""
         self.texts, self._num_examples, self._args = texts, num_examples, args
         self.base = KeptBase(texts, folder=args.output_dir)
+        self.num_tokens = 1
+        """Of the texts of the optimiser step, over all processes."""
 
-    def beside(
-        self, rows: Sequence[int], step_rows: Sequence[int], state: TrainerState
-    ) -> list[TokenIds]:
+    def begin_step(self, rows: Sequence[int], state: TrainerState) -> int:
+        """Spread the texts of an optimiser step over its examples, whosever they are.
+
+        Args:
+            rows: The numbers of this process's.
+            state: Says which step.
+
+        Returns:
+            How many examples the step has over all processes.
+        """
+        counts = gathered(len(rows))
+        self._rows, self._num_all = rows, sum(counts)
+        self._num_before = sum(counts[: self._args.process_index])
+        tokens = sum(len(text) - 1 for text in self.beside(rows, state))
+        self.num_tokens = max(sum(gathered(tokens)), 1)
+        return self._num_all
+
+    def beside(self, rows: Sequence[int], state: TrainerState) -> list[TokenIds]:
         """Those of some examples, the next ones in the next epoch or step.
 
         Args:
             rows: The examples' numbers, as of a micro-batch.
-            step_rows: Of all this process's examples of the optimiser step.
             state: Says which step.
         """
-        if not self.texts or not rows:
+        if not (self.texts and rows and self._args.retention_weight):
             return []
         count = self._args.retention_per_step
         if count is None:
             passed = int(state.epoch or 0) * self._num_examples
             return [self.texts[(passed + row) % len(self.texts)] for row in rows]
         first = state.global_step * count
-        mine = range(first, first + count)[self._args.process_index :: self._args.world_size]
-        whose = [step_rows[k * len(step_rows) // len(mine)] for k in range(len(mine))]
+        places = [k * self._num_all // count - self._num_before for k in range(count)]
         return [
-            self.texts[i % len(self.texts)]
-            for i, row in zip(mine, whose, strict=True)
-            if row in rows
+            self.texts[(first + k) % len(self.texts)]
+            for k, place in enumerate(places)
+            if 0 <= place < len(self._rows) and self._rows[place] in rows
         ]
 
     def forward(
@@ -89,3 +108,19 @@ class Companions:
         if states is None:
             return self.base.text_kl(model, texts)
         return self.base.kl_of_states(model, texts, states)
+
+
+def shape_kl(
+    adapted: nn.Module, batch: Batch, logits: Float[Tensor, "rows vocab"]
+) -> Float[Tensor, " batch"]:
+    """KL from the base's shape of other to the model's, of the examples that preserve it.
+
+    Args:
+        adapted: The model in training, unwrapped.
+        batch: The examples alone, on any device.
+        logits: The model's, with gradient.
+    """
+    with torch.no_grad(), switched_off(adapted):
+        base_logits = row_logits(adapted, batch)
+    batch = batch.to(logits.device)
+    return batch.preserve * other_shape_kl(logits, base_logits, batch)

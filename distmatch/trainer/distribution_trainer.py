@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from peft import PeftConfig, PeftModel
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 from transformers.trainer_callback import ProgressCallback, TrainerCallback
 
@@ -24,7 +25,7 @@ from distmatch.data.trie import AskedTries, TokenIds
 from distmatch.errors import ConfigError, DivergedError, unknown_name
 from distmatch.files import write_text
 from distmatch.losses.divergences import Divergence, forward_kl
-from distmatch.losses.words import other_shape_kl, support_log_probs, word_log_probs
+from distmatch.losses.words import support_log_probs, word_log_probs
 from distmatch.measuring.metrics import Outcomes, Ratio
 from distmatch.measuring.outcomes import outcomes_of
 from distmatch.models.adapters import switched_off
@@ -34,12 +35,25 @@ from distmatch.models.cast_once import CastOnce
 from distmatch.models.head import HeadInput
 from distmatch.models.lora import LoraTarget
 from distmatch.models.proof import forward_way
-from distmatch.scoring import model_encoder, resolve_at_most, row_logits
+from distmatch.scoring import model_encoder, resolve_at_most
+from distmatch.trainer import given
 from distmatch.trainer.callbacks import LogLines, ProgressBar, Refresh, RefreshExamples
-from distmatch.trainer.companions import Companions
-from distmatch.trainer.given import NEEDS_BASE, check_devices, check_given, check_texts, given_model
-from distmatch.trainer.micro_batches import nothing, row_numbers, train_only_adapters
-from distmatch.trainer.output_dir import check_checkpoint, check_output_dir, last_checkpoint
+from distmatch.trainer.companions import Companions, shape_kl
+from distmatch.trainer.micro_batches import (
+    RowNumbers,
+    cast_dtype,
+    filled_up,
+    keep_buffers,
+    nothing,
+    row_numbers,
+    train_only_adapters,
+)
+from distmatch.trainer.output_dir import (
+    LOGGED_FILE,
+    check_checkpoint,
+    checkpoint_to_begin_at,
+    logged_before,
+)
 from distmatch.trainer.running_means import EXCESS, SHOWN, TERMS, RunningMeans, progress
 from distmatch.trainer.settings import (
     DistributionConfig,
@@ -53,9 +67,6 @@ from distmatch.trainer.start_watch import StartWatch
 Rows = Sequence[Example | Mapping[str, Any]]
 
 _EXAMPLES_FILE = "examples.jsonl"
-_LOGGED_FILE = "logged.json"
-_MIXED = {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-"""Autocast's precision, by what accelerate calls it."""
 
 
 class DistributionTrainer(Trainer):
@@ -103,18 +114,18 @@ class DistributionTrainer(Trainer):
         optimizers: tuple[Any, Any] = (None, None),
     ) -> None:
         """Check and encode all data, then attach the adapter; nothing is trained yet."""
-        check_given(args, eval_dataset, refresh)
-        self.adapted, processing_class = given_model(model, processing_class)
-        check_devices(args, self.adapted)
+        given.check_given(args, eval_dataset, refresh)
+        self.adapted, processing_class = given.given_model(model, processing_class)
+        given.check_devices(args, self.adapted)
         self._given, self.divergence = args, divergence(args)
         self._has_base = peft_config is not None or isinstance(self.adapted, PeftModel)
         self._refreshes = refresh is not None
         forward_way(self.adapted)  # found before a step is timed or counted
         self.encoder = model_encoder(self.adapted, processing_class)
         self.texts = self.encoder.encode_texts(retention_dataset or [], args.retention_tokens)
-        check_texts(args, has_texts=bool(self.texts), has_base=self._has_base)
+        given.check_texts(args, has_texts=bool(self.texts), has_base=self._has_base)
         self.use_examples(to_examples([] if train_dataset is None else train_dataset))
-        self._step_rows: list[int] = []
+        given.check_sharding(args, self.adapted, self.train_examples, has_texts=bool(self.texts))
         self._companions = Companions(self.texts, len(self.train_tries), args)
         self._asked = self._encoded({} if eval_dataset is None else eval_dataset)
         if peft_config is not None:  # the seed that shuffles the data draws the adapter too
@@ -123,6 +134,7 @@ class DistributionTrainer(Trainer):
                 peft_config,
                 seed=args.seed,
             )
+        keep_buffers(self.adapted)
         args = with_named_loss(args)
         self._observed = RunningMeans(args.device)
         self._logged: Path | None = None
@@ -131,15 +143,12 @@ class DistributionTrainer(Trainer):
             model=self.adapted,
             args=args,
             data_collator=row_numbers,
-            train_dataset=list(range(len(self.train_tries))) or None,
+            train_dataset=RowNumbers(len(self.train_tries)) if self.train_tries else None,
             eval_dataset=self._asked or None,
             processing_class=processing_class,
             callbacks=callbacks,
             optimizers=optimizers,
         )
-        self._add_callbacks(refresh)
-
-    def _add_callbacks(self, refresh: Refresh | None) -> None:
         self.add_callback(LogLines(self))
         if self.pop_callback(ProgressCallback) is not None:
             self.add_callback(ProgressBar())
@@ -164,19 +173,11 @@ class DistributionTrainer(Trainer):
                 is nothing to train.
             DivergedError: The loss stopped being finite.
         """
-        if not any(parameter.requires_grad for parameter in self.adapted.parameters()):
-            raise ConfigError(
-                "no weight is trainable: give a peft_config, or to go on with an adapter, "
-                "load_adapter(model, path, trainable=True)"
-            )
-        folder = str(self.args.output_dir)
-        check_output_dir(folder, resume=bool(resume_from_checkpoint))
-        if resume_from_checkpoint is True:
-            checkpoint = last_checkpoint(folder)
-            resume_from_checkpoint = None if checkpoint is None else str(checkpoint)
-        self._matrices = CastOnce(self.adapted, _MIXED[self.accelerator.mixed_precision])
+        given.check_trainable(self.adapted)
+        begins_at = checkpoint_to_begin_at(str(self.args.output_dir), resume_from_checkpoint)
+        self._matrices = CastOnce(self.adapted, cast_dtype(self.accelerator))
         try:
-            return super().train(resume_from_checkpoint, *args, **kwargs)
+            return super().train(begins_at, *args, **kwargs)
         finally:  # what is measured from now on is measured in full precision
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
             vars(self.adapted).pop("_is_accelerate_prepared", None)  # or it would train in full too
@@ -213,20 +214,21 @@ class DistributionTrainer(Trainer):
         rows = inputs["rows"].tolist()
         if num_items_in_batch is None:
             num_items_in_batch = self._get_num_items_in_batch([inputs], self.args.device)
-        texts: Sequence[TokenIds] = ()
-        if self.args.retention_weight:
-            texts = self._companions.beside(rows, self._step_rows, self.state)
-        losses, states = self._losses(model, rows, texts) if rows else (nothing(model), None)
+        texts = self._companions.beside(rows, self.state)
+        losses, states = self._losses(model, rows, texts)
         # Distributed backwards average over processes, each of which divided by the whole count.
-        loss = losses.sum() / num_items_in_batch * self.accelerator.num_processes
+        loss = losses.sum() / num_items_in_batch
         if texts:
             loss = loss + self.args.retention_weight * self._retention(model, texts, states)
+        loss = loss * self.accelerator.num_processes
         return (loss, {"losses": losses}) if return_outputs else loss
 
     def _losses(
         self, model: nn.Module, rows: Sequence[int], texts: Sequence[TokenIds]
     ) -> tuple[Tensor, HeadInput | None]:
         """One an example, and the texts' states if one forward gave both."""
+        if not rows:
+            return nothing(model, make_batch(self.train_tries[:1], self.encoder)), None
         tries = [self.train_tries[row] for row in rows]
         batch, logits, states = self._companions.forward(model, tries, self.encoder, texts)
         scores = word_log_probs(logits, batch)
@@ -236,9 +238,7 @@ class DistributionTrainer(Trainer):
         losses = self._divergences(loss, outcomes)
         self._observed.add(divergence=Ratio(losses, torch.ones_like(losses)), **progress(outcomes))
         if batch.preserve.any():
-            with torch.no_grad(), switched_off(self.adapted):
-                base_logits = row_logits(self.adapted, make_batch(tries, self.encoder))
-            shape = batch.preserve * other_shape_kl(logits, base_logits, batch)
+            shape = shape_kl(self.adapted, make_batch(tries, self.encoder), logits)
             self._observed.add(preserve_kl=Ratio(shape, torch.ones_like(shape)))
             losses = losses + shape
         return losses, states
@@ -254,26 +254,23 @@ class DistributionTrainer(Trainer):
         """These texts' share of the mean over all retention tokens of the optimiser step."""
         per_token = self._companions.kl(model, texts, states)
         self._observed.add(retention_kl=Ratio(per_token, torch.ones_like(per_token)))
-        return per_token.sum() / self._num_step_tokens * self.accelerator.num_processes
+        return per_token.sum() / self._companions.num_tokens
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor:
-        """Examples of the optimiser step over all processes, and beside them retention tokens."""
+        """Examples of the optimiser step over all processes."""
         rows = [row for sample in batch_samples for row in sample["rows"].tolist()]
-        self._step_rows = rows
-        texts = self._companions.beside(rows, rows, self.state)
-        tokens = sum(len(text) - 1 for text in texts)
-        counts = torch.tensor([[len(rows), tokens]], device=device)
-        if self.args.world_size > 1:
-            counts = self.accelerator.gather(counts)
-        num_examples, self._num_step_tokens = counts.sum(0).clamp(min=1)
-        return num_examples
+        return torch.tensor(max(self._companions.begin_step(rows, self.state), 1), device=device)
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """As theirs, but of several processes none gets an example that another has as well."""
+        return filled_up(super().get_train_dataloader(), self.args.world_size)
 
     # The base: the same weights with their adapter off ------------------------------------------
 
     def _resolved(self, examples: Sequence[Example]) -> list[Example]:
         rules = {example.target.other for example in examples} & {"preserve", "at_most"}
         if rules and not self._has_base:
-            raise ConfigError(f"other = {sorted(map(str, rules))} {NEEDS_BASE}")
+            raise ConfigError(f"other = {sorted(map(str, rules))} {given.NEEDS_BASE}")
         if "at_most" not in rules:
             return list(examples)
         with switched_off(self.adapted):
@@ -307,7 +304,10 @@ class DistributionTrainer(Trainer):
             metrics |= {f"{prefix}_{key}": value for key, value in self._measured(asked).items()}
         if self.texts:
             metrics[f"{metric_key_prefix}_retention_kl"] = self._companions.base.mean_text_kl(
-                self.adapted, self.texts, batch_size=self.args.per_device_eval_batch_size
+                self.adapted,
+                self.texts,
+                batch_size=self.args.per_device_eval_batch_size,
+                shared=True,
             )
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
@@ -326,13 +326,13 @@ class DistributionTrainer(Trainer):
         return asked
 
     def _measured(self, asked: AskedTries) -> dict[str, float]:
-        bar = None if self.args.disable_tqdm else "evaluating"
         outcomes, ratios = outcomes_of(
             self.adapted,
             self.encoder,
             asked,
             batch_size=self.args.per_device_eval_batch_size,
-            progress=bar,
+            progress=None if self.args.disable_tqdm else "evaluating",
+            shared=not self.is_fsdp_enabled,  # for which all run the same forwards
         )
         loss = float(self._divergences(self.divergence, outcomes).mean())
         return {"loss": loss, **{name: ratio.value() for name, ratio in ratios.items()}}
@@ -361,9 +361,9 @@ class DistributionTrainer(Trainer):
         """Count what was counted before the checkpoint that training goes on from."""
         self._observed = RunningMeans(self.args.device)
         logged, self._logged = self._logged, None
-        if logged is None or not logged.is_file():  # from the beginning, or of an earlier version
+        counted = logged_before(logged)
+        if counted is None:
             return
-        counted = json.loads(logged.read_text(encoding="utf-8"))
         self._globalstep_last_logged = counted["step"]
         self._tr_loss += counted["loss"]
         self._total_loss_scalar -= counted["loss"]  # which is of this call's steps alone
@@ -380,7 +380,7 @@ class DistributionTrainer(Trainer):
             "sums": self._observed.sums(self.accelerator.reduce),
         }
         if self.args.should_save:  # first: their state is written last
-            write_text(folder / _LOGGED_FILE, json.dumps(logged) + "\n")
+            write_text(folder / LOGGED_FILE, json.dumps(logged) + "\n")
             if self._refreshes:
                 write_jsonl(folder / _EXAMPLES_FILE, self.train_examples)
         super()._save_checkpoint(model, trial, *args, **kwargs)
@@ -394,7 +394,7 @@ class DistributionTrainer(Trainer):
         check_base_record(self.adapted, resume_from_checkpoint)
         check_checkpoint(resume_from_checkpoint)
         super()._load_from_checkpoint(resume_from_checkpoint, model)
-        self._logged = Path(resume_from_checkpoint) / _LOGGED_FILE
+        self._logged = Path(resume_from_checkpoint) / LOGGED_FILE
         examples = Path(resume_from_checkpoint) / _EXAMPLES_FILE
         if self._refreshes:
             self.use_examples(read_jsonl(examples))

@@ -1,13 +1,16 @@
 """What users hand to the trainer, checked before anything is made of it."""
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
 from torch import nn
 from transformers import PreTrainedTokenizerBase
+from transformers.training_args import ParallelMode
 
+from distmatch.data.examples import Example
 from distmatch.errors import ConfigError, DataError
 from distmatch.files import check_folder
+from distmatch.models.experts import PackedExperts
 from distmatch.models.loading import load_model
 from distmatch.trainer.settings import DistributionConfig
 
@@ -82,3 +85,51 @@ def check_texts(args: DistributionConfig, *, has_texts: bool, has_base: bool) ->
         raise ConfigError(f"retention_dataset {NEEDS_BASE}")
     if args.retention_weight and not has_texts:
         raise ConfigError("retention_weight needs a retention_dataset of ordinary texts")
+
+
+def check_trainable(model: nn.Module) -> None:
+    """Refuse a model of which nothing learns.
+
+    Raises:
+        ConfigError: None of its weights requires a gradient.
+    """
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError(
+            "no weight is trainable: give a peft_config, or to go on with an adapter, "
+            "load_adapter(model, path, trainable=True)"
+        )
+
+
+def check_sharding(
+    args: DistributionConfig, model: nn.Module, examples: Sequence[Example], *, has_texts: bool
+) -> None:
+    """Refuse FSDP where weights wouldn't be sharded, or not to the same result.
+
+    Raises:
+        ConfigError: Names what stands in the way, and the remedy.
+    """
+    if not args.fsdp:
+        return
+    if args.device.type == "cpu":
+        raise ConfigError(
+            "fsdp is set, and accelerate shards nothing in processes without a GPU, each of which "
+            "would hold the whole model: leave it out"
+        )
+    if args.parallel_mode != ParallelMode.DISTRIBUTED:
+        raise ConfigError("fsdp shards over processes: start them with torchrun, or leave it out")
+    if int(args.fsdp_config.get("version", 2)) != 2:  # type: ignore[union-attr]
+        raise ConfigError('fsdp_config asks for version 1: give {"version": 2}')
+    packed = [name for name, weight in model.named_parameters() if not weight.is_floating_point()]
+    packed += [name for name, module in model.named_modules() if isinstance(module, PackedExperts)]
+    if packed:
+        raise ConfigError(
+            f"{packed[0]} is packed, and fsdp can't shard packed weights: leave fsdp out (every "
+            "process then holds the packed model), or load it unpacked"
+        )
+    keeps = any(example.target.other in ("preserve", "at_most") for example in examples)
+    if has_texts or keeps:
+        what = "a retention_dataset" if has_texts else 'other = "preserve"'
+        raise ConfigError(
+            f"{what} takes forwards of the base beside the model's, which processes that share "
+            "their weights would have to take in step: leave it or fsdp out"
+        )

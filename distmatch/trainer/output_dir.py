@@ -3,9 +3,13 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from distmatch.errors import ConfigError
 from distmatch.models.checkpoints import check_safetensors
+
+LOGGED_FILE = "logged.json"
+"""In a checkpoint, what was counted since the last log line."""
 
 _NAME = re.compile("checkpoint-([1-9][0-9]*)")
 
@@ -29,6 +33,24 @@ def check_output_dir(path: str | Path | None, *, resume: bool) -> None:
             f"{folder} holds another run ({', '.join(held[:3])}): resume it "
             "(resume_from_checkpoint=True), delete it, or choose another output_dir"
         )
+
+
+def checkpoint_to_begin_at(folder: str | Path, resume: str | bool | None) -> str | None:
+    """Where training begins; None: at the beginning.
+
+    Args:
+        folder: The output directory.
+        resume: A checkpoint's directory; True: the newest whole one in the folder, if any; None or
+            False: none, and the folder is to hold no run.
+
+    Raises:
+        ConfigError: It holds one.
+    """
+    check_output_dir(folder, resume=bool(resume))
+    if resume is not True:
+        return resume or None
+    checkpoint = last_checkpoint(folder)
+    return None if checkpoint is None else str(checkpoint)
 
 
 def last_checkpoint(folder: str | Path) -> Path | None:
@@ -60,6 +82,14 @@ def check_checkpoint(folder: str | Path) -> None:
             f"{folder} holds no optimiser (save_only_model), so training can't go on as it was: "
             "begin anew with its adapter, load_adapter(model, path, trainable=True)"
         )
+
+
+def logged_before(path: Path | None) -> dict[str, Any] | None:
+    """What a checkpoint says was counted; None: at the beginning, or of an earlier version."""
+    if path is None or not path.is_file():
+        return None
+    counted: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return counted
 
 
 def _is_json(path: Path) -> bool:

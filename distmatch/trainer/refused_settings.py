@@ -40,8 +40,6 @@ REFUSED = {
     "batch_eval_metrics": _OF_THEIR_EVALUATION,
     "bf16_full_eval": "casts nothing here: load the model in that dtype",
     "fp16_full_eval": "casts nothing here: load the model in that dtype",
-    "fsdp": _SHARDING,
-    "fsdp_config": _SHARDING,
     "deepspeed": _SHARDING,
     "parallelism_config": _SHARDING,
     "resume_from_checkpoint": "is of scripts: give it to train(resume_from_checkpoint=True)",
@@ -69,6 +67,10 @@ def check_settings(args: TrainingArguments) -> None:
             raise ConfigError(
                 f"{field.name} is {value!r}, which {REFUSED[field.name]}; leave it out"
             )
+    if args.fsdp_config and not args.fsdp:
+        raise ConfigError(
+            f"fsdp_config is {args.fsdp_config!r}, and fsdp is off: set fsdp=True, or leave it out"
+        )
     optim = str(getattr(args.optim, "value", args.optim))
     if args.optim_args and optim.startswith("adamw_torch"):
         raise ConfigError(

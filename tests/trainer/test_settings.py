@@ -111,6 +111,7 @@ THEIRS = {
     ),
     *("ddp_find_unused_parameters", "ddp_bucket_cap_mb", "ddp_broadcast_buffers", "ddp_backend"),
     *("ddp_static_graph", "ddp_timeout", "accelerator_config", "fp16", "tf32", "debug"),
+    *("fsdp", "fsdp_config"),
     *("dataloader_pin_memory", "optim_target_modules", "full_determinism", "use_cpu"),
     *("enable_jit_checkpoint", "restore_callback_states_from_checkpoint", "ignore_data_skip"),
 }
@@ -200,8 +201,6 @@ OTHERWISE = {
     "liger_kernel_config": {"rope": True},
     "torch_compile_backend": "inductor",
     "torch_compile_mode": "default",
-    "fsdp": "full_shard",
-    "fsdp_config": {"version": 2},
     "deepspeed": {"zero": 1},
     "parallelism_config": ParallelismConfig(),
     "resume_from_checkpoint": "checkpoint-3",
