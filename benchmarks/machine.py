@@ -5,16 +5,18 @@ import platform
 import re
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 import transformers
-from torch import nn
+from torch import Tensor, nn
 
 from distmatch.data.batching import Batch
-from distmatch.losses import forward_kl, support_log_probs
-from distmatch.scoring import score_batch
+from distmatch.data.trie import TokenIds
+from distmatch.losses import WordLogProbs, forward_kl, support_log_probs, word_log_probs
+from distmatch.measuring.kept_base import KeptBase
+from distmatch.scoring import logits_and_text_states, score_batch
 
 
 def device_and_versions(device: torch.device) -> dict[str, str]:
@@ -27,13 +29,32 @@ def device_and_versions(device: torch.device) -> dict[str, str]:
     return {"device": name, "versions": versions}
 
 
-def training_step(adapted: nn.Module, batch: Batch) -> Callable[[], None]:
-    """A whole step to be measured: forward KL of the batch, backward, and AdamW's update."""
+def training_step(
+    adapted: nn.Module, batch: Batch, texts: Sequence[TokenIds] = ()
+) -> Callable[[], None]:
+    """A whole step to be measured: forward KL of the batch, backward, and AdamW's update.
+
+    Args:
+        adapted: The model in training.
+        batch: On its device.
+        texts: Ordinary ones that the batch holds as well, whose KL from the base is added.
+    """
     optimizer = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=1e-4)
+    kept = KeptBase(texts)
+    assert not texts or kept.takes_states(adapted), "the head can't be run by itself"
+
+    def of_examples(scores: WordLogProbs) -> Tensor:
+        return forward_kl(support_log_probs(scores, batch.is_free), batch.target).mean()
+
+    def loss() -> Tensor:
+        if not texts:
+            return of_examples(score_batch(adapted, batch))
+        logits, states = logits_and_text_states(adapted, batch)
+        of_texts = kept.kl_of_states(adapted, texts, states).mean()
+        return of_examples(word_log_probs(logits, batch)) + of_texts
 
     def step() -> None:
-        scores = score_batch(adapted, batch)
-        forward_kl(support_log_probs(scores, batch.is_free), batch.target).mean().backward()
+        loss().backward()
         optimizer.step()
         optimizer.zero_grad()
 
