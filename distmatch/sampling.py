@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 from transformers import (
+    Cache,
+    DynamicCache,
     LogitsProcessor,
     LogitsProcessorList,
     StoppingCriteria,
@@ -20,6 +22,7 @@ from distmatch.data.trie import TokenIds
 from distmatch.models.finite import check_finite
 from distmatch.models.forwards import in_eval_mode
 from distmatch.models.head import unwrapped
+from distmatch.models.proof import forward_way
 
 OWN_DISTRIBUTION: dict[str, Any] = {
     "do_sample": True,
@@ -67,7 +70,8 @@ def sample_tokens(
 
     Args:
         model: A model with a generation head, adapted or not; its mode is restored afterwards.
-        prompts: Token ids of each; write a prompt several times for several continuations.
+        prompts: Token ids of each; write a prompt several times for several continuations, beside
+            each other: of those of a batch it is read once.
         ends: Tokens that end a continuation; they aren't returned.
         max_tokens: Where a continuation is cut off.
         batch_size: Prompts that are continued at once.
@@ -144,15 +148,14 @@ def _continued(
     max_tokens: int,
     stop: Sequence[StoppingCriteria],
 ) -> list[list[int]]:
-    longest = max(map(len, prompts))
     fill = min(ends)
     base = unwrapped(model)
-    device: torch.device = base.device  # type: ignore[assignment]
-    padded = [[fill] * (longest - len(ids)) + [*ids] for ids in prompts]
-    mask = [[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts]
+    ids, mask = _padded(prompts, fill, base.device)  # type: ignore[arg-type]
+    longest = ids.shape[1]
     written = base.generate(  # type: ignore[operator]
-        input_ids=torch.tensor(padded, device=device),
-        attention_mask=torch.tensor(mask, device=device),
+        input_ids=ids,
+        attention_mask=mask,
+        past_key_values=_shared_states(model, prompts, fill),
         max_new_tokens=max_tokens,
         eos_token_id=sorted(ends),
         pad_token_id=fill,
@@ -161,3 +164,39 @@ def _continued(
         **OWN_DISTRIBUTION,
     )
     return written[:, longest:].tolist()
+
+
+def _padded(
+    prompts: Sequence[TokenIds], fill: int, device: torch.device
+) -> tuple[Int[Tensor, "rows length"], Int[Tensor, "rows length"]]:
+    """Ids of prompts that end together, and where there are some."""
+    longest = max(map(len, prompts))
+    ids = [[fill] * (longest - len(prompt)) + [*prompt] for prompt in prompts]
+    mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
+
+
+def _shared_states(model: nn.Module, prompts: Sequence[TokenIds], fill: int) -> Cache | None:
+    """What a batch's prompts leave in the cache, of each different one computed once.
+
+    None where all differ, and of models whose layers keep other things than attention's.
+    """
+    distinct = list(dict.fromkeys(prompts))
+    if len(distinct) == len(prompts) or max(map(len, prompts)) == 1:
+        return None
+    if forward_way(model).name != "tree":
+        return None
+    base: Any = unwrapped(model)
+    ids, mask = _padded(distinct, fill, base.device)
+    cache = DynamicCache(config=base.config.get_text_config())
+    base(
+        input_ids=ids[:, :-1],
+        attention_mask=mask[:, :-1],
+        position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, :-1],
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    place = {prompt: row for row, prompt in enumerate(distinct)}
+    cache.batch_select_indices(torch.tensor([place[p] for p in prompts], device=base.device))
+    return cache

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
+from distmatch import sampling
 from distmatch.errors import DivergedError
 from distmatch.models.attaching import attach_lora
 from distmatch.models.lora import lora
@@ -125,3 +126,27 @@ def test_a_model_that_is_not_finite_is_refused_with_the_weight(name):
         wrong[-1].view(-1)[0] = torch.nan
     with pytest.raises(DivergedError, match=f"weights hold NaN or infinity.*{name}"):
         sample_tokens(model, [(5, 6, 7)], {2}, max_tokens=2)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt_oss", "qwen3", "gpt2"])
+def test_a_prompt_that_is_repeated_is_read_once_and_goes_on_as_it_would(family):
+    model = tiny_model(family)
+    prompts = [prompt for prompt in PROMPTS for _ in range(6)]
+    read = []
+    model.get_input_embeddings().register_forward_hook(
+        lambda _, ids, __: read.append(ids[0].numel())
+    )
+
+    def drawn():
+        read.clear()
+        torch.manual_seed(0)
+        return sample_tokens(model, prompts, {2}, max_tokens=8, batch_size=18)
+
+    sample_tokens(model, prompts[:2], {2}, max_tokens=1)  # its way of running is found here
+    shared = drawn()
+    assert read[:2] == [3 * 4, 18]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "_shared_states", lambda *_: None)
+        apart = drawn()
+        assert read[0] == 18 * 5
+    assert shared == apart and len({*shared}) > 12
