@@ -1,18 +1,20 @@
-"""Frozen matrices in the precision of mixed training: cast once, where autocast does at every use.
+"""Weights in the precision of mixed training: cast once, where autocast does at every use.
 
 Autocast remembers its casts of weights that learn, and casts frozen ones anew each time they are
-multiplied. Here they stand beside the model's own in the precision they are multiplied in, and take
-their place while a step is made. What is measured sees the model's own.
+multiplied. Here frozen matrices stand beside the model's own in the precision they are multiplied
+in, and take their place while a step is made; LoRA's factors are cast all at once as it begins.
+What is measured sees the model's own.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from distmatch.models.fused_lora import FusedLinear
 from distmatch.models.head import output_head, unwrapped
 
 
@@ -39,22 +41,52 @@ class CastOnce:
             self._own.append((module, own))
             if own not in self._cast:  # a matrix of several layers is one
                 self._cast[own] = nn.Parameter(own.detach().to(dtype), requires_grad=False)
+        self._factors = [] if dtype is None or all_weights else list(_factors(model, dtype))
 
     @property
     def num_bytes(self) -> int:
         """What they take beside the model's own."""
-        return sum(matrix.nbytes for matrix in self._cast.values())
+        matrices = [*self._cast.values(), *(c for factor in self._factors for c in factor.cast)]
+        return sum(matrix.nbytes for matrix in matrices)
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Inside, they are the model's."""
         for module, own in self._own:
             module.weight = self._cast[own]
+        if self._factors:
+            torch._foreach_copy_(
+                [cast for factor in self._factors for cast in factor.cast],
+                [own.detach() for factor in self._factors for own in factor.own],
+            )
+        for factor in self._factors:
+            factor.module.cast_factors[factor.name] = factor.cast
         try:
             yield
         finally:
             for module, own in self._own:
                 module.weight = own
+            for factor in self._factors:
+                factor.module.cast_factors.clear()
+
+
+class _Factors(NamedTuple):
+    """A and B of an adapter in one layer."""
+
+    module: FusedLinear
+    name: str
+    own: tuple[nn.Parameter, nn.Parameter]
+    cast: tuple[Tensor, Tensor]
+
+
+def _factors(model: nn.Module, dtype: torch.dtype) -> Iterator[_Factors]:
+    layers = [module for module in model.modules() if isinstance(module, FusedLinear)]
+    for module in layers:
+        for name in module.lora_A:
+            own: Any = (module.lora_A[name].weight, module.lora_B[name].weight)
+            if all(w.is_floating_point() and w.dtype not in (dtype, torch.float64) for w in own):
+                a, b = (torch.empty_like(w, dtype=dtype, requires_grad=False) for w in own)
+                yield _Factors(module, name, own, (a, b))
 
 
 def _linear_layers(model: nn.Module) -> Iterator[nn.Linear | Conv1D]:

@@ -11,6 +11,7 @@ and loads the layers; whatever else they may be asked to do goes through PEFT's 
 """
 
 from typing import Any, NamedTuple
+from weakref import ref
 
 import torch
 from jaxtyping import Float
@@ -29,7 +30,14 @@ class FusedLinear(layer.Linear):
         if name is None or how is None:
             return super().forward(x, *args, **kwargs)
         a, b, base = self.lora_A[name].weight, self.lora_B[name].weight, self.base_layer
-        return _AdaptedProduct.apply(x, a, b, base.weight, base.bias, how)
+        rows = _rows(x, how.dtype)
+        cast = self.cast_factors.get(name, (a, b))
+        return _AdaptedProduct.apply(x, a, b, rows, cast, base.weight, base.bias, how)
+
+    @property
+    def cast_factors(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Of an adapter, A and B in the precision of mixed training, while a step is made."""
+        return vars(self).setdefault("_cast_factors", {})
 
     def _only_adapter(self) -> str | None:
         """The one that is switched on, if it is plain LoRA and nothing is merged or dropped."""
@@ -82,13 +90,41 @@ def _is_watched(module: nn.Module) -> bool:
     return any(forward) or any(backward) or "forward" in vars(module)
 
 
+_last_cast: tuple[Any, ...] = (None,) * 4
+
+
+def _rows(x: Tensor, dtype: torch.dtype) -> Float[Tensor, "rows inputs"]:
+    """The input in the precision of products, cast once for layers that are given the same.
+
+    What was cast last is known as long as some layer keeps it for its gradient.
+    """
+    global _last_cast
+    if x.dtype == dtype:
+        return x.detach().reshape(-1, x.shape[-1])
+    of, version, known_dtype, known = _last_cast
+    if of is not None and of() is x and (version, known_dtype) == (x._version, dtype):
+        rows = known()
+        if rows is not None:
+            return rows
+    rows = x.detach().to(dtype).reshape(-1, x.shape[-1])
+    _last_cast = (ref(x), x._version, dtype, ref(rows))
+    return rows
+
+
 class _AdaptedProduct(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, a: Tensor, b: Tensor, weight: Tensor, bias: Tensor | None, how: _How
+        ctx: Any,
+        x: Tensor,
+        _a: Tensor,
+        _b: Tensor,
+        rows: Tensor,
+        factors: tuple[Tensor, Tensor],
+        weight: Tensor,
+        bias: Tensor | None,
+        how: _How,
     ) -> Tensor:
-        rows = x.to(how.dtype).reshape(-1, x.shape[-1])
-        weight, a, b = (matrix.to(how.dtype) for matrix in (weight, a, b))
+        weight, a, b = (matrix.to(how.dtype) for matrix in (weight, *factors))
         bias = None if bias is None else bias.to(how.dtype)
         inner = rows @ a.T
         product = nn.functional.linear(rows, weight, bias).addmm_(inner, b.T, alpha=how.scaling)
@@ -109,7 +145,7 @@ class _AdaptedProduct(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             for_x = (gradients @ weight).addmm_(thin, a, alpha=how.scaling).to(ctx.dtype)
             for_x = for_x.reshape(*gradient.shape[:-1], weight.shape[1])
-        return for_x, for_a, for_b, None, None, None
+        return for_x, for_a, for_b, None, None, None, None, None
 
 
 def _scaled_product(

@@ -5,6 +5,7 @@ import torch
 
 from distmatch.models.attaching import attach_lora
 from distmatch.models.cast_once import CastOnce
+from distmatch.models.fused_lora import FusedLinear
 from distmatch.models.lora import lora
 from tests.architectures import architecture
 from tests.tiny import FAMILIES, tiny_model
@@ -39,7 +40,23 @@ def test_numbers_are_those_of_autocast_to_the_bit(family):
     assert not any("lora_" in n or "embed" in n or "norm" in n or "head" in n for n in names)
     torch.testing.assert_close(found, plain, rtol=0, atol=0)
     assert weights(adapted) == before
-    assert cast.num_bytes == sum(2 * adapted.get_parameter(name).numel() for name in names)
+    fused = [module for module in adapted.modules() if isinstance(module, FusedLinear)]
+    parts = [part for module in fused for part in (module.lora_A, module.lora_B)]
+    factors = [factor.numel() for part in parts for factor in part.parameters()]
+    counts = [adapted.get_parameter(name).numel() for name in names]
+    assert cast.num_bytes == 2 * sum([*counts, *factors])
+
+
+def test_factors_are_those_of_the_step():
+    adapted = attach_lora(tiny_model("llama"), lora("all", rank=2), seed=0)
+    cast = CastOnce(adapted, torch.bfloat16)
+    for _ in range(2):
+        with torch.no_grad():
+            for weight in adapted.parameters():
+                weight.add_(0.1 if weight.requires_grad else 0.0)
+        with cast.installed():
+            found = outcome(adapted)
+        torch.testing.assert_close(found, outcome(adapted), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", ["mamba", "jamba", "gpt_neox", "phi", "falcon", "mixtral"])

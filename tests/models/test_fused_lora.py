@@ -1,6 +1,7 @@
 """LoRA's short way: PEFT's numbers, and PEFT's way wherever it isn't the same."""
 
 import copy
+from weakref import ref
 
 import peft
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 
 from distmatch.models.adapters import load_adapter
 from distmatch.models.attaching import attach_lora
-from distmatch.models.fused_lora import FusedLinear, _AdaptedProduct, fuse_lora
+from distmatch.models.fused_lora import FusedLinear, _AdaptedProduct, _rows, fuse_lora
 from distmatch.models.lora import lora
 from tests.tiny import tiny_model
 
@@ -215,3 +216,16 @@ def test_adapters_attached_and_loaded_take_it_and_are_stock_files(tmp_path, shor
     whole = again.merge_and_unload()
     assert not any(isinstance(m, layer.LoraLayer) for m in whole.modules())
     torch.testing.assert_close(whole(IDS).logits, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_an_input_of_several_layers_is_cast_once_as_long_as_one_of_them_keeps_it():
+    x = torch.randn(3, 8)
+    rows = _rows(x, torch.bfloat16)
+    assert _rows(x, torch.bfloat16) is rows and torch.equal(rows, x.bfloat16())
+    assert _rows(x, torch.float16).dtype == torch.float16
+    rows = _rows(x, torch.bfloat16)
+    x.mul_(2)
+    assert torch.equal(_rows(x, torch.bfloat16), x.bfloat16())
+    assert torch.equal(_rows(x.clone(), torch.bfloat16), x.bfloat16())
+    kept = ref(_rows(x, torch.bfloat16))
+    assert kept() is None  # nobody needs it
