@@ -1,14 +1,20 @@
 """What users of other trainers hand to this one: taken, or refused before anything is made."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import peft
 import pytest
 import torch
 from transformers import TrainingArguments
+from transformers.training_args import ParallelMode
 
 from distmatch.errors import ConfigError, DataError, LoadError, TargetingError
 from distmatch.models.adapters import load_adapter
+from distmatch.models.quantizers import random_packed
 from distmatch.scoring import score
 from distmatch.trainer import DistributionConfig, DistributionTrainer
+from distmatch.trainer.given import check_sharding
 from tests.tiny import tiny_model, tiny_tokenizer
 from tests.trainer.test_distribution_trainer import examples, trainer
 
@@ -96,3 +102,36 @@ def test_words_that_the_model_has_no_rows_for_are_refused_by_token(tmp_path):
     row = {"prompt": prompt, "words": ["red", "blue"], "probs": [0.5, 0.5]}
     with pytest.raises(DataError, match=r'row 8: the token "mötör29" has the id .*\.resize_token'):
         given(tmp_path, processing_class=tokenizer, train_dataset=[*rows, row])
+
+
+def sharding(**told):
+    plain = {"fsdp": True, "fsdp_config": {}, "parallel_mode": ParallelMode.DISTRIBUTED}
+    return SimpleNamespace(**plain | {"device": torch.device("cuda")} | told)
+
+
+def test_what_cannot_be_sharded_is_refused_by_name():
+    dense = tiny_model("llama")
+    packed = random_packed(tiny_model("gpt_oss").config, torch.device("cpu"), torch.float32)
+    rows = examples()[:2]
+    keeping = [
+        replace(r, target=replace(r.target, probs=(0.2, 0.2), other="preserve")) for r in rows
+    ]
+    check_sharding(sharding(), dense, rows, has_texts=False)
+    check_sharding(sharding(fsdp=False), packed, rows, has_texts=True)
+    with pytest.raises(ConfigError, match=r"model\.layers\.0\.mlp\.experts.* is packed"):
+        check_sharding(sharding(), packed, rows, has_texts=False)
+    with pytest.raises(ConfigError, match="a retention_dataset takes forwards of the base"):
+        check_sharding(sharding(), dense, rows, has_texts=True)
+    with pytest.raises(ConfigError, match='other = "preserve" takes forwards of the base'):
+        check_sharding(sharding(), dense, keeping, has_texts=False)
+    with pytest.raises(ConfigError, match=r'fsdp_config asks for version 1: give \{"version": 2'):
+        check_sharding(sharding(fsdp_config={"version": 1}), dense, rows, has_texts=False)
+    with pytest.raises(ConfigError, match="fsdp shards over processes: start them with torchrun"):
+        alone = sharding(parallel_mode=ParallelMode.NOT_DISTRIBUTED)
+        check_sharding(alone, dense, rows, has_texts=False)
+
+
+def test_without_gpus_nothing_would_be_sharded(tmp_path):
+    args = DistributionConfig(output_dir=str(tmp_path), use_cpu=True, fsdp="full_shard")
+    with pytest.raises(ConfigError, match="accelerate shards nothing in processes without a GPU"):
+        given(tmp_path, args=args)

@@ -1,22 +1,29 @@
-"""Two processes, started by torchrun or by accelerate, do what one does."""
+"""What each of two processes does, as torchrun or accelerate starts it."""
 
 import os
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
+from torch import distributed
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 
+from distmatch.cli import main
 from distmatch.data import Example, WordDistribution
+from distmatch.data.batching import make_batch
+from distmatch.data.trie import TokenTrie
+from distmatch.losses import forward_kl, support_log_probs
+from distmatch.models.attaching import attach_lora
+from distmatch.models.blocks import decoder_blocks
 from distmatch.models.lora import lora
+from distmatch.scoring import model_encoder, score_batch
 from distmatch.trainer import DistributionConfig, DistributionTrainer
 from tests.tiny import tiny_model, tiny_tokenizer
 
-ROOT = Path(__file__).parents[2]
 TEXTS = ["green tea and milk", "the red fox ran over the hill", "a cat"]
 KEPT = {"save_steps": 2, "save_strategy": "steps", "optim_args": "momentum=0.9"}
 HEAD = {"peft_config": LoraConfig(r=4, target_modules=["q_proj", "lm_head"])}
@@ -103,85 +110,76 @@ def result(run: DistributionTrainer, resume: bool = False) -> dict[str, Any]:
     return {"weights": weights, "logged": logged}
 
 
-def work(folder: Path, world: int, names: list[str]) -> None:
-    """One of several processes: every run named, and its result kept."""
-    rank = os.environ["RANK"]
-    for name in names:
-        run = trainer(folder / name, world, **RUNS[name])
-        calls: list[int] = []
-        run.adapted.base_model.model.register_forward_pre_hook(lambda *_, c=calls: c.append(1))
-        kept = result(run, resume=name == "made by one")
-        torch.save(kept | {"forwards": len(calls)}, folder / f"{name} {rank}.pt")
+ROWS, STEPS = 12, 3
 
 
-def started(launcher: list[str], folder: Path, names: list[str]) -> None:
-    command = [*launcher, __file__, str(folder), *names]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert not done.returncode, done.stdout + done.stderr
+def adapted() -> tuple[PeftModel, list[TokenTrie]]:
+    """A model for a loop of one's own, and what it is taught."""
+    model = attach_lora(tiny_model("llama"), lora("all", rank=4), seed=0)
+    return model, model_encoder(model, tiny_tokenizer()).encode_all(examples(ROWS))
 
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-ACCELERATE = [
-    *(sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2"),
-    *("--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"),
-]
+def losses(model: PeftModel, tries: list[TokenTrie]) -> list[float]:
+    """Such a loop: some steps of plain descent, each over all examples."""
+    encoder = model_encoder(model, tiny_tokenizer())
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.02)
+    found = []
+    for _ in range(STEPS):
+        batch = make_batch(tries, encoder)
+        scores = score_batch(model, batch)
+        loss = forward_kl(support_log_probs(scores, batch.is_free), batch.target).mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        found.append(loss.item())
+    return found
 
 
-@pytest.fixture(scope="module")
-def of_two(tmp_path_factory):
-    """The folder with what two processes made of each run."""
-    folder = tmp_path_factory.mktemp("two")
-    trainer(folder / "made by one", 1, **RUNS["made by one"] | {"max_steps": 2}).train()
-    started(TORCHRUN, folder, list(RUNS))
-    return folder
+def loop(folder: Path) -> None:
+    """That over a half of the examples, with a half of each weight."""
+    rank, half = distributed.get_rank(), ROWS // 2
+    model, tries = adapted()
+    for block in decoder_blocks(model).values():
+        fully_shard(block)
+    fully_shard(model)
+    assert all(isinstance(weight, DTensor) for weight in model.parameters())
+    own = torch.tensor(losses(model, tries[rank * half : (rank + 1) * half]))
+    distributed.all_reduce(own)
+    whole = {n: p.full_tensor() for n, p in model.named_parameters() if p.requires_grad}
+    if rank == 0:
+        model.save_pretrained(folder, state_dict=whole)
+        torch.save(own / 2, folder / "losses.pt")
 
 
-def same(two: dict[str, Any], one: dict[str, Any], tolerance: float = 1e-6) -> None:
-    for name, value in one["weights"].items():
-        torch.testing.assert_close(two["weights"][name], value, rtol=0, atol=tolerance)
-    assert len(two["logged"]) == len(one["logged"])
-    for line, expected in zip(two["logged"], one["logged"], strict=True):
-        assert line == pytest.approx(expected, rel=1e-5, abs=tolerance, nan_ok=True)
+def shard(folder: Path) -> None:
+    """The trainer, told to shard over GPUs."""
+    run = trainer(folder, int(os.environ["WORLD_SIZE"]), use_cpu=False, fsdp="full_shard", n=8)
+    logged = [line["loss"] for line in result(run)["logged"] if "loss" in line]
+    assert all(isinstance(weight, DTensor) for weight in run.adapted.parameters())
+    run.save_model()
+    if run.args.process_index == 0:
+        torch.save(torch.tensor(logged), folder / "losses.pt")
 
 
-def of(folder: Path, name: str, rank: int) -> dict[str, Any]:
-    return torch.load(folder / f"{name} {rank}.pt")
-
-
-@pytest.mark.parametrize("name", [name for name in RUNS if not name.startswith("made")])
-def test_two_processes_do_what_one_does(name, of_two, tmp_path):
-    run = trainer(tmp_path, 1, **RUNS[name])
-    start = {n: p.detach().clone() for n, p in run.adapted.named_parameters() if p.requires_grad}
-    one = result(run)
-    assert any((one["weights"][n] - before).abs().max() > 1e-3 for n, before in start.items())
-    for rank in (0, 1):
-        same(of(of_two, name, rank), one)
-
-
-def test_each_process_does_its_share_of_an_evaluation(of_two, tmp_path):
-    run = trainer(tmp_path, 1, **RUNS["evaluation"])
-    calls = []
+def train(folder: Path, name: str) -> None:
+    """A run of the trainer, whose result is kept."""
+    run = trainer(folder / name, 2, **RUNS[name])
+    calls: list[int] = []
     run.adapted.base_model.model.register_forward_pre_hook(lambda *_: calls.append(1))
-    result(run)
-    shares = [of(of_two, "evaluation", rank)["forwards"] for rank in (0, 1)]
-    assert max(shares) < 0.75 * len(calls), (shares, len(calls))
+    kept = result(run, resume=name == "made by one")
+    torch.save(kept | {"forwards": len(calls)}, folder / f"{name} {os.environ['RANK']}.pt")
 
 
-def test_what_two_began_one_ends(of_two):
-    settings = RUNS["made by two"] | {"max_steps": 4}
-    resumed = result(trainer(of_two / "made by two", 1, **settings), resume=True)
-    straight = result(trainer(of_two / "straight", 1, **settings))
-    same(resumed, straight)
-    same(of(of_two, "made by one", 0), straight)
-    same(of(of_two, "made by one", 1), straight)
-
-
-def test_accelerate_starts_the_same(of_two, tmp_path):
-    name = "an uneven last batch"
-    started(ACCELERATE, tmp_path, [name])
-    same(of(tmp_path, name, 0), of(of_two, name, 0), tolerance=0)
+def work(folder: Path, names: list[str]) -> None:
+    """All that is named, in order."""
+    for name in names:
+        if name in RUNS:
+            train(folder, name)
+        elif name in ("loop", "shard"):
+            {"loop": loop, "shard": shard}[name](folder)
+        else:
+            assert main(["train", name]) == 0
 
 
 if __name__ == "__main__":
-    work(Path(sys.argv[1]), 2, sys.argv[2:])
+    work(Path(sys.argv[1]), sys.argv[2:])
