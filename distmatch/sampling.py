@@ -179,14 +179,15 @@ def _padded(
 def _shared_states(model: nn.Module, prompts: Sequence[TokenIds], fill: int) -> Cache | None:
     """What a batch's prompts leave in the cache, of each different one computed once.
 
-    None where all differ, and of models whose layers keep other things than attention's.
+    None where all differ, and of models that ask for a cache of their own or whose layers keep
+    other things than attention's.
     """
+    base: Any = unwrapped(model)
     distinct = list(dict.fromkeys(prompts))
     if len(distinct) == len(prompts) or max(map(len, prompts)) == 1:
         return None
-    if forward_way(model).name != "tree":
+    if base.generation_config.cache_implementation or forward_way(model).name != "tree":
         return None
-    base: Any = unwrapped(model)
     ids, mask = _padded(distinct, fill, base.device)
     cache = DynamicCache(config=base.config.get_text_config())
     base(
@@ -198,5 +199,5 @@ def _shared_states(model: nn.Module, prompts: Sequence[TokenIds], fill: int) -> 
         logits_to_keep=1,
     )
     place = {prompt: row for row, prompt in enumerate(distinct)}
-    cache.batch_select_indices(torch.tensor([place[p] for p in prompts], device=base.device))
+    cache.batch_select_indices(torch.tensor([place[prompt] for prompt in prompts]))
     return cache

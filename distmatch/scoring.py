@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from distmatch.data.batching import Batch, TreeBatch, make_batch, make_next_batch
+from distmatch.data.batching import Batch, TreeBatch, in_batches, make_batch, make_next_batch
 from distmatch.data.distribution import OtherRule, WordDistribution
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.trie import Encoder, TokenIds, TokenTrie
@@ -137,9 +137,9 @@ def score_tries(
     other = torch.full((len(tries),), -torch.inf, dtype=torch.float32)
     # Neighbours share prompts, so a batch of them is cheap; results go back to their places.
     order = sorted(range(len(tries)), key=lambda i: tries[i].prompt_ids)
-    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    batches = in_batches(order, batch_size)
 
-    def scores_of(which: list[int]) -> WordLogProbs:
+    def scores_of(which: Sequence[int]) -> WordLogProbs:
         scores = score_batch(model, make_batch([tries[i] for i in which], encoder))
         return WordLogProbs(*(part.float().cpu() for part in scores))
 
@@ -164,8 +164,8 @@ def next_log_probs(
     Yields:
         Of as many sequences, float32 on the CPU, in their order.
     """
-    for start in range(0, len(sequences), batch_size):
-        batch = make_next_batch(sequences[start : start + batch_size])
+    for some in in_batches(sequences, batch_size):
+        batch = make_next_batch(some)
         with in_eval_mode(model), torch.no_grad():
             logits = row_logits(model, batch)
         yield log_probs_of(logits).cpu()

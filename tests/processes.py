@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from peft import LoraConfig, PeftModel
 from torch import distributed
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
+from transformers import PreTrainedModel
 
 from distmatch.cli import main
 from distmatch.data import Example, WordDistribution
@@ -20,6 +22,7 @@ from distmatch.losses import forward_kl, support_log_probs
 from distmatch.models.attaching import attach_lora
 from distmatch.models.blocks import decoder_blocks
 from distmatch.models.lora import lora
+from distmatch.models.quantizers import random_packed
 from distmatch.scoring import model_encoder, score_batch
 from distmatch.trainer import DistributionConfig, DistributionTrainer
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -51,6 +54,12 @@ def redrawn(_model: object, before: list[Example]) -> list[Example]:
     ]
 
 
+def packed() -> PreTrainedModel:
+    """A gpt-oss whose experts are packed."""
+    config = tiny_model("gpt_oss", hidden_size=64, intermediate_size=64).config
+    return random_packed(config, "cpu", torch.float32)
+
+
 RUNS: dict[str, dict[str, Any]] = {
     "an uneven last batch": {},
     "gradient accumulation": {"batch": 4, "gradient_accumulation_steps": 2},
@@ -71,6 +80,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "refresh": {"refresh_steps": 1, "refresh": redrawn},
     "checkpointing": {"gradient_checkpointing": True, "n": 10},
     "evaluation": {"evaluated": True},
+    "packed experts": {"model": packed, "n": 10},
     "made by two": {"max_steps": 2, **KEPT},
     "made by one": {"max_steps": 4, **KEPT},
 }
@@ -78,6 +88,7 @@ RUNS: dict[str, dict[str, Any]] = {
 
 def trainer(folder: Path, world: int, **given: Any) -> DistributionTrainer:
     """A run of two epochs by plain descent, eight examples a step unless told otherwise."""
+    model = given.pop("model", partial(tiny_model, "llama"))
     rows = examples(given.pop("n", 13), given.pop("other", 0.2))
     of_trainer = {name: given.pop(name) for name in ("peft_config", "refresh") if name in given}
     if "retention_weight" in given:
@@ -93,7 +104,7 @@ def trainer(folder: Path, world: int, **given: Any) -> DistributionTrainer:
         "per_device_train_batch_size": given.pop("batch", 8) // world,
     }
     return DistributionTrainer(
-        model=tiny_model("llama"),
+        model=model(),
         args=DistributionConfig(output_dir=str(folder), **(settings | given)),
         processing_class=tiny_tokenizer(),
         train_dataset=rows,

@@ -150,3 +150,9 @@ def test_a_prompt_that_is_repeated_is_read_once_and_goes_on_as_it_would(family):
         apart = drawn()
         assert read[0] == 18 * 5
     assert shared == apart and len({*shared}) > 12
+
+
+def test_a_model_that_asks_for_a_cache_of_its_own_gets_it():
+    model = tiny_model("llama")
+    model.generation_config.cache_implementation = "static"
+    assert len(sample_tokens(model, PROMPTS[:1] * 4, {2}, max_tokens=3)) == 4

@@ -22,6 +22,12 @@ PACK_TOKENS = 512
 _SLACK = 1.1  # lets a group of examples with a common beginning end in the pack it began in
 
 T = TypeVar("T", bound="TreeBatch")
+Item = TypeVar("Item")
+
+
+def in_batches(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
+    """The items in their order, so many at a time."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
+from distmatch.data.batching import in_batches
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.prompts import special_ids
 from distmatch.data.trie import Encoder, TokenIds
@@ -39,7 +40,6 @@ from distmatch.sampling import IsDone, own_draws, sample_tokens
 from distmatch.scoring import model_encoder, next_log_probs, resolve_at_most
 from distmatch.search import LikelyAnswers, likely_answers
 
-Item = TypeVar("Item")
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 
@@ -115,7 +115,7 @@ class LocalModel(Subject):
             ]
 
         with self._asked():
-            return list(chain(*self._each_of(self._batches(slots), likeliest, name)))
+            return list(chain(*self._each_of(in_batches(slots, self.batch_size), likeliest, name)))
 
     def ranks(
         self, spans: Sequence[tuple[Written, int, int]], most: int, name: str
@@ -137,7 +137,7 @@ class LocalModel(Subject):
             ]
 
         with self._asked():
-            ranks = chain(*self._each_of(self._batches(places), ranks_of, name))
+            ranks = chain(*self._each_of(in_batches(places, self.batch_size), ranks_of, name))
         for (_, _, number), rank in zip(places, ranks, strict=True):
             found[number].append(rank)
         return found
@@ -163,8 +163,8 @@ class LocalModel(Subject):
         ends = converted(slots, self._slot_ids, "prompt")
         size = min(self.batch_size, TEXTS_A_FORWARD)
         batches = [
-            *((text_drift, some) for some in self._batches(ids, size)),
-            *((slot_drift, some) for some in self._batches(ends, size)),
+            *((text_drift, some) for some in in_batches(ids, size)),
+            *((slot_drift, some) for some in in_batches(ends, size)),
         ]
         with self._asked():
             rows = self._each_of(batches, lambda batch: _rows(batch[0](self.model, batch[1])), name)
@@ -291,10 +291,6 @@ class LocalModel(Subject):
     ) -> list[Result]:
         progress = name if self.progress else None
         return shared_out(batches, result_of, shared=self.shared, progress=progress)
-
-    def _batches(self, items: Sequence[Item], size: int | None = None) -> list[Sequence[Item]]:
-        size = size or self.batch_size
-        return [items[start : start + size] for start in range(0, len(items), size)]
 
     def _is_done(self, rows: Sequence[tuple[int, TokenIds, int]], is_enough: IsEnough) -> IsDone:
         """`is_enough` over the tokens of a batch.

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from distmatch.data.batching import TreeBatch, make_next_batch, make_text_batch
+from distmatch.data.batching import TreeBatch, in_batches, make_next_batch, make_text_batch
 from distmatch.data.trie import TokenIds
 from distmatch.losses.divergences import total_variation
 from distmatch.losses.log_probs import log_probs_of
@@ -41,8 +41,7 @@ def mean_text_kl(model: nn.Module, texts: Sequence[TokenIds], *, batch_size: int
         batch_size: Texts a forward. Every token of them has logits, twice.
     """
     with in_eval_mode(model):
-        starts = range(0, len(texts), batch_size)
-        per_token = [text_kl(model, texts[start : start + batch_size]).cpu() for start in starts]
+        per_token = [text_kl(model, some).cpu() for some in in_batches(texts, batch_size)]
     return float(torch.cat(per_token).mean()) if per_token else 0.0
 
 

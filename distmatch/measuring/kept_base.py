@@ -17,7 +17,7 @@ from jaxtyping import Float
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from distmatch.data.batching import make_text_batch
+from distmatch.data.batching import in_batches, make_text_batch
 from distmatch.data.trie import TokenIds
 from distmatch.losses.log_probs import log_probs_of
 from distmatch.losses.retention import retention_kl_of_states
@@ -120,13 +120,12 @@ class KeptBase:
             batch_size: Texts a forward.
             shared: Whether processes that ask for the same now each do their share.
         """
-        batches = [texts[i : i + batch_size] for i in range(0, len(texts), batch_size)]
 
         def kl_of(batch: Sequence[TokenIds]) -> Tensor:
             return self.text_kl(model, batch).cpu()
 
         with in_eval_mode(model):
-            per_token = shared_out(batches, kl_of, shared=shared)
+            per_token = shared_out(in_batches(texts, batch_size), kl_of, shared=shared)
         mean = float(torch.cat(per_token).mean()) if per_token else 0.0
         if not np.isfinite(mean):  # the plain way says where from
             return drift.mean_text_kl(model, texts, batch_size=batch_size)

@@ -11,13 +11,13 @@ and loads the layers; whatever else they may be asked to do goes through PEFT's 
 """
 
 from typing import Any, NamedTuple
-from weakref import ref
 
 import torch
 from jaxtyping import Float
 from peft.tuners.lora import layer
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.utils.weak import TensorWeakRef
 
 
 class FusedLinear(layer.Linear):
@@ -99,15 +99,15 @@ def _rows(x: Tensor, dtype: torch.dtype) -> Float[Tensor, "rows inputs"]:
     What was cast last is known as long as some layer keeps it for its gradient.
     """
     global _last_cast
-    if x.dtype == dtype:
-        return x.detach().reshape(-1, x.shape[-1])
+    if x.dtype == dtype or x.is_inference():  # which has no version, and nobody keeps its cast
+        return x.detach().to(dtype).reshape(-1, x.shape[-1])
     of, version, known_dtype, known = _last_cast
     if of is not None and of() is x and (version, known_dtype) == (x._version, dtype):
         rows = known()
         if rows is not None:
             return rows
     rows = x.detach().to(dtype).reshape(-1, x.shape[-1])
-    _last_cast = (ref(x), x._version, dtype, ref(rows))
+    _last_cast = (TensorWeakRef(x), x._version, dtype, TensorWeakRef(rows))
     return rows
 
 

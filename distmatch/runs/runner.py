@@ -277,7 +277,7 @@ class _Performance:
                 # Examples of yours aren't drawn by it
                 seed=0 if isinstance(suite, OwnExamples) else self.run.seed,
                 progress=is_first() and not config.disable_tqdm,
-                shared=True,
+                shared=not config.fsdp,  # for which all run the same forwards
             )
             source = _Source(subject, {**self.record["model"], "adapter": adapter})
             with own_draws():

@@ -33,6 +33,8 @@ class Companions:
         """None has had its turn."""
         self.texts, self._num_examples, self._args = texts, num_examples, args
         self.base = KeptBase(texts, folder=args.output_dir)
+        self._rows: Sequence[int] = ()
+        self._num_before = self._num_all = 0
         self.num_tokens = 1
         """Of the texts of the optimiser step, over all processes."""
 

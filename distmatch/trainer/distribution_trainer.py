@@ -134,7 +134,7 @@ class DistributionTrainer(Trainer):
                 peft_config,
                 seed=args.seed,
             )
-        keep_buffers(self.adapted)
+        keep_buffers(self.adapted, args.world_size)
         args = with_named_loss(args)
         self._observed = RunningMeans(args.device)
         self._logged: Path | None = None

@@ -67,11 +67,13 @@ def filled_up(loader: DataLoader[Any], num_processes: int) -> DataLoader[Any]:
     return loader
 
 
-def keep_buffers(model: nn.Module) -> None:
-    """Keep processes from sending each other the model's buffers, which never change.
+def keep_buffers(model: nn.Module, num_processes: int) -> None:
+    """Keep several processes from sending each other the model's buffers, which never change.
 
     DDP would at each forward, and wait for processes that have fewer forwards than others.
     """
+    if num_processes == 1:
+        return
     names = [name for name, _ in model.named_buffers()]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, names)
 

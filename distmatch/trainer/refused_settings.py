@@ -89,6 +89,20 @@ def check_settings(args: TrainingArguments) -> None:
         )
 
 
+def check_dealing(args: TrainingArguments) -> None:
+    """Refuse other ways to deal examples to processes, once they have been read.
+
+    Raises:
+        ConfigError: Names the one that is asked for.
+    """
+    for name in ("split_batches", "dispatch_batches"):
+        if getattr(args.accelerator_config, name, None):
+            raise ConfigError(
+                f"accelerator_config has {name}, and every process draws its own examples here: "
+                "leave it out"
+            )
+
+
 def check_loggers(names: str | list[str] | None) -> None:
     """Refuse loggers whose package isn't there, before anything is loaded.
 

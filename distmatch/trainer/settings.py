@@ -15,7 +15,7 @@ from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.losses.divergences import DIVERGENCES, Divergence, wasserstein1
-from distmatch.trainer.refused_settings import check_loggers, check_settings
+from distmatch.trainer.refused_settings import check_dealing, check_loggers, check_settings
 
 
 @dataclass
@@ -72,6 +72,7 @@ class DistributionConfig(TrainingArguments):
         check_settings(self)
         check_loggers(self.report_to)
         super().__post_init__()
+        check_dealing(self)
         for name in ("warmup_steps_forward_kl", "target_floor", "retention_weight"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}, expected 0 or more")

@@ -229,3 +229,10 @@ def test_an_input_of_several_layers_is_cast_once_as_long_as_one_of_them_keeps_it
     assert torch.equal(_rows(x.clone(), torch.bfloat16), x.bfloat16())
     kept = ref(_rows(x, torch.bfloat16))
     assert kept() is None  # nobody needs it
+
+
+def test_it_runs_in_inference_mode():
+    model, x = adapted(dtype=torch.float32), torch.randn(5, 24)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        ours, theirs = fused(model)(x.clone()), model(x.clone())
+    torch.testing.assert_close(ours, theirs, rtol=2e-2, atol=2e-2)

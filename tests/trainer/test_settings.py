@@ -214,6 +214,17 @@ def test_what_would_do_nothing_is_refused_by_name(name, tmp_path):
         DistributionConfig(output_dir=str(tmp_path), **{name: OTHERWISE.get(name, True)})
 
 
+@pytest.mark.parametrize("name", ["split_batches", "dispatch_batches"])
+def test_other_ways_to_deal_examples_are_refused(name, tmp_path):
+    with pytest.raises(ConfigError, match=f"accelerator_config has {name}.*leave it out$"):
+        DistributionConfig(output_dir=str(tmp_path), accelerator_config={name: True})
+
+
+def test_fsdp_config_alone_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="fsdp is off: set fsdp=True, or leave it out"):
+        DistributionConfig(output_dir=str(tmp_path), fsdp_config={"version": 2})
+
+
 def test_what_an_optimiser_does_not_read_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="adamw_torch_fused doesn't read: set adam_beta1"):
         DistributionConfig(output_dir=str(tmp_path), optim_args="eps=1e-2")
