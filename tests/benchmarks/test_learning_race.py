@@ -4,7 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
-from learning_race import METHODS, TINY, Heat, Race, finished, ratio
+import torch
+from learning_race import METHODS, TINY, Heat, Race, ratio
+from race_watch import Average, finished
 
 pytestmark = pytest.mark.embedded  # its tokenizer, not its weights
 
@@ -74,3 +76,17 @@ def test_an_interrupted_run_goes_on_to_the_same_lines(tmp_path):
     cut.perform(heat, sizes.most)
     assert without_seconds(cut.lines(heat)) == without_seconds(whole.lines(heat))
     assert len(whole.lines(heat)) == 9
+
+
+def test_an_average_is_of_the_later_steps_and_leaves_the_weights_as_they_were(tmp_path):
+    model, average = torch.nn.Linear(1, 1, bias=False), Average()
+    for step in range(1, 101):
+        torch.nn.init.constant_(model.weight, step)
+        average.add(model, step)
+    with average.installed(model):
+        assert model.weight.item() == pytest.approx(80.2, abs=0.01)  # 4/5 of the way
+    assert model.weight.item() == 100
+    average.save(tmp_path)
+    again = Average()
+    again.load(tmp_path)
+    assert again.weights["weight"].equal(average.weights["weight"])
