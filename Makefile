@@ -12,7 +12,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 READY_QUICKSTART := $(VENV)/.ready-quickstart
 READY_DEV := $(VENV)/.ready-dev
 SETUP_FILES := pyproject.toml constraints.txt
-BENCHMARKS ?= benchmarks/step.py benchmarks/divergences.py
+BENCHMARKS ?= benchmarks/peers.py benchmarks/divergences.py
 
 export HF_HUB_OFFLINE = 1
 
@@ -23,7 +23,7 @@ help:
 	@echo "make test        set up, then every check and every test"
 	@echo "make lint        the checks alone: format, ruff, layers, types"
 	@echo "make format      rewrite the files as the checks want them"
-	@echo "make bench       a step and every divergence; BENCHMARKS=benchmarks/step.py for one"
+	@echo "make bench       steps beside others' and every divergence; BENCHMARKS=benchmarks/peers.py for one"
 	@echo "make clean       remove caches and build products (neither .venv nor runs/)"
 
 quickstart: $(READY_QUICKSTART)

@@ -74,8 +74,19 @@ def medians_in_turns(steps: Mapping[str, Callable[[], object]], num: int) -> dic
 
 def peak_mb(run: Callable[[], object]) -> float:
     """The most memory the process holds during a run, weights included; Linux."""
-    ctypes.CDLL(None).malloc_trim(0)  # what ran before has freed, the allocator may still hold
-    Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is held now
+    forget_peak()
     run()
+    return peak_so_far_mb()
+
+
+def forget_peak() -> float:
+    """Let the peak begin at what is held now; that, in MB."""
+    ctypes.CDLL(None).malloc_trim(0)  # what ran before has freed, the allocator may still hold
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak_so_far_mb()
+
+
+def peak_so_far_mb() -> float:
+    """The most memory the process held since the peak was forgotten."""
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1e3  # type: ignore[index]

@@ -3,8 +3,9 @@
 Operations are calls of torch's kernels, those that only look at a tensor in another way left out:
 what a GPU with short prompts waits for, and the same on every machine. Times are medians of steps
 in turns, so that noise hits all alike. One step is quickstart's: eight examples of two words,
-LoRA on every linear layer, forward and backward, gradients clipped, AdamW; then the same with two
-ordinary texts beside them, on which to stay near the base.
+LoRA on every linear layer, forward and backward, gradients clipped, AdamW. Then the same with two
+ordinary texts beside them, on which to stay near the base; with a beginning that all prompts share;
+with ten words; and, on a model of its own, with LoRA on a late block alone.
 
     python benchmarks/techniques.py --json benchmarks/results/techniques.jsonl
 """
@@ -13,8 +14,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,127 +24,234 @@ from typing import Any
 import torch
 from machine import device_and_versions, medians_in_turns, peak_mb
 from peft.tuners.lora import layer
-from step import examples
-from torch import nn
+from random_llama import tiny_llama
+from sized_examples import Size, sized_examples
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import distmatch as dm
 from distmatch.data import ordinary_texts
-from distmatch.data.batching import Batch, make_batch
-from distmatch.data.trie import TokenIds
+from distmatch.data.batching import PACK_TOKENS, Batch, make_batch
+from distmatch.data.trie import TokenIds, TokenTrie
 from distmatch.losses import forward_kl, support_log_probs, word_log_probs
 from distmatch.measuring import drift
 from distmatch.measuring.kept_base import KeptBase
+from distmatch.models import ModelChoice
+from distmatch.models.attention import Tree, tree_inputs
 from distmatch.models.cast_once import CastOnce
 from distmatch.models.fused_lora import FusedLinear
-from distmatch.scoring import logits_and_text_states, model_encoder
+from distmatch.models.head import unwrapped
+from distmatch.models.trunk import Trunk
+from distmatch.scoring import logits_and_text_states, model_encoder, row_logits
 
 SHORT_TEXT, LONG_TEXT = 32, 64  # tokens
+SIZES = {
+    "": Size(words=2, batch=8),
+    "200 tokens shared": Size(words=2, batch=8, prefix_tokens=200),
+    "10 words, 2 examples": Size(words=10, batch=2),
+}
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 _NO_KERNELS = ("detach", "_unsafe_view", "_local_scalar_dense")
 Texts = Sequence[TokenIds]
 
 
 def main() -> None:
     """Count and time the step in each precision, and write one row for each thing left out."""
+    args = arguments()
+    about = {
+        "command": " ".join(["python", *sys.argv]),
+        **device_and_versions(torch.device(args.device)),
+        "load_average": os.getloadavg()[0],
+    }
+    for name in args.precisions:
+        for expression, kinds in (("all", kinds_of_all), ("all@-1", kinds_of_late)):
+            bench = Bench(args.model, args.device, expression, PRECISIONS[name], tiny=args.tiny)
+            for row in bench.rows(kinds(bench), args.steps):
+                row = {"precision": name, **row}
+                print(json.dumps(row), flush=True)
+                if args.json:
+                    args.json.parent.mkdir(parents=True, exist_ok=True)
+                    with args.json.open("a") as file:
+                        file.write(json.dumps({**row, **about}) + "\n")
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--json", type=Path, help="where the rows go")
     parser.add_argument("--model", default="smollm2-135m")
     parser.add_argument("--steps", type=int, default=7, help="timed steps of each kind")
-    precisions = {"float32": None, "bfloat16": torch.bfloat16}
-    parser.add_argument("--precisions", nargs="+", choices=precisions, default=list(precisions))
-    args = parser.parse_args()
-    model, tokenizer = dm.load_model(args.model, dtype="float32")
-    adapted = dm.attach_lora(model, dm.lora("all", rank=16), seed=0)
-    encoder = model_encoder(adapted, tokenizer)
-    tries = encoder.encode_all(examples(tokenizer, 2))
-    device: torch.device = adapted.device
-
-    def batch_beside(texts: Texts) -> Batch:
-        return make_batch(tries, encoder, texts=texts).to(device)
-
-    longest = [text for kind in ordinary_texts().values() for text in kind]
-    texts = sorted(encoder.encode_texts(longest, LONG_TEXT), key=len)[-2:]
-    about = {
-        "command": " ".join(["python", *sys.argv]),
-        **device_and_versions(adapted.device),
-        "load_average": os.getloadavg()[0],
-    }
-    for name in args.precisions:
-        for row in measure(adapted, batch_beside, precisions[name], args.steps, texts):
-            row = {"precision": name, **row}
-            print(json.dumps(row), flush=True)
-            if args.json:
-                args.json.parent.mkdir(parents=True, exist_ok=True)
-                with args.json.open("a") as file:
-                    file.write(json.dumps({**row, **about}) + "\n")
+    parser.add_argument("--tiny", action="store_true", help="on a random model")
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser.parse_args()
 
 
-def measure(
-    adapted: nn.Module,
-    batch_beside: Callable[[Texts], Batch],
-    precision: torch.dtype | None,
-    steps: int,
-    retention: Texts,
-) -> Iterator[dict[str, Any]]:
-    """Operations, median milliseconds, peak memory and loss, with all and without each."""
-    weights = [weight for weight in adapted.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(weights, lr=0.0, weight_decay=0.0, fused=True)  # all see equal
-    cast = CastOnce(adapted, precision)
-    on_cpu = adapted.device.type == "cpu"  # type: ignore[union-attr]
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """One kind of step: how large, with what beside it, and what is switched off."""
 
-    def step(*, off: tuple[str, ...] = (), beside: Texts = ()) -> float:
-        casts = "casting once" in off or precision is None
+    size: str = ""
+    """Of `SIZES`."""
+    where: str = ""
+    """Of the LoRA, where it isn't everywhere."""
+    texts: Texts = ()
+    off: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        texts = f"{len(self.texts)} texts of {len(self.texts[0])}" if self.texts else ""
+        parts = [f"with {what}" for what in (self.where, self.size, texts) if what]
+        parts += [f"without {' and '.join(self.off)}"] if self.off else []
+        return ", ".join(parts) or "whole"
+
+
+def kinds_of_all(bench: "Bench") -> list[Kind]:
+    """What can be switched off where LoRA is on every block."""
+    kinds = [Kind(), Kind(off=("fused LoRA",))]
+    if bench.precision is not None:
+        kinds += [Kind(off=("casting once",)), Kind(off=("fused LoRA", "casting once"))]
+    kinds += [Kind(off=("rows before the head",)), Kind(off=("tree",))]
+    _, shared, more = SIZES
+    kinds += [Kind(size=shared), Kind(size=shared, off=("shared prefixes",))]
+    kinds += [Kind(size=more), Kind(size=more, off=("rows before the head",))]
+    kinds += [Kind(size=more, off=("tree",))]
+    for texts in bench.texts:
+        for off in ((), ("one forward",), ("one forward", "kept states")):
+            kinds.append(Kind(texts=texts, off=off))
+    return kinds
+
+
+def kinds_of_late(bench: "Bench") -> list[Kind]:
+    """What can be switched off where LoRA is on one late block."""
+    where = "LoRA on the last block alone"
+    return [Kind(where=where), Kind(where=where, off=("kept states below",))]
+
+
+class Bench:
+    """A model with LoRA somewhere, and everything that a step of it needs.
+
+    Args:
+        name: Of the model.
+        device: Where it runs.
+        expression: Which weights learn.
+        precision: Of mixed training; None: float32.
+        tiny: A random model in its place.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        device: str,
+        expression: str,
+        precision: torch.dtype | None,
+        *,
+        tiny: bool = False,
+    ) -> None:
+        """Load, adapt, and keep what is kept."""
+        tokenizer = ModelChoice(name=name).load_tokenizer()
+        model: Any = tiny_llama(tokenizer) if tiny else dm.load_model(name, dtype="float32")[0]
+        self.adapted = dm.attach_lora(model.to(device), dm.lora(expression, rank=16), seed=0)
+        self.encoder, self.precision = model_encoder(self.adapted, tokenizer), precision
+        self.tries = {
+            size: self.encoder.encode_all(sized_examples(tokenizer, SIZES[size])) for size in SIZES
+        }
+        self.weights = [weight for weight in self.adapted.parameters() if weight.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.weights, lr=0.0, weight_decay=0.0, fused=True)
+        self.cast = CastOnce(self.adapted, precision)
+        ordinary = [text for kind in ordinary_texts().values() for text in kind]
+        longest = tuple(sorted(self.encoder.encode_texts(ordinary, LONG_TEXT), key=len)[-2:])
+        self.texts = [tuple(text[:SHORT_TEXT] for text in longest), longest]
+        self.kept = KeptBase([text for texts in self.texts for text in texts])
+        self.trunk = None if expression == "all" else kept_trunk(self, model)
+
+    def rows(self, kinds: Sequence[Kind], steps: int) -> Iterator[dict[str, Any]]:
+        """Operations, median milliseconds, peak memory and loss of each kind."""
+        runs = {kind.name: partial(self.step, kind) for kind in kinds}
+        losses = {name: run() for name, run in runs.items()}  # also warms up
+        times = medians_in_turns(runs, steps)
+        for name, run in runs.items():
+            with Operations() as operations:
+                peak = peak_mb(run)
+            yield {
+                "step": name,
+                "operations": operations.count,
+                "ms": times[name],
+                "peak_mb": round(peak) if self.adapted.device.type == "cpu" else None,
+                "loss": losses[name],
+            }
+
+    def step(self, kind: Kind) -> float:
+        """One whole step."""
+        off, device = kind.off, self.adapted.device.type
+        is_mixed = self.precision is not None
         with (
-            nullcontext() if casts else cast.installed(),
-            without_fused_lora(adapted) if "fused LoRA" in off else nullcontext(),
-            torch.autocast(adapted.device.type, precision, enabled=precision is not None),  # type: ignore[union-attr, arg-type]
+            self.cast.installed() if is_mixed and "casting once" not in off else nullcontext(),
+            without_fused_lora(self.adapted) if "fused LoRA" in off else nullcontext(),
+            self.trunk.installed()
+            if self.trunk and "kept states below" not in off
+            else nullcontext(),
+            torch.autocast(device, self.precision, enabled=is_mixed),
         ):
-            together = bool(beside) and "one forward" not in off
-            batch = batch_beside(beside if together else ())
-            logits, states = logits_and_text_states(adapted, batch)
-            scores = word_log_probs(logits, batch)
-            loss = forward_kl(support_log_probs(scores, batch.is_free), batch.target).mean()
-            if together:
-                loss = loss + kept.kl_of_states(adapted, beside, states).mean()
-            elif beside:
-                text_kl = drift.text_kl if "kept states" in off else kept.text_kl
-                loss = loss + text_kl(adapted, beside).mean()
+            loss = self.loss_word_by_word(kind) if "tree" in off else self.loss(kind)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        nn.utils.clip_grad_norm_(self.weights, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
         return loss.item()
 
-    ablations: list[tuple[str, ...]] = [(), ("fused LoRA",)]
-    if precision is not None:
-        ablations += [("casting once",), ("fused LoRA", "casting once")]
-    kinds = {_name("", off): partial(step, off=off) for off in ablations}
-    shorter = [text[:SHORT_TEXT] for text in retention]
-    for beside in (shorter, retention):
-        for off in ((), ("one forward",), ("one forward", "kept states")):
-            name = _name(f"{len(beside)} texts of {len(beside[0])}", off)
-            kinds[name] = partial(step, beside=beside, off=off)
-    kept = KeptBase([*retention, *shorter])
-    losses = {name: run() for name, run in kinds.items()}  # also warms up
-    times = medians_in_turns(kinds, steps)
-    for name, run in kinds.items():
-        with Operations() as operations:
-            run()
-        yield {
-            "step": name,
-            "operations": operations.count,
-            "ms": times[name],
-            "peak_mb": round(peak_mb(run)) if on_cpu else None,
-            "loss": losses[name],
-        }
+    def loss(self, kind: Kind) -> Tensor:
+        """Forward KL of the examples' trees, and of the texts beside them, if there are any."""
+        together = "one forward" not in kind.off
+        most = 1 if "shared prefixes" in kind.off else PACK_TOKENS  # a pack for each example
+        texts = kind.texts if together else ()
+        batch = make_batch(self.tries[kind.size], self.encoder, most, texts=texts)
+        batch = batch.to(self.adapted.device)
+        if "rows before the head" in kind.off:
+            logits = logits_everywhere(self.adapted, batch)
+        else:
+            logits, states = logits_and_text_states(self.adapted, batch)
+        scores = word_log_probs(logits, batch)
+        loss = forward_kl(support_log_probs(scores, batch.is_free), batch.target).mean()
+        if kind.texts and together:
+            return loss + self.kept.kl_of_states(self.adapted, kind.texts, states).mean()
+        if kind.texts:
+            text_kl = drift.text_kl if "kept states" in kind.off else self.kept.text_kl
+            return loss + text_kl(self.adapted, kind.texts).mean()
+        return loss
+
+    def loss_word_by_word(self, kind: Kind) -> Tensor:
+        """The same of one sequence for every word, each in a pack of its own."""
+        tries = self.tries[kind.size]
+        one = dm.WordDistribution(("word",), (1.0,))
+        alone = [
+            TokenTrie(t.prompt_ids, (path,), t.boundary, one) for t in tries for path in t.paths
+        ]
+        batch = make_batch(alone, self.encoder, 1).to(self.adapted.device)
+        scores = word_log_probs(row_logits(self.adapted, batch), batch).words.reshape(
+            len(tries), -1
+        )
+        target = torch.tensor([trie.target.probs for trie in tries], device=scores.device)
+        return (target * (target.log() - scores)).sum(-1).mean()  # other is to be 0: no term
 
 
-def _name(beside: str, off: tuple[str, ...]) -> str:
-    parts = [f"with {beside}"] if beside else []
-    parts += [f"without {' and '.join(off)}"] if off else []
-    return ", ".join(parts) or "whole"
+def logits_everywhere(adapted: nn.Module, batch: Batch) -> Tensor:
+    """The logits of the rows that predict, cut out of those of all tokens."""
+    tree = Tree(batch.ids, batch.depths, batch.ends)
+    logits = adapted(**tree_inputs(unwrapped(adapted), tree)).logits
+    return logits.flatten(0, 1)[batch.row_tokens].float()
+
+
+def kept_trunk(bench: Bench, model: nn.Module) -> Trunk:
+    """The states that enter the last block, of the bench's examples."""
+    batches = [make_batch([trie], bench.encoder) for trie in bench.tries[""]]
+    trees = [Tree(batch.ids, batch.depths, batch.ends) for batch in batches]
+    trunk = Trunk(bench.adapted, trees, mixed=bench.precision, progress=False)
+    trunk.raise_to(model.config.num_hidden_layers - 1)
+    return trunk
 
 
 @contextmanager
