@@ -2,16 +2,17 @@
 
 Autocast remembers its casts of weights that learn, and casts frozen ones anew each time they are
 multiplied. Here frozen matrices stand beside the model's own in the precision they are multiplied
-in, and take their place while a step is made; LoRA's factors are cast all at once as it begins.
-What is measured sees the model's own.
+in, and take their place while a step is made; LoRA's factors are cast all at once as it begins,
+and their gradients all at once as it ends. What is measured sees the model's own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from transformers.pytorch_utils import Conv1D
 
 from distmatch.models.fused_lora import FusedLinear
@@ -41,26 +42,25 @@ class CastOnce:
             self._own.append((module, own))
             if own not in self._cast:  # a matrix of several layers is one
                 self._cast[own] = nn.Parameter(own.detach().to(dtype), requires_grad=False)
+        self._dtype = dtype
         self._factors = [] if dtype is None or all_weights else list(_factors(model, dtype))
 
     @property
     def num_bytes(self) -> int:
         """What they take beside the model's own."""
-        matrices = [*self._cast.values(), *(c for factor in self._factors for c in factor.cast)]
-        return sum(matrix.nbytes for matrix in matrices)
+        factors = sum(own.numel() for factor in self._factors for own in factor.own)
+        size = 0 if self._dtype is None else self._dtype.itemsize
+        return sum(matrix.nbytes for matrix in self._cast.values()) + size * factors
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Inside, they are the model's."""
         for module, own in self._own:
             module.weight = self._cast[own]
-        if self._factors:
-            torch._foreach_copy_(
-                [cast for factor in self._factors for cast in factor.cast],
-                [own.detach() for factor in self._factors for own in factor.own],
-            )
+        own_factors = [own for factor in self._factors for own in factor.own]
+        cast = iter(_CastTogether.apply(self._dtype, *own_factors) if own_factors else ())
         for factor in self._factors:
-            factor.module.cast_factors[factor.name] = factor.cast
+            factor.module.cast_factors[factor.name] = (next(cast), next(cast))
         try:
             yield
         finally:
@@ -76,7 +76,32 @@ class _Factors(NamedTuple):
     module: FusedLinear
     name: str
     own: tuple[nn.Parameter, nn.Parameter]
-    cast: tuple[Tensor, Tensor]
+
+
+class _CastTogether(torch.autograd.Function):
+    """Matrices in another precision by one call, and their gradients back by another."""
+
+    @staticmethod
+    def forward(ctx: Any, dtype: torch.dtype, *own: Tensor) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)  # what wasn't used has no gradient
+        ctx.dtypes = [matrix.dtype for matrix in own]
+        return _cast_together(own, [dtype] * len(own))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        there = [
+            (g, dtype) for g, dtype in zip(gradients, ctx.dtypes, strict=True) if g is not None
+        ]
+        own = iter(_cast_together(*zip(*there, strict=True)) if there else ())
+        return None, *(None if gradient is None else next(own) for gradient in gradients)
+
+
+def _cast_together(matrices: Sequence[Tensor], dtypes: Sequence[torch.dtype]) -> tuple[Tensor, ...]:
+    pairs = zip(matrices, dtypes, strict=True)
+    cast = tuple(torch.empty_like(matrix, dtype=dtype) for matrix, dtype in pairs)
+    torch._foreach_copy_(cast, tuple(matrices))
+    return cast
 
 
 def _factors(model: nn.Module, dtype: torch.dtype) -> Iterator[_Factors]:
@@ -85,8 +110,7 @@ def _factors(model: nn.Module, dtype: torch.dtype) -> Iterator[_Factors]:
         for name in module.lora_A:
             own: Any = (module.lora_A[name].weight, module.lora_B[name].weight)
             if all(w.is_floating_point() and w.dtype not in (dtype, torch.float64) for w in own):
-                a, b = (torch.empty_like(w, dtype=dtype, requires_grad=False) for w in own)
-                yield _Factors(module, name, own, (a, b))
+                yield _Factors(module, name, own)
 
 
 def _linear_layers(model: nn.Module) -> Iterator[nn.Linear | Conv1D]:

@@ -29,14 +29,16 @@ class FusedLinear(layer.Linear):
         how = None if name is None else self._how(name, x)
         if name is None or how is None:
             return super().forward(x, *args, **kwargs)
-        a, b, base = self.lora_A[name].weight, self.lora_B[name].weight, self.base_layer
-        rows = _rows(x, how.dtype)
-        cast = self.cast_factors.get(name, (a, b))
-        return _AdaptedProduct.apply(x, a, b, rows, cast, base.weight, base.bias, how)
+        own, base = (self.lora_A[name].weight, self.lora_B[name].weight), self.base_layer
+        a, b = self.cast_factors.get(name, own)
+        return _AdaptedProduct.apply(x, a, b, _rows(x, how.dtype), (base.weight, base.bias), how)
 
     @property
     def cast_factors(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Of an adapter, A and B in the precision of mixed training, while a step is made."""
+        """Of an adapter, A and B in the precision of mixed training, while a step is made.
+
+        They belong to the step's graph: gradients go through them to the adapter's own.
+        """
         return vars(self).setdefault("_cast_factors", {})
 
     def _only_adapter(self) -> str | None:
@@ -60,17 +62,15 @@ class FusedLinear(layer.Linear):
         weights: Any = (self.base_layer.weight, self.lora_A[name].weight, self.lora_B[name].weight)
         base, factors, others = (weight.dtype for weight in weights)
         if torch.is_autocast_enabled(x.device.type) and torch.float64 not in (x.dtype, base):
-            return _How(self.scaling[name], torch.get_autocast_dtype(x.device.type), factors)
+            return _How(self.scaling[name], torch.get_autocast_dtype(x.device.type))
         is_one = x.dtype == base == factors == others
-        return _How(self.scaling[name], factors, factors) if is_one else None
+        return _How(self.scaling[name], factors) if is_one else None
 
 
 class _How(NamedTuple):
     scaling: float
     dtype: torch.dtype
     """Of all products."""
-    factors: torch.dtype
-    """Of A and B, and of their gradients."""
 
 
 def fuse_lora(model: nn.Module) -> None:
@@ -116,20 +116,18 @@ class _AdaptedProduct(torch.autograd.Function):
     def forward(
         ctx: Any,
         x: Tensor,
-        _a: Tensor,
-        _b: Tensor,
+        a: Tensor,
+        b: Tensor,
         rows: Tensor,
-        factors: tuple[Tensor, Tensor],
-        weight: Tensor,
-        bias: Tensor | None,
+        base: tuple[Tensor, Tensor | None],
         how: _How,
     ) -> Tensor:
-        weight, a, b = (matrix.to(how.dtype) for matrix in (weight, *factors))
-        bias = None if bias is None else bias.to(how.dtype)
+        ctx.how, ctx.dtypes = how, (x.dtype, a.dtype, b.dtype)
+        weight, a, b = (matrix.to(how.dtype) for matrix in (base[0], a, b))
+        bias = None if base[1] is None else base[1].to(how.dtype)
         inner = rows @ a.T
         product = nn.functional.linear(rows, weight, bias).addmm_(inner, b.T, alpha=how.scaling)
         ctx.save_for_backward(rows, inner, weight, a, b)
-        ctx.how, ctx.dtype = how, x.dtype
         return product.reshape(*x.shape[:-1], len(weight))
 
     @staticmethod
@@ -137,15 +135,16 @@ class _AdaptedProduct(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, inner, weight, a, b = ctx.saved_tensors
         how: _How = ctx.how
+        of_x, of_a, of_b = ctx.dtypes
         gradients = gradient.reshape(-1, gradient.shape[-1])
         thin = gradients @ b
-        for_a = _scaled_product(thin.T, rows, how.scaling).to(how.factors)
-        for_b = _scaled_product(gradients.T, inner, how.scaling).to(how.factors)
+        for_a = _scaled_product(thin.T, rows, how.scaling).to(of_a)
+        for_b = _scaled_product(gradients.T, inner, how.scaling).to(of_b)
         for_x = None
         if ctx.needs_input_grad[0]:
-            for_x = (gradients @ weight).addmm_(thin, a, alpha=how.scaling).to(ctx.dtype)
+            for_x = (gradients @ weight).addmm_(thin, a, alpha=how.scaling).to(of_x)
             for_x = for_x.reshape(*gradient.shape[:-1], weight.shape[1])
-        return for_x, for_a, for_b, None, None, None, None, None
+        return for_x, for_a, for_b, None, None, None
 
 
 def _scaled_product(
