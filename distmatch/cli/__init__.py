@@ -303,7 +303,7 @@ def _add_data(commands: Any) -> None:
     data.add_argument(
         "task",
         metavar="TASK",
-        help="output_control, numbers, sequence, suppression or deviation",
+        help="output_control, broad_control, numbers, sequence, suppression or deviation",
     )
     data.add_argument("--out", required=True, metavar="DIR", help="where the two files go")
     data.add_argument("--n", type=int, help="number of train rows (2000)")
@@ -324,3 +324,4 @@ def _add_data(commands: Any) -> None:
     )
     data.add_argument("--kinds", nargs="+", help="of numbers (coin, die, ...) or sequence (all)")
     data.add_argument("--system", help='the system message; "" for none')
+    data.add_argument("--test-branches", help="of broad_control's test rows (trained)")

@@ -8,12 +8,14 @@ from .mixing import shuffled as shuffled
 from .ordinary import ordinary_texts as ordinary_texts
 from .prompts import end_of_turn_ids as end_of_turn_ids
 from .tasks import TASKS as TASKS
+from .tasks import BroadControl as BroadControl
 from .tasks import Deviation as Deviation
 from .tasks import Numbers as Numbers
 from .tasks import OutputControl as OutputControl
 from .tasks import Sequences as Sequences
 from .tasks import Suppression as Suppression
 from .tasks import Task as Task
+from .tasks import by_hand as by_hand
 from .tasks import output_control as output_control
 from .tasks.wordings import AHEAD_WORDINGS as AHEAD_WORDINGS
 from .tasks.wordings import PHRASINGS as PHRASINGS

@@ -14,6 +14,7 @@ from distmatch.evals import SUITES, Capability, Metric, Report, Subject, Suite, 
 from distmatch.evals.items import Items
 from distmatch.evals.suite import check_suites
 from distmatch.evals.suites import (
+    CarryOver,
     Choices,
     Deviation,
     Given,
@@ -162,6 +163,7 @@ def small(tmp_path_factory):
         (folder / name).write_text(json.dumps(line), encoding="utf-8")
     suites = [
         Given(per_group=1),
+        CarryOver(per_group=1),
         NotGiven(prompts=2, most_opened=2),
         Thinking(questions=1, thoughts=2, max_tokens=2, max_stepwise_tokens=2),
         Suppression(),

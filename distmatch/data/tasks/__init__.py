@@ -3,6 +3,8 @@
 from typing import Protocol, runtime_checkable
 
 from distmatch.data.examples import Example
+from distmatch.data.tasks.broad_control import BroadControl
+from distmatch.data.tasks.by_hand import by_hand
 from distmatch.data.tasks.deviation import Deviation
 from distmatch.data.tasks.numbers import Numbers
 from distmatch.data.tasks.output_control import OutputControl, output_control
@@ -15,12 +17,14 @@ __all__ = [
     "PHRASINGS",
     "TASKS",
     "WORDINGS",
+    "BroadControl",
     "Deviation",
     "Numbers",
     "OutputControl",
     "Sequences",
     "Suppression",
     "Task",
+    "by_hand",
     "output_control",
 ]
 
@@ -35,6 +39,7 @@ class Task(Protocol):
 
 TASKS: dict[str, type[Task]] = {
     "output_control": OutputControl,
+    "broad_control": BroadControl,
     "numbers": Numbers,
     "sequence": Sequences,
     "suppression": Suppression,

@@ -4,10 +4,10 @@ A prompt is a wording (`WORDINGS`) filled with words and numbers in some phrasin
 numbers come in the words' order or stand next to their words.
 """
 
-import math
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import NamedTuple
+
+from distmatch.data.tasks.numbering import numbers_of
 
 SYSTEM = "Give only the answer."
 """The system message of every task that has one."""
@@ -123,17 +123,4 @@ class Frame:
         )
 
     def _numbers(self, pattern: str, percents: tuple[int, ...]) -> list[str]:
-        shared = math.gcd(*percents)
-        multiple = self.multiple if 100 // shared * self.multiple <= 100 else 1
-        return [
-            pattern.format(
-                percent=percent,
-                decimal=percent / 100,
-                numerator=Fraction(percent, 100).numerator,
-                denominator=Fraction(percent, 100).denominator,
-                weight=percent // shared,
-                count=percent // shared * multiple,
-                total=100 // shared * multiple,
-            )
-            for percent in percents
-        ]
+        return [pattern.format(**number) for number in numbers_of(percents, self.multiple)]

@@ -1,6 +1,7 @@
 """The questions asked of a model before and after training: a file each."""
 
 from distmatch.evals.suite import Suite
+from distmatch.evals.suites.carry_over import CarryOver
 from distmatch.evals.suites.choices import Choices
 from distmatch.evals.suites.deviation import Deviation
 from distmatch.evals.suites.examples import OwnExamples
@@ -15,6 +16,7 @@ from distmatch.evals.suites.thinking import Thinking
 
 __all__ = [
     "SUITES",
+    "CarryOver",
     "Choices",
     "Deviation",
     "Given",
@@ -30,6 +32,7 @@ __all__ = [
 
 SUITES: dict[str, Suite] = {
     "given": Given(),
+    "carry_over": CarryOver(),
     "not_given": NotGiven(),
     "thinking": Thinking(),
     "suppression": Suppression(),
