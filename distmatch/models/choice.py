@@ -8,6 +8,7 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distmatch.errors import ConfigError, unknown_name
+from distmatch.models import gguf
 from distmatch.models.adapters import check_adapter
 from distmatch.models.loading import (
     QUANTIZATIONS,
@@ -32,7 +33,7 @@ class ModelChoice:
     """
 
     name: str
-    """`"smollm2-135m"`, a directory, or a hub id."""
+    """`"smollm2-135m"`, a directory, a GGUF file, or a hub id."""
     quantization: str | None = None
     """`"nf4"` packs linear layers into 4 bit; None keeps the checkpoint's weights."""
     dtype: str | None = None
@@ -71,13 +72,15 @@ class ModelChoice:
         Raises:
             LoadError: There is no such model.
         """
-        source = Path(model_source(self.name))
         told = {
             "quantization": self.quantization,
             "dtype": self.dtype,
             "template": self.template,
             "attention": self.attention,
         }
+        if (file := gguf.gguf_file(self.name)) is not None:
+            return {"model": f"GGUF {gguf.bytes_digest(file)}", **told}
+        source = Path(model_source(self.name))
         if not source.is_dir():
             return {"model": f"commit {load_config(self.name)._commit_hash}", **told}
         files = [path for path in source.iterdir() if path.suffix in _OF_A_MODEL]

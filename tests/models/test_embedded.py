@@ -24,7 +24,7 @@ from distmatch.models.embedded import (
     is_intact,
     packaged_file,
 )
-from tests.models.tiny_gguf import TEXTS, tiny_gguf
+from tests.models.gguf.tiny_gguf import TEXTS, tiny_gguf
 
 
 @pytest.fixture(scope="module")

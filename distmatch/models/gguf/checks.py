@@ -1,7 +1,7 @@
 """Which GGUF files are models that can be read; the others say what they are."""
 
 from distmatch.errors import LoadError, unknown_name
-from distmatch.models.gguf.families import EMBEDDING, FAMILIES
+from distmatch.models.gguf.architectures import ARCHITECTURES, EMBEDDING
 from distmatch.models.gguf.stored import Gguf
 
 _OTHERS = {
@@ -31,8 +31,8 @@ def check_model(gguf: Gguf) -> None:
             f"{gguf.path} is part {number} of {parts}: join them first, with llama.cpp's "
             "llama-gguf-split --merge FIRST_PART WHOLE.gguf"
         )
-    if gguf.architecture not in FAMILIES:
-        named = unknown_name("architecture", gguf.architecture, FAMILIES)
+    if gguf.architecture not in ARCHITECTURES:
+        named = unknown_name("architecture", gguf.architecture, ARCHITECTURES)
         raise LoadError(
             f"{gguf.path}: {named} Load the model's safetensors, from the hub or a directory"
         )

@@ -16,8 +16,8 @@ from distmatch.errors import LoadError
 from distmatch.files import write_json, write_text
 from distmatch.models.cache import cache_root, check_free, made_once
 from distmatch.models.footprint import empty_model
+from distmatch.models.gguf.architectures import model_config
 from distmatch.models.gguf.checks import check_model
-from distmatch.models.gguf.families import model_config
 from distmatch.models.gguf.stored import Gguf, read_gguf
 from distmatch.models.gguf.tokenizer import token_ids, write_tokenizer
 from distmatch.models.gguf.weights import Weight, keeps_mxfp4, planned_weights, write_weights
@@ -82,13 +82,13 @@ def converted_gguf(path: Path, precision: torch.dtype) -> Path:
 
     Args:
         path: Of the file.
-        precision: Of what isn't packed: float32, or bfloat16.
+        precision: That it is to be loaded in; other than bfloat16, float32 is kept.
 
     Raises:
         LoadError: The file is no model's or can't be read, or the cache can't be written or has
             too little room.
     """
-    name = str(precision).removeprefix("torch.")
+    name = "bfloat16" if precision == torch.bfloat16 else "float32"
     return made_once(_kept(path, name), lambda part: write_model(checked_gguf(path), part, name))
 
 

@@ -20,8 +20,7 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize
 
 from distmatch.errors import LoadError, shown, some
-
-MAGIC = b"GGUF"
+from distmatch.models.gguf.named import MAGIC
 
 _VERSIONS = (2, 3)
 _AGAIN = "download or copy it again"
@@ -91,15 +90,6 @@ class Gguf:
             with np.errstate(over="ignore", invalid="ignore"):
                 group[:] = dequantize(rows, tensor.kind).reshape(-1)
         return unpacked.reshape(tensor.shape)
-
-
-def is_gguf(path: Path) -> bool:
-    """Whether a file begins as a GGUF file does, whatever it's called."""
-    try:
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError:
-        return False
 
 
 def read_gguf(path: Path) -> Gguf:

@@ -96,7 +96,9 @@ def write_tokenizer(gguf: Gguf, directory: Path) -> None:
 
 def token_ids(gguf: Gguf) -> dict[str, Any]:
     """Of special tokens, as configs name them; every id that ends a turn is an `eos_token_id`."""
-    ids = {f"{name}_token_id": _token_id(gguf, name) for name in ("bos", "eos", "pad")}
+    ids: dict[str, Any] = {
+        f"{name}_token_id": _token_id(gguf, name) for name in ("bos", "eos", "pad")
+    }
     ends = sorted(_turn_ends(gguf) - {ids["eos_token_id"]})
     if ends:
         ids["eos_token_id"] = [id_ for id_ in (ids["eos_token_id"], *ends) if id_ is not None]
@@ -106,11 +108,11 @@ def token_ids(gguf: Gguf) -> dict[str, Any]:
 def _turn_ends(gguf: Gguf) -> set[int]:
     tokens, kinds = _tokens(gguf), gguf.metadata.get("tokenizer.ggml.token_type")
     places = {token: id_ for id_, token in enumerate(tokens) if not kinds or kinds[id_] != _NORMAL}
-    names = _TURN_ENDS
+    names: tuple[str, ...] = _TURN_ENDS
     if places.keys() >= set(_HARMONY_ENDS):
         names = (*(name for name in _TURN_ENDS if name != "<|end|>"), *_HARMONY_ENDS)
     told = {_token_id(gguf, name) for name in ("eot", "eom")}
-    return (told - {None}) | {places[name] for name in names if name in places}  # type: ignore[return-value]
+    return {id_ for id_ in told if id_ is not None} | {places[n] for n in names if n in places}
 
 
 def _token_id(gguf: Gguf, name: str) -> int | None:
@@ -186,11 +188,9 @@ def _sentencepiece(gguf: Gguf) -> Tokenizer:
             byte_fallback=True,
         )
     )
-    spaces = normalizers.Replace(" ", _SPACE)
     begins = gguf.metadata.get("tokenizer.ggml.add_space_prefix", True)
-    if begins:
-        spaces = normalizers.Sequence([normalizers.Prepend(_SPACE), spaces])
-    tokenizer.normalizer = spaces
+    spaces = [*[normalizers.Prepend(_SPACE)] * begins, normalizers.Replace(" ", _SPACE)]
+    tokenizer.normalizer = normalizers.Sequence(spaces)
     joined = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     tokenizer.decoder = decoders.Sequence([*joined, *([decoders.Strip(" ", 1, 0)] * begins)])
     return tokenizer

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from distmatch.errors import LoadError, some
 from distmatch.models.gguf import rope
-from distmatch.models.gguf.families import HEAD, family_of
+from distmatch.models.gguf.architectures import architecture_of
 from distmatch.models.gguf.stored import Gguf
 
 _SHARD_BYTES = 2 << 30
@@ -110,7 +110,8 @@ def write_weights(weights: Mapping[str, Weight], directory: Path, name: str) -> 
 
 
 def _shards(weights: Mapping[str, Weight]) -> Iterator[list[str]]:
-    shard, size = [], 0
+    shard: list[str] = []
+    size = 0
     for name, weight in weights.items():
         if shard and size + weight.num_bytes > _SHARD_BYTES:
             yield shard
@@ -171,7 +172,7 @@ def _check_shape(gguf: Gguf, name: str, stored: tuple[str, ...], shape: tuple[in
 
 
 def _reader(gguf: Gguf, stored: str) -> Callable[[], np.ndarray]:
-    laid = family_of(gguf).laid
+    laid = architecture_of(gguf).laid
     return lambda: laid(gguf, stored, gguf.values(stored))
 
 

@@ -1,4 +1,4 @@
-"""The GGUF reader against bytes written here."""
+"""A Llama against bytes written here, one by one."""
 
 import struct
 
@@ -8,8 +8,8 @@ import torch
 from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from distmatch.models.gguf import read_gguf, write_model
-from tests.models.tiny_gguf import HEAD_DIM, HEADS, HIDDEN, KV_HEADS, TEXTS, tiny_gguf
+from distmatch.models.gguf.directory import checked_gguf, write_model
+from tests.models.gguf.tiny_gguf import HEAD_DIM, HEADS, HIDDEN, KV_HEADS, TEXTS, tiny_gguf
 
 CONTENT, TENSORS = tiny_gguf()
 
@@ -18,7 +18,9 @@ CONTENT, TENSORS = tiny_gguf()
 def converted(tmp_path_factory):
     """The directory written from the bytes."""
     directory = tmp_path_factory.mktemp("converted")
-    write_model(read_gguf(CONTENT), directory)
+    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    path.write_bytes(CONTENT)
+    write_model(checked_gguf(path), directory, "float32")
     return directory
 
 

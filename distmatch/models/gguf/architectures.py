@@ -20,7 +20,7 @@ Laid = Callable[[Gguf, str, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class Architecture:
     """An architecture of llama.cpp's, as transformers has it."""
 
     model_class: str
@@ -42,21 +42,21 @@ def model_config(gguf: Gguf, token_ids: Mapping[str, Any], dtype: str) -> Settin
     Raises:
         LoadError: The metadata lack something, or describe what that architecture can't be.
     """
-    family = family_of(gguf)
+    known = architecture_of(gguf)
     return {
-        "architectures": [family.model_class],
-        "model_type": family.model_type,
+        "architectures": [known.model_class],
+        "model_type": known.model_type,
         "dtype": dtype,
-        **family.settings(gguf),
+        **known.settings(gguf),
         **token_ids,
     }
 
 
-def family_of(gguf: Gguf) -> Family:
-    """The family of a checked file."""
+def architecture_of(gguf: Gguf) -> Architecture:
+    """That of a checked file."""
     if gguf.architecture == "llama" and gguf.about("attention.sliding_window"):
         return _MISTRAL  # else Mistral is Llama, and llama.cpp calls both so
-    return FAMILIES[gguf.architecture]
+    return ARCHITECTURES[gguf.architecture]
 
 
 def _decoder(gguf: Gguf, **more: Any) -> Settings:
@@ -86,7 +86,7 @@ def _decoder(gguf: Gguf, **more: Any) -> Settings:
         if isinstance(settings[key], list):
             raise LoadError(
                 f"the blocks of {gguf.path} differ in {key} ({settings[key][:4]} ...), which "
-                f"no {family_of(gguf).model_class} can: load its safetensors"
+                f"no {architecture_of(gguf).model_class} can: load its safetensors"
             )
     return {key: value for key, value in settings.items() if value is not None}
 
@@ -227,17 +227,17 @@ def _transposed(_gguf: Gguf, name: str, values: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values.T) if is_layer else values
 
 
-_MISTRAL = Family("MistralForCausalLM", "mistral", _mistral, _neighbours_apart)
+_MISTRAL = Architecture("MistralForCausalLM", "mistral", _mistral, _neighbours_apart)
 
-FAMILIES = {
-    "llama": Family("LlamaForCausalLM", "llama", _llama, _neighbours_apart),
-    "qwen2": Family("Qwen2ForCausalLM", "qwen2", _qwen2),
-    "qwen3": Family("Qwen3ForCausalLM", "qwen3", _llama),
-    "gemma": Family("GemmaForCausalLM", "gemma", _gemma, _without_one),
-    "gemma2": Family("Gemma2ForCausalLM", "gemma2", _gemma2, _without_one),
-    "gemma3": Family("Gemma3ForCausalLM", "gemma3_text", _gemma3, _without_one),
-    "gpt2": Family("GPT2LMHeadModel", "gpt2", _gpt2, _transposed),
-    "phi3": Family("Phi3ForCausalLM", "phi3", _phi3),
-    "gpt-oss": Family("GptOssForCausalLM", "gpt_oss", _gpt_oss),
+ARCHITECTURES = {
+    "llama": Architecture("LlamaForCausalLM", "llama", _llama, _neighbours_apart),
+    "qwen2": Architecture("Qwen2ForCausalLM", "qwen2", _qwen2),
+    "qwen3": Architecture("Qwen3ForCausalLM", "qwen3", _llama),
+    "gemma": Architecture("GemmaForCausalLM", "gemma", _gemma, _without_one),
+    "gemma2": Architecture("Gemma2ForCausalLM", "gemma2", _gemma2, _without_one),
+    "gemma3": Architecture("Gemma3ForCausalLM", "gemma3_text", _gemma3, _without_one),
+    "gpt2": Architecture("GPT2LMHeadModel", "gpt2", _gpt2, _transposed),
+    "phi3": Architecture("Phi3ForCausalLM", "phi3", _phi3),
+    "gpt-oss": Architecture("GptOssForCausalLM", "gpt_oss", _gpt_oss),
 }
 """By llama.cpp's name; Mistral's files call themselves llama."""

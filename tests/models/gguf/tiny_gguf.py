@@ -50,6 +50,8 @@ def _metadata(vocabulary, merges):
         "llama.rope.dimension_count": HEAD_DIM,
         "llama.attention.layer_norm_rms_epsilon": 1e-5,
         "llama.vocab_size": len(vocabulary),
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "smollm",
         "tokenizer.ggml.tokens": vocabulary,
         "tokenizer.ggml.token_type": [3] * len(SPECIALS) + [1] * (len(vocabulary) - len(SPECIALS)),
         "tokenizer.ggml.merges": merges,
