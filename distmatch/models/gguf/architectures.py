@@ -15,6 +15,9 @@ from distmatch.models.gguf.stored import Gguf
 
 HEAD, EMBEDDING = "output.weight", "token_embd.weight"
 
+_GPT_OSS_ROPE = {"beta_fast": 32.0, "beta_slow": 1.0, "truncate": False}
+"""Of every published gpt-oss; where turning begins to slow down isn't rounded, as llama.cpp has it."""
+
 Settings = dict[str, Any]
 Laid = Callable[[Gguf, str, np.ndarray], np.ndarray]
 
@@ -196,7 +199,7 @@ def _gpt_oss(gguf: Gguf) -> Settings:
         ),
         num_local_experts=gguf.needed("expert_count"),
         num_experts_per_tok=gguf.needed("expert_used_count"),
-        rope_parameters=rope_parameters(gguf) | {"truncate": False},
+        rope_parameters=_GPT_OSS_ROPE | rope_parameters(gguf),
         **_windows(gguf, blocks, 2),
     )
 

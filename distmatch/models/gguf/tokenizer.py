@@ -216,13 +216,14 @@ def _frame(tokenizer: Tokenizer, gguf: Gguf) -> None:
     }
     framing = {name: _token_id(gguf, name) for name, wanted in ids.items() if wanted}
     named = {name: _tokens(gguf)[id_] for name, id_ in framing.items() if id_ is not None}
-    if named:
-        first, last = [named["bos"]] * ("bos" in named), [named["eos"]] * ("eos" in named)
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single=[*first, "$A", *last],
-            pair=[*first, "$A", *last, *(f"{token}:1" for token in first), "$B:1", *last],
-            special_tokens=[(token, framing[name]) for name, token in named.items()],
-        )
+    if not named:
+        return
+    first, last = ([named[name]] if name in named else [] for name in ("bos", "eos"))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=[*first, "$A", *last],
+        pair=[*first, "$A", *last, *(f"{token}:1" for token in first), "$B:1", *last],
+        special_tokens=[(token, framing[name]) for name, token in named.items()],
+    )
 
 
 def _tokenizer_config(gguf: Gguf) -> dict[str, Any]:
