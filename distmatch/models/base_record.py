@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -100,10 +101,17 @@ def _differences(trained: dict[str, Any], given: dict[str, Any]) -> Iterator[str
         yield f"quantization {trained['quantization']}, here {given['quantization']}"
     config, ours = trained["config"], given["config"]
     for key in sorted(config.keys() & ours.keys()):
-        if config[key] != ours[key]:
+        if _in_single(config[key]) != _in_single(ours[key]):
             yield f"{key} {config[key]}, here {ours[key]}"
     if trained["quantization"] == given["quantization"] and trained["weights"] != given["weights"]:
         yield "other weights"
+
+
+def _in_single(value: Any) -> Any:
+    """A config's value with its numbers as GGUF files have them, 1e-6 as 0.000000999999997."""
+    if isinstance(value, dict):
+        return {key: _in_single(part) for key, part in value.items()}
+    return float(np.float32(value)) if isinstance(value, float) else value
 
 
 def _digest(model: nn.Module) -> str:

@@ -16,7 +16,7 @@ from distmatch.models.gguf.stored import Gguf
 HEAD, EMBEDDING = "output.weight", "token_embd.weight"
 
 _GPT_OSS_ROPE = {"beta_fast": 32.0, "beta_slow": 1.0, "truncate": False}
-"""Of every published gpt-oss; where turning begins to slow down isn't rounded, as llama.cpp has it."""
+"""Of every published gpt-oss, and in no file."""
 
 Settings = dict[str, Any]
 Laid = Callable[[Gguf, str, np.ndarray], np.ndarray]

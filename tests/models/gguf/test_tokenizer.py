@@ -1,6 +1,7 @@
-"""Tokenizers from metadata: the ids of the tokenizer written, of SentencePiece, of published ones."""
+"""Tokenizers from metadata give the ids of the one written, of SentencePiece, of gpt-oss's."""
 
 import json
+from itertools import pairwise
 
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -66,7 +67,11 @@ def test_text_is_cut_as_the_model_was_trained_on(pre, pieces, tmp_path):
 
 def test_gpt_osss_own_vocabulary_gives_its_ids(harmony, tmp_path):
     read, ids = written(tmp_path, bpe_metadata(harmony, len(harmony), "gpt-4o"))
-    for text in [*TEXTS, "It's DON'T I'LL camelCase HTTPServer 12345 ½ x²/y\r\n\r\n  //", "ǅ 한국어"]:
+    for text in [
+        *TEXTS,
+        "It's DON'T I'LL camelCase HTTPServer 12345 ½ x²/y\r\n\r\n  //",
+        "ǅ 한국어",
+    ]:
         assert read(text).input_ids == harmony(text).input_ids
     message = [{"role": "user", "content": "Say red or blue."}]
     assert read.apply_chat_template(message) == harmony.apply_chat_template(message)
@@ -102,7 +107,7 @@ def sentencepiece_metadata(prefix=True, more=()):
 
 
 def joined_pieces(text, metadata):
-    """SentencePiece's own way: join the two neighbours whose whole scores highest, leftmost first."""
+    """SentencePiece's own way: join the neighbours whose whole scores highest, leftmost first."""
     tokens, kinds = metadata["tokenizer.ggml.tokens"], metadata["tokenizer.ggml.token_type"]
     scores = {
         token: score
@@ -111,7 +116,7 @@ def joined_pieces(text, metadata):
     }
     pieces = list(text.replace(" ", "▁"))
     while True:
-        wholes = [left + right for left, right in zip(pieces, pieces[1:], strict=False)]
+        wholes = [left + right for left, right in pairwise(pieces)]
         known = [(-scores[whole], at) for at, whole in enumerate(wholes) if whole in scores]
         if not known:
             break
