@@ -1,5 +1,8 @@
 """Directories that are made once and kept: whole or not at all, checked at every use.
 
+A file that nobody has touched since it was written is taken for whole, so that a large model's
+weights are mapped and not read; any other is read through and compared.
+
 No lock is taken: a directory is made under another name and moved into place as the last step, so
 a process that is killed or comes second leaves nothing half-made behind. A damaged one is made
 anew.
@@ -10,6 +13,7 @@ import logging
 import os
 import shutil
 import socket
+import time
 import uuid
 import zlib
 from collections.abc import Callable
@@ -23,6 +27,7 @@ from distmatch.files import write_json
 
 _MANIFEST = "manifest.json"
 _CHUNK_BYTES = 1 << 24
+_SURE_NS = 100_000_000  # two changes of a file within so short a time may bear the same time
 
 logger = logging.getLogger(__name__)
 
@@ -88,19 +93,28 @@ def check_free(folder: Path, num_bytes: int, name: str) -> None:
 
 
 def is_intact(directory: Path) -> bool:
-    """Whether every file of a converted model still has the bytes it was written with.
+    """Whether every file of a converted model still is as it was written.
 
-    All bytes are read, by CRC-32: the danger is a damaged disk or a cut copy, not a forger (who
-    could rewrite the manifest too), and it costs 0.2 s where sha256 may cost 1.5 s.
+    One with other times than it was left with, such as a copy, is read through and compared by
+    CRC-32: the danger is a damaged or cut copy, not a forger (who could rewrite the manifest too).
     """
     try:
         manifest = json.loads((directory / _MANIFEST).read_text(encoding="utf-8"))
-        return all(
-            (directory / name).stat().st_size == size and _crc32(directory / name) == crc32
-            for name, (size, crc32) in manifest["files"].items()
-        )
+        return all(_is_whole(directory / name, *told) for name, told in manifest["files"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False  # an unreadable manifest is one more kind of damage
+
+
+def _is_whole(path: Path, size: int, crc32: int, *changed: int) -> bool:
+    if path.stat().st_size != size:
+        return False
+    return changed == _changed(path) or _crc32(path) == crc32
+
+
+def _changed(path: Path) -> tuple[int, int]:
+    """When a file's content and its entry were changed last, in nanoseconds."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_ctime_ns
 
 
 def _crc32(path: Path) -> int:
@@ -112,8 +126,16 @@ def _crc32(path: Path) -> int:
 
 
 def _write_manifest(directory: Path) -> None:
-    files = {path.name: (path.stat().st_size, _crc32(path)) for path in directory.iterdir()}
+    files = {path.name: _entry(path) for path in directory.iterdir()}
     write_json(directory / _MANIFEST, {"files": files})
+
+
+def _entry(path: Path) -> tuple[int, ...]:
+    """What `_is_whole` is to compare, without the times of a file that has only just been made."""
+    with path.open("rb") as file:
+        os.fsync(file)  # else a machine that stops might leave the size and the times alone
+    changed = _changed(path) if time.time_ns() - max(_changed(path)) > _SURE_NS else ()
+    return path.stat().st_size, _crc32(path), *changed
 
 
 def _set_aside_damaged(target: Path, part: Path) -> None:
