@@ -5,6 +5,7 @@ hub id.
 A checkpoint that leaves weights unset is refused, not filled with random numbers.
 """
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -54,6 +55,8 @@ DTYPES = {
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
+logger = logging.getLogger(__name__)
+
 
 def load_model(
     name: str,
@@ -69,10 +72,12 @@ def load_model(
             owner/name.
         quantization: What stays in memory. None: the checkpoint's weights, an MXFP4 checkpoint's
             unpacked. `"nf4"`: linear layers in bitsandbytes' 4 bit; experts in stacked matrices
-            would stay unpacked, which has to be asked for as `"nf4+dense-experts"`. `"mxfp4"`:
+            would stay unpacked, which has to be asked for as `"nf4+dense-experts"`, and a GGUF
+            file's values are rounded a second time, which is said. `"mxfp4"`:
             gpt-oss's experts as published, in 4 bit. `"mxfp4+nf4"`: its linear layers too.
         dtype: `"float64"`, `"float32"`, `"bfloat16"` or `"float16"`; None keeps the checkpoint's,
-            and unpacks a GGUF file to float32. Of a quantised model, the layers left unpacked.
+            and unpacks a GGUF file to float32, which holds its values exactly, as bfloat16 doesn't.
+            Of a quantised model, the layers left unpacked.
         device: None is the first GPU where there is one, else the CPU. `"auto"` shares the blocks
             out over all GPUs; a mapping from module paths to devices does it by hand
             (accelerate's `device_map`). Nothing is left on a CPU or disk beside GPUs.
@@ -124,7 +129,10 @@ def load_model(
     options: dict[str, Any] = {"dtype": dtype or "auto", "device_map": placement}
     options |= _quantized(config, quantization, stored, on_gpu)
     tokenizer = _read(AutoTokenizer, source)
-    weights = source if file is None else str(gguf.converted_gguf(file, dtype or torch.float32))
+    weights = source
+    if file is not None:
+        _say_what_is_odd(file, tokenizer, quantization)
+        weights = str(gguf.converted_gguf(file, dtype or torch.float32))
     return _read_model(weights, options), tokenizer
 
 
@@ -247,6 +255,26 @@ def _built(source: str, build: Callable[[], Any]) -> Any:
         if not Path(source).is_dir():
             hint = f' (no directory "{source}" exists, so it was taken for a hub id)'
         raise LoadError(f'can\'t load "{source}"{hint}: {reason}') from error
+
+
+def _say_what_is_odd(
+    file: Path, tokenizer: PreTrainedTokenizerBase, quantization: str | None
+) -> None:
+    """Say what of a GGUF file may not be what its user believes, and can be meant all the same."""
+    if tokenizer.chat_template is None:
+        logger.warning(
+            "%s has no chat template, so messages are joined by blank lines, as for a base model: "
+            "if it is one that chats, set tokenizer.chat_template to what its publisher gives",
+            file,
+        )
+    if quantization is not None and "nf4" in quantization:
+        if rounded := gguf.rounded_kinds(gguf.checked_gguf(file)):
+            logger.warning(
+                '%s is in %s, whose values "nf4" rounds a second time: measure what that costs, '
+                "or load it unpacked",
+                file,
+                ", ".join(rounded),
+            )
 
 
 def _read_model(source: str, options: Mapping[str, Any]) -> PreTrainedModel:

@@ -21,16 +21,18 @@ def cache(monkeypatch, file):
     monkeypatch.setenv("DISTMATCH_CACHE", str(file.parent / "cache"))
 
 
-def test_a_suite_is_measured_on_a_file_as_on_its_directory(model, file, tmp_path):
+def test_words_are_measured_on_a_file_as_on_its_directory(model, file, tmp_path):
+    record = {"prompt": [{"role": "user", "content": "red or blue?"}], "words": ["red", "blue"]}
+    (tmp_path / "data.jsonl").write_text(json.dumps(record | {"probs": [0.7, 0.3]}))
     for name in (model, file):
-        out = str(tmp_path / name.name)
-        argv = ["eval", str(name), "--suite", "given", "given.per_group=1", "--out", out]
-        assert main(argv) == 0
+        argv = ["eval", name, "--data", tmp_path / "data.jsonl", "--out", tmp_path / name.name]
+        assert main([str(part) for part in argv]) == 0
     rows = [
-        (tmp_path / name.name / "given" / "rows.jsonl").read_text(encoding="utf-8")
+        path.read_text(encoding="utf-8")
         for name in (model, file)
+        for path in sorted((tmp_path / name.name).rglob("rows.jsonl"))
     ]
-    assert rows[0] == rows[1]
+    assert len(rows) == 2 and rows[0] == rows[1]
 
 
 def test_a_run_trains_on_a_file_as_on_its_directory(trained, file, tmp_path):

@@ -119,6 +119,12 @@ def read_gguf(path: Path) -> Gguf:
     return header
 
 
+def rounded_kinds(gguf: Gguf) -> list[str]:
+    """The kinds of a file's tensors that aren't floats, such as "Q4_K"."""
+    floats = {"F32", "F16", "BF16"}
+    return sorted({tensor.kind.name for tensor in gguf.tensors.values()} - floats)
+
+
 @functools.cache
 def _is_unpacked(kind: int) -> bool:
     """Whether the package unpacks a kind."""

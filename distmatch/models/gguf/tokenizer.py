@@ -30,6 +30,12 @@ _SPELLED = {"pad": "padding", "unk": "unknown"}
 # What ends a turn is seldom among the metadata: llama.cpp knows these by their names as well
 _TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<end_of_turn>", "<EOT>")
 _HARMONY_ENDS = ("<|return|>", "<|call|>")  # where they are, <|end|> only ends a message
+# What ends a text is an end as well in these models' published configs, and a file has one eos
+_TEXT_ENDS = {
+    **dict.fromkeys(("qwen2", "qwen3", "phi3", "gpt-oss"), "<|endoftext|>"),
+    **dict.fromkeys(("gemma", "gemma2", "gemma3"), "<eos>"),
+    "llama": "<|end_of_text|>",
+}
 
 _CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _SPACES = r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -111,6 +117,7 @@ def _turn_ends(gguf: Gguf) -> set[int]:
     names: tuple[str, ...] = _TURN_ENDS
     if places.keys() >= set(_HARMONY_ENDS):
         names = (*(name for name in _TURN_ENDS if name != "<|end|>"), *_HARMONY_ENDS)
+    names = (*names, _TEXT_ENDS.get(gguf.architecture, ""))
     told = {_token_id(gguf, name) for name in ("eot", "eom")}
     return {id_ for id_ in told if id_ is not None} | {places[n] for n in names if n in places}
 

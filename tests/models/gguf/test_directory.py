@@ -9,6 +9,8 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from gguf import GGMLQuantizationType as Kind
+from gguf import quantize
 from peft import LoraConfig, get_peft_model
 
 import distmatch as dm
@@ -17,7 +19,14 @@ from distmatch.models import ModelChoice, load_adapter, load_tokenizer
 from distmatch.models.base_record import write_base_record
 from distmatch.models.gguf import converted_gguf
 from distmatch.models.loading import load_config, load_model
-from tests.models.gguf.writing import F32, bpe_metadata, write_gguf, write_model_gguf
+from tests.models.gguf.writing import (
+    F32,
+    bpe_metadata,
+    model_metadata,
+    model_tensors,
+    write_gguf,
+    write_model_gguf,
+)
 from tests.tiny import tiny_model, tiny_tokenizer
 
 
@@ -116,16 +125,39 @@ def test_a_cache_that_cannot_be_written_names_the_variable(path, monkeypatch, tm
         load_model(str(path), device="cpu")
 
 
-def test_four_bits_may_be_packed_anew(path):
+def test_four_bits_may_be_packed_anew_which_is_said(path, tmp_path, caplog):
     model, _ = load_model(str(path), quantization="nf4", device="cpu")
     assert model.model.layers[0].mlp.up_proj.weight.quant_type == "nf4"
+    assert caplog.text == ""  # its values are float32's
 
 
-def test_words_are_scored_in_the_files_own_template(path):
+def test_a_second_rounding_is_said(tmp_path, caplog):
+    model = tiny_model("qwen2")
+    tensors, name = model_tensors(model), "blk.0.ffn_down.weight"
+    tensors[name] = (quantize(tensors[name][0], Kind.Q8_0), Kind.Q8_0)
+    told = {f"qwen2.{key}": value for key, value in model_metadata(model).items()}
+    told |= bpe_metadata(tiny_tokenizer(), model.config.vocab_size)
+    path = write_gguf(tmp_path / "a.gguf", "qwen2", told, tensors)
+    load_model(str(path), device="cpu")
+    assert caplog.text == ""
+    load_model(str(path), quantization="nf4", device="cpu")
+    assert 'a.gguf is in Q8_0, whose values "nf4" rounds a second time: measure' in caplog.text
+
+
+def test_a_file_without_a_template_says_what_becomes_of_messages(tmp_path, caplog):
+    base = tiny_tokenizer(chat=False)
+    path = write_model_gguf(tmp_path / "a.gguf", tiny_model("qwen2"), base)
+    load_model(str(path), device="cpu")
+    assert "a.gguf has no chat template, so messages are joined by blank lines" in caplog.text
+    assert "set tokenizer.chat_template" in caplog.text
+
+
+def test_words_are_scored_in_the_files_own_template(tmp_path):
+    path = write_model_gguf(tmp_path / "a.gguf", tiny_model("llama"))
     model, tokenizer = load_model(str(path), device="cpu")
     scores = dm.score(model, tokenizer, [{"role": "user", "content": "red?"}], ["red", "blue"])
     own = dm.score(
-        tiny_model("qwen2"),
+        tiny_model("llama"),
         tiny_tokenizer(),
         [{"role": "user", "content": "red?"}],
         ["red", "blue"],

@@ -66,7 +66,7 @@ def test_text_is_cut_as_the_model_was_trained_on(pre, pieces, tmp_path):
 
 
 def test_gpt_osss_own_vocabulary_gives_its_ids(harmony, tmp_path):
-    read, ids = written(tmp_path, bpe_metadata(harmony, len(harmony), "gpt-4o"))
+    read, ids = written(tmp_path, bpe_metadata(harmony, len(harmony), "gpt-4o"), "gpt-oss")
     for text in [
         *TEXTS,
         "It's DON'T I'LL camelCase HTTPServer 12345 ½ x²/y\r\n\r\n  //",
@@ -75,9 +75,8 @@ def test_gpt_osss_own_vocabulary_gives_its_ids(harmony, tmp_path):
         assert read(text).input_ids == harmony(text).input_ids
     message = [{"role": "user", "content": "Say red or blue."}]
     assert read.apply_chat_template(message) == harmony.apply_chat_template(message)
-    ends = {harmony.convert_tokens_to_ids(name) for name in ("<|return|>", "<|call|>")}
-    assert ends <= set(ids["eos_token_id"])
-    assert harmony.convert_tokens_to_ids("<|end|>") not in ids["eos_token_id"]
+    assert harmony.convert_tokens_to_ids("<|end|>") == 200007
+    assert sorted(ids["eos_token_id"]) == [199999, 200002, 200012]  # as published
 
 
 def sentencepiece_metadata(prefix=True, more=()):
@@ -186,6 +185,21 @@ def test_every_id_that_ends_a_turn_is_an_end(tmp_path):
         "tokenizer.ggml.eom_token_id": 1,
     }
     assert written(tmp_path, metadata)[1]["eos_token_id"] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name", "ends"),
+    [
+        ("qwen2", "<|endoftext|>", [2, 0]),  # as Qwen publishes it
+        ("gemma3", "<eos>", [2, 0]),
+        ("llama", "<|end_of_text|>", [2, 0]),
+        ("llama", "<|endoftext|>", 2),  # SmolLM's pads, and ends nothing
+    ],
+)
+def test_what_ends_a_text_is_an_end_as_published(architecture, name, ends, tmp_path):
+    metadata = bpe_metadata(tiny_tokenizer(), 300)
+    metadata["tokenizer.ggml.tokens"][0] = name
+    assert written(tmp_path, metadata, architecture)[1]["eos_token_id"] == ends
 
 
 @pytest.mark.parametrize(
