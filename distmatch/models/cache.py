@@ -25,7 +25,7 @@ from safetensors import SafetensorError
 from distmatch.errors import LoadError
 from distmatch.files import write_json
 
-_MANIFEST = "manifest.json"
+_MANIFEST, _TIMES = "manifest.json", "times"  # the latter differs each time, and is no model's
 _CHUNK_BYTES = 1 << 24
 _SURE_NS = 100_000_000  # two changes of a file within so short a time may bear the same time
 
@@ -100,21 +100,27 @@ def is_intact(directory: Path) -> bool:
     """
     try:
         manifest = json.loads((directory / _MANIFEST).read_text(encoding="utf-8"))
-        return all(_is_whole(directory / name, *told) for name, told in manifest["files"].items())
+        times = _kept_times(directory)
+        return all(
+            (directory / name).stat().st_size == size
+            and (_times(directory / name) == times.get(name) or _crc32(directory / name) == crc32)
+            for name, (size, crc32) in manifest["files"].items()
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False  # an unreadable manifest is one more kind of damage
 
 
-def _is_whole(path: Path, size: int, crc32: int, *changed: int) -> bool:
-    if path.stat().st_size != size:
-        return False
-    return changed == _changed(path) or _crc32(path) == crc32
+def _kept_times(directory: Path) -> dict[str, list[int]]:
+    """The times its files were left with; none where they can't be read."""
+    with suppress(OSError, ValueError):
+        return json.loads((directory / _TIMES).read_text(encoding="utf-8"))
+    return {}
 
 
-def _changed(path: Path) -> tuple[int, int]:
+def _times(path: Path) -> list[int]:
     """When a file's content and its entry were changed last, in nanoseconds."""
     status = path.stat()
-    return status.st_mtime_ns, status.st_ctime_ns
+    return [status.st_mtime_ns, status.st_ctime_ns]
 
 
 def _crc32(path: Path) -> int:
@@ -126,16 +132,15 @@ def _crc32(path: Path) -> int:
 
 
 def _write_manifest(directory: Path) -> None:
-    files = {path.name: _entry(path) for path in directory.iterdir()}
+    paths = list(directory.iterdir())
+    for path in paths:
+        with path.open("rb") as file:
+            os.fsync(file)  # else a machine that stops might leave sizes and times alone
+    now = time.time_ns()
+    times = {path.name: _times(path) for path in paths if now - max(_times(path)) > _SURE_NS}
+    files = {path.name: (path.stat().st_size, _crc32(path)) for path in paths}
     write_json(directory / _MANIFEST, {"files": files})
-
-
-def _entry(path: Path) -> tuple[int, ...]:
-    """What `_is_whole` is to compare, without the times of a file that has only just been made."""
-    with path.open("rb") as file:
-        os.fsync(file)  # else a machine that stops might leave the size and the times alone
-    changed = _changed(path) if time.time_ns() - max(_changed(path)) > _SURE_NS else ()
-    return path.stat().st_size, _crc32(path), *changed
+    write_json(directory / _TIMES, times)
 
 
 def _set_aside_damaged(target: Path, part: Path) -> None:
