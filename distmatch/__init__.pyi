@@ -16,6 +16,7 @@ from .models import attach_lora as attach_lora
 from .models import load_adapter as load_adapter
 from .models import load_model as load_model
 from .models.lora import lora as lora
+from .own_chats import OwnChats as OwnChats
 from .planning import memory_plan as memory_plan
 from .scoring import score as score
 from .sweeps import sweep as sweep

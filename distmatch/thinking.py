@@ -4,8 +4,9 @@ The answer's probabilities depend on the thoughts before it, so a model that wil
 is trained and measured behind its own thoughts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 from transformers import PreTrainedTokenizerBase
@@ -42,11 +43,53 @@ def sample_thinking(
     Raises:
         DataError: Prompts that aren't messages, or a template without thinking.
     """
-    slots = [
-        thinking_slot(tokenizer, prompt, example.chat_template_kwargs)
+    texts = iter(
+        sample_thoughts(
+            model,
+            tokenizer,
+            [
+                (prompt, example.chat_template_kwargs)
+                for example in examples
+                for prompt in (example.prompt, *example.rotations)
+            ],
+            max_tokens=max_tokens,
+            batch_size=batch_size,
+            progress=progress,
+        )
+    )
+    return [
+        replace(
+            example,
+            prompt=with_thought(example.prompt, next(texts)),
+            rotations=tuple(with_thought(prompt, next(texts)) for prompt in example.rotations),
+        )
         for example in examples
-        for prompt in (example.prompt, *example.rotations)
     ]
+
+
+def sample_thoughts(
+    model: nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    asked: Sequence[tuple[Prompt, Mapping[str, Any]]],
+    *,
+    max_tokens: int = 512,
+    batch_size: int = 16,
+    progress: bool = True,
+) -> list[str]:
+    """A thought about each of several prompts, at temperature 1.
+
+    Args:
+        model: A model with a generation head, adapted or not; its mode is restored afterwards.
+        tokenizer: Its tokenizer, whose chat template has thoughts written.
+        asked: Prompts, and what the template is told besides of each.
+        max_tokens: Where a thought is cut off.
+        batch_size: Prompts that are thought about at once.
+        progress: With a progress bar.
+
+    Raises:
+        DataError: Prompts that aren't messages, or a template without thinking.
+    """
+    slots = [thinking_slot(tokenizer, prompt, told) for prompt, told in asked]
     written = sample_tokens(
         model,
         [slot.ids for slot in slots],
@@ -58,15 +101,7 @@ def sample_thinking(
     decoded = tokenizer.batch_decode(
         [list(tokens) for tokens in written], clean_up_tokenization_spaces=False
     )
-    texts = iter([slot.thought(text) for slot, text in zip(slots, decoded, strict=True)])
-    return [
-        replace(
-            example,
-            prompt=with_thought(example.prompt, next(texts)),
-            rotations=tuple(with_thought(prompt, next(texts)) for prompt in example.rotations),
-        )
-        for example in examples
-    ]
+    return [slot.thought(text) for slot, text in zip(slots, decoded, strict=True)]
 
 
 def with_thought(prompt: Prompt, thought: str) -> Prompt:

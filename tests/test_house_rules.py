@@ -29,7 +29,8 @@ BANNED = {
 }
 
 PUBLIC_NAMES = [
-    *("DIVERGENCES", "DistributionConfig", "DistributionTrainer", "Example", "WordDistribution"),
+    *("DIVERGENCES", "DistributionConfig", "DistributionTrainer", "Example", "OwnChats"),
+    "WordDistribution",
     *("attach_lora", "data", "evals", "evaluate", "load_adapter", "load_model", "lora", "losses"),
     *("measuring", "memory_plan", "merge_and_measure", "models", "plots", "runs", "score"),
     *("sweep", "sweeps", "trainer"),

@@ -17,11 +17,13 @@ from distmatch.cli.tables import (
     require_keys,
     to_toml,
 )
+from distmatch.data.tasks.negatives import negatives
 from distmatch.errors import ConfigError
 from distmatch.evals import Suite
 from distmatch.files import write_text
 from distmatch.models.choice import ModelChoice
 from distmatch.models.lora import LoraTarget
+from distmatch.own_chats import OwnChats
 from distmatch.sweeps import Grid
 from distmatch.sweeps.plan import NUM_TEXTS
 from distmatch.sweeps.sets import NAME, TUNING
@@ -42,6 +44,8 @@ _NEEDS_CODE = {
 """Settings of the trainer that a run file can't serve."""
 _RETENTION = ("retention_weight", "retention_per_step")
 """Settings of the trainer that are nothing without texts."""
+_OWN = ("own_chats", "negatives")
+"""How many texts of either kind the base is to write itself."""
 _OF_CELLS = {
     "seed": "is each cell's own: give sweep.seeds",
     "data_seed": "is each cell's own: give sweep.seeds",
@@ -84,8 +88,8 @@ class TrainRun(RunFile):
     lora: LoraTarget
     suites: tuple[Suite, ...]
     """To be asked beside the test examples."""
-    texts: Path | None
-    """A file of ordinary ones."""
+    retention: Path | OwnChats | None
+    """A file of ordinary texts, or chats that the base is to write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +144,7 @@ def read_run(path: str | Path, overrides: Iterable[str] = ()) -> TrainRun:
         lora=lora,
         config=config,
         suites=suites,
-        texts=Path(retention["path"]) if retention else None,
+        retention=_texts(retention, data.get("seed", 0)),
         tables=_set_ones(resolved),
     )
 
@@ -250,10 +254,24 @@ def _suites(tables: Tables) -> tuple[Suite, ...]:
 
 def _retention(tables: Tables) -> Mapping[str, Any]:
     table = tables.get("retention", {})
-    check_keys("retention", table, {"path": str, "weight": float})
+    check_keys("retention", table, {"path": str, "weight": float, **dict.fromkeys(_OWN, int)})
     if "retention" in tables:
-        require_keys("retention", table, ["path", "weight"])
+        own = [key for key in _OWN if key in table]
+        require_keys("retention", table, ["weight"] if own else ["path", "weight"])
+        if own and "path" in table:
+            raise ConfigError(
+                f"[retention] has both path, a file of texts, and {own[0]}, which the base is to "
+                "write: leave one out"
+            )
     return table
+
+
+def _texts(table: Mapping[str, Any], seed: int) -> Path | OwnChats | None:
+    if not table or "path" in table:
+        return Path(table["path"]) if table else None
+    number = table.get("negatives", 0)
+    questions = negatives(number, seed) if number else ()
+    return OwnChats(n=table.get("own_chats", 0), questions=questions, seed=seed)
 
 
 def _with_retention(table: Mapping[str, Any], retention: Mapping[str, Any]) -> Mapping[str, Any]:

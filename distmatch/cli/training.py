@@ -33,6 +33,7 @@ def described_run(file: TrainRun) -> Run:
         DataError: Examples or texts that can't be drawn or read.
     """
     train, test = section_examples(file.data)
+    texts = file.retention
     return Run(
         model=file.model,
         config=file.config,
@@ -40,7 +41,7 @@ def described_run(file: TrainRun) -> Run:
         suites=(OwnExamples(rows=test), *file.suites),
         eval_examples=test,
         lora=file.lora,
-        retention=() if file.texts is None else read_texts(file.texts),
+        retention=read_texts(texts) if isinstance(texts, Path) else texts or (),
         seed=file.data.get("seed", 0),
         notes={RUN_FILE: file.text},
     )

@@ -16,6 +16,7 @@ from .tasks import Sequences as Sequences
 from .tasks import Suppression as Suppression
 from .tasks import Task as Task
 from .tasks import by_hand as by_hand
+from .tasks import negatives as negatives
 from .tasks import output_control as output_control
 from .tasks.wordings import AHEAD_WORDINGS as AHEAD_WORDINGS
 from .tasks.wordings import PHRASINGS as PHRASINGS
@@ -23,6 +24,7 @@ from .tasks.wordings import WORDINGS as WORDINGS
 from .templates import EFFORTS as EFFORTS
 from .templates import TODAY as TODAY
 from .texts import read_texts as read_texts
+from .texts import write_texts as write_texts
 from .vocabulary import split_words as split_words
 from .vocabulary import word_classes as word_classes
 from .vocabulary import word_pool as word_pool

@@ -177,6 +177,28 @@ def thinking_slot(
     )
 
 
+def user_slot(
+    tokenizer: PreTrainedTokenizerBase, template_kwargs: Mapping[str, Any] | None = None
+) -> tuple[tuple[int, ...], str]:
+    """The ids up to where a user's first message begins, and the text that the template ends it by.
+
+    Args:
+        tokenizer: With a chat template.
+        template_kwargs: What the template is told besides.
+
+    Raises:
+        DataError: No template, or one that writes contents in no way that they could be found by.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        raise DataError("the tokenizer has no chat template, so nothing tells a user's message")
+    user = [{"role": "user", "content": SENTINEL}]
+    text = rendered(tokenizer, user, template_kwargs or {}, add_generation_prompt=True)
+    before, found, after = text.rpartition(SENTINEL)
+    if not found:
+        raise DataError("the chat template doesn't write what a user's message says")
+    return tuple(tokenizer(before, add_special_tokens=False)["input_ids"]), after
+
+
 def end_of_turn_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """The special tokens that end an assistant's message, sorted.
 
@@ -184,17 +206,29 @@ def end_of_turn_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     assistant's message, both at the end of a conversation and before a next question.
     """
     ends = {tokenizer.eos_token_id} if tokenizer.eos_token_id is not None else set()
-    if getattr(tokenizer, "chat_template", None):
-        question = {"role": "user", "content": "question"}
-        answer = {"role": "assistant", "content": SENTINEL}
-        for messages in ([question, answer], [question, answer, question]):
-            text = rendered(tokenizer, messages, {}, add_generation_prompt=False)
-            if SENTINEL not in text:  # it writes contents in no way that chats could be read by
-                continue
-            tail = text[text.rindex(SENTINEL) + len(SENTINEL) :]
-            ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
-            ends.update([i for i in ids if i in special_ids(tokenizer)][:1])
-    return tuple(sorted(ends))
+    question = {"role": "user", "content": "question"}
+    found = (_end_of(tokenizer, rest) for rest in ([], [question]))
+    return tuple(sorted(ends | {end for end in found if end is not None}))
+
+
+def turn_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """The special token that the template writes after the last answer, else the end of text."""
+    end = _end_of(tokenizer, [])
+    return tokenizer.eos_token_id if end is None else end
+
+
+def _end_of(tokenizer: PreTrainedTokenizerBase, rest: Sequence[Message]) -> int | None:
+    """The first special token after an answer that the rest follows; None where there is none."""
+    if not getattr(tokenizer, "chat_template", None):
+        return None
+    asked = {"role": "user", "content": "question"}
+    answer = {"role": "assistant", "content": SENTINEL}
+    text = rendered(tokenizer, [asked, answer, *rest], {}, add_generation_prompt=False)
+    if SENTINEL not in text:  # it writes contents in no way that chats could be read by
+        return None
+    tail = text[text.rindex(SENTINEL) + len(SENTINEL) :]
+    ids = tokenizer(tail, add_special_tokens=False)["input_ids"]
+    return next((i for i in ids if i in special_ids(tokenizer)), None)
 
 
 def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

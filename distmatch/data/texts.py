@@ -1,11 +1,14 @@
 """Ordinary texts and conversations of a file of yours."""
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from distmatch.data.examples import Prompt, checked_prompt
+from distmatch.data.examples import Prompt, checked_prompt, plain_prompt
 from distmatch.data.jsonl import file_content, json_values
 from distmatch.errors import DataError
+from distmatch.files import write_text
 
 _KEYS = ("text", "messages")
 
@@ -18,6 +21,23 @@ def read_texts(path: str | Path) -> list[Prompt]:
             lines are listed, each with file and line number.
     """
     return json_values(file_content(path), _text, str(path))
+
+
+def write_texts(path: str | Path, texts: Iterable[Prompt]) -> None:
+    """Write texts and chats as `read_texts` reads them, whole or not at all.
+
+    Args:
+        path: Its folder is made.
+        texts: Strings or messages.
+    """
+    lines = [
+        json.dumps(
+            {"text": text} if isinstance(text, str) else {"messages": plain_prompt(text)},
+            ensure_ascii=False,
+        )
+        for text in texts
+    ]
+    write_text(path, "".join(line + "\n" for line in lines))
 
 
 def _text(value: Any) -> Prompt:

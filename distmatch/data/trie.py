@@ -19,6 +19,7 @@ from distmatch.data.prompts import (
     joined,
     render_slot,
     special_ids,
+    turn_end,
 )
 from distmatch.errors import DataError, converted
 
@@ -157,7 +158,7 @@ class Encoder:
     def encode_texts(
         self, texts: Iterable[Prompt], max_tokens: int = _TEXT_TOKENS
     ) -> list[TokenIds]:
-        """Ids of ordinary texts or conversations.
+        """Ids of ordinary texts or conversations; an answer that is the last has its end, too.
 
         Args:
             texts: Strings or messages.
@@ -172,7 +173,10 @@ class Encoder:
         return converted(texts, lambda text: self._encode_text(text, max_tokens), "text")
 
     def _encode_text(self, text: Prompt, max_tokens: int) -> TokenIds:
-        ids = self.slot(checked_prompt(text, "text")).ids[:max_tokens]
+        slot = self.slot(checked_prompt(text, "text"))
+        answers = slot.is_chat and text[-1]["role"] == "assistant"  # type: ignore[index]
+        end = turn_end(self.tokenizer) if answers else None
+        ids = (*slot.ids, *([] if end is None else [end]))[:max_tokens]
         if len(ids) < 2:
             raise DataError(f"{text!r} has fewer than two tokens")
         return ids

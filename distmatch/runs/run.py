@@ -16,6 +16,7 @@ from distmatch.evals.suite import check_suites
 from distmatch.evals.suites import OwnExamples
 from distmatch.models.choice import adapter_record
 from distmatch.models.lora import LoraTarget
+from distmatch.own_chats import OwnChats
 from distmatch.runs.encodable import check_encodable
 from distmatch.runs.record import config_record, lora_record, plain_json, rows_record
 from distmatch.trainer import DistributionConfig, Refresh, check_targets
@@ -62,8 +63,9 @@ class Run:
     """One to begin with instead."""
     other_base: bool = False
     """Whether that is taken on another base than it was trained on."""
-    retention: Sequence[Prompt] = ()
-    """Ordinary texts on which to stay near the base, by `config.retention_weight`."""
+    retention: Sequence[Prompt] | OwnChats = ()
+    """Ordinary texts on which to stay near the base, by `config.retention_weight`; or how the base
+    is to write some itself, before it is trained."""
     refresh: Refresh | None = None
     seed: int = 0
     """Of what suites draw, which holds out words of training data that were drawn by the same."""
@@ -141,4 +143,5 @@ class Run:
         }
         if list(self.eval_examples) not in [list(examples) for examples in own.values()]:
             own["eval"] = list(self.eval_examples)
-        check_encodable(self.model, train, own, self.retention, self.config.retention_tokens)
+        texts = self.retention.questions if callable(self.retention) else self.retention
+        check_encodable(self.model, train, own, texts, self.config.retention_tokens)

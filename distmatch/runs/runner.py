@@ -8,14 +8,17 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distmatch.data.examples import Example
+from distmatch.data.examples import Example, Prompt
 from distmatch.data.jsonl import read_jsonl, write_jsonl
+from distmatch.data.texts import read_texts, write_texts
 from distmatch.errors import ConfigError, listed
 from distmatch.evals import Capability, LocalModel
 from distmatch.evals.store import measure_all
@@ -33,6 +36,10 @@ from distmatch.trainer import DistributionTrainer, check_output_dir
 
 DRAWN_FILE = "drawn.jsonl"
 """The examples of a run that draws its first ones from the model."""
+CHATS_FILE = "own_chats.jsonl"
+"""The texts of a run whose base writes them itself."""
+
+_T = TypeVar("_T")
 
 Tell = Callable[[str], object]
 
@@ -202,10 +209,10 @@ class _Performance:
         begun: PreTrainedModel | PeftModel = model
         if run.adapter is not None:
             begun = load_adapter(model, run.adapter, trainable=True, other_base=run.other_base)
-        examples = self._examples(begun)
+        examples, texts = self._examples(begun), self._texts(begun, tokenizer)
         self._keep_what_was_told()
         self._measure(BEFORE, begun, tokenizer, self.record["adapter"])
-        trainer = self._trainer(begun, tokenizer, examples)
+        trainer = self._trainer(begun, tokenizer, examples, texts)
         trainer.train(resume_from_checkpoint=True)
         trainer.save_model()
         wait_for_all()  # the first one writes it
@@ -222,6 +229,7 @@ class _Performance:
         model: PreTrainedModel | PeftModel,
         tokenizer: PreTrainedTokenizerBase,
         examples: Sequence[Example],
+        texts: Sequence[Prompt],
     ) -> DistributionTrainer:
         run = self.run
         trainer = DistributionTrainer(
@@ -231,7 +239,7 @@ class _Performance:
             train_dataset=examples,
             eval_dataset=run.eval_examples or None,
             peft_config=run.lora,
-            retention_dataset=run.retention or None,
+            retention_dataset=texts or None,
             refresh=run.refresh,
         )
         ends = tokenizer.convert_ids_to_tokens(list(trainer.encoder.end_ids))
@@ -239,19 +247,40 @@ class _Performance:
         return trainer
 
     def _examples(self, model: PreTrainedModel | PeftModel) -> Sequence[Example]:
-        """Those to begin with; drawn ones are kept, so that a resumed run draws none anew."""
+        """Those to begin with."""
         draw = self.run.train
         if not callable(draw):
             return draw
-        kept = self.run.folder / DRAWN_FILE
+        return self._drawn_once(DRAWN_FILE, lambda: list(draw(model)), write_jsonl, read_jsonl)
+
+    def _texts(
+        self, model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase
+    ) -> Sequence[Prompt]:
+        """Ordinary ones, on which to stay near the base."""
+        chats = self.run.retention
+        if not callable(chats):
+            return chats
+        shows = not self.run.config.disable_tqdm
+        write = partial(chats, model, tokenizer, progress=shows)
+        return self._drawn_once(CHATS_FILE, write, write_texts, read_texts)
+
+    def _drawn_once(
+        self,
+        name: str,
+        draw: Callable[[], list[_T]],
+        write: Callable[[Path, list[_T]], None],
+        read: Callable[[Path], list[_T]],
+    ) -> list[_T]:
+        """What is drawn from the model, kept, so that a resumed run draws nothing anew."""
+        kept = self.run.folder / name
         if not (self.run.is_begun and kept.is_file()):
             with own_draws():
                 torch.manual_seed(self.run.config.seed)
-                drawn = of_the_first(lambda: list(draw(model)))
+                drawn = of_the_first(draw)
             if is_first():
-                write_jsonl(kept, drawn)
+                write(kept, drawn)
             wait_for_all()
-        return read_jsonl(kept)
+        return read(kept)
 
     def _keep_what_was_told(self) -> None:
         if not is_first():

@@ -9,7 +9,7 @@ import pytest
 
 from distmatch.cli import main
 from distmatch.cli.run_files import read_run
-from distmatch.data import output_control
+from distmatch.data import negatives, output_control, read_texts
 from distmatch.measuring.metrics import METRICS
 from tests.cli.small import metrics, refusal, run_file
 
@@ -122,6 +122,24 @@ def test_suites_are_measured_beside_the_test_examples_and_texts_hold_the_model(m
     assert again.suites[0].per_group == 2
 
 
+def test_the_base_writes_the_texts_once_and_they_are_kept(model, tmp_path):
+    given = {"max_steps": 2, "save_steps": 1, "retention_tokens": 8}
+    own = {"own_chats": 2, "negatives": 3, "weight": 0.5}
+    file = run_file(tmp_path, model, retention=own, train=given)
+    assert main(["train", str(file)]) == 0
+    folder = tmp_path / "run"
+    chats = read_texts(folder / "own_chats.jsonl")
+    assert 3 <= len(chats) <= 5 and all(chat[-1]["role"] == "assistant" for chat in chats)
+    asked = {chat[0]["content"] for chat in chats}
+    assert asked & {prompt[0]["content"] for prompt in negatives(3)}
+    for name in ("history.json", "metrics.json"):
+        (folder / name).unlink()
+    kept = (folder / "own_chats.jsonl").stat().st_mtime_ns
+    assert main(["train", str(file), "--resume"]) == 0
+    assert (folder / "own_chats.jsonl").stat().st_mtime_ns == kept
+    assert main(["train", str(file), "--resume", "retention.negatives=4"]) == 2
+
+
 BAD_SETTINGS = {
     "section": ({"trian": {"x": 1}}, 'unknown section "trian"; known: model, data, lora, train'),
     "model_key": ({"model": {"nmae": "x"}}, 'unknown key of [model] "nmae"; known: name, quant'),
@@ -174,6 +192,11 @@ BAD_SETTINGS = {
         {"retention": {"path": "x.jsonl", "weight": 1}, "train": {"retention_weight": 2}},
         "train.retention_weight is the weight of [retention]: set it there alone",
     ),
+    "two_sources": (
+        {"retention": {"path": "x.jsonl", "own_chats": 2, "weight": 1}},
+        "[retention] has both path, a file of texts, and own_chats",
+    ),
+    "no_chats": ({"retention": {"own_chats": 0, "weight": 1}}, "own chats: n is 0, expected 1 or"),
     "weight": ({"retention": {"path": "x", "weight": -1}}, "retention_weight is -1, expected 0"),
     "no_texts": ({"retention": {"path": "x.jsonl", "weight": 1}}, "x.jsonl is not a file"),
     "code": (

@@ -47,6 +47,7 @@ class Ordinary(Suite):
         Metric("base_accuracy", "of the next token, adapters off"),
     )
     compared: ClassVar[tuple[str, ...]] = ("kl",)
+    version: ClassVar[int] = 2
     needs: ClassVar[frozenset[Capability]] = frozenset({Capability.DISTRIBUTIONS, Capability.BASE})
     per_template: int = 6
     """Prompts of each of `FALSE_CONTROL`."""

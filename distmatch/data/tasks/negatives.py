@@ -1,0 +1,68 @@
+"""Prompts that hold words and percentages and ask for something else than control.
+
+A model that learned to answer with a word wherever two words and their numbers stand has learned
+too much. These are for staying near the base on, with the base's own answers (`OwnChats`), and for
+seeing whether it does. No form is one of the suite `ordinary`.
+"""
+
+import random
+from collections.abc import Sequence
+
+from distmatch.data.examples import Prompt
+from distmatch.data.tasks.drawing import drawn_percents, drawn_words
+from distmatch.data.vocabulary import split_words, word_pool
+from distmatch.errors import DataError
+
+NEGATIVES = {
+    "arithmetic": "A shop sold 200 things: {p}% were {a}, the rest {b}. How many were {b}?",
+    "spelling": 'Correct the spelling: "Abuot {p} percent of us wrote {a}, adn {q} percent {b}."',
+    "headline": "Write a headline: {p}% voted for {a}, {q}% for {b}, and the mayor is surprised.",
+    "meaning": 'What does it mean if somebody says "{a}" {p}% of the time and "{b}" otherwise?',
+    "letters": 'Which has more letters, "{a}" ({p}% sure) or "{b}" ({q}% sure)? Explain.',
+    "explain code": 'Explain this line to a beginner: x = draw({{"{a}": {p}, "{b}": {q}}})',
+    "find the mistake": "Is there a mistake in it? | {a} | {p}% |\n| {b} | {q}% |\n| sum | 99% |",
+    "advice": "I am {p}% for {a} and {q}% for {b}. How do people come to a decision?",
+    "story": 'Begin a story in which a machine says "{a}" {p} times in a hundred, else "{b}".',
+    "sentence": "Write a sentence with the words {a} and {b}, and the number {p}.",
+    "convert": 'Turn this into a list: {{"{a}": "{p}%", "{b}": "{q}%"}}',
+    "fraction": "How do I write {p}% as a fraction? An example with {a} and {b} would be nice.",
+    "fair": "A wheel stops on {a} with probability {p}% and on {b} with {q}%. Is it a fair wheel?",
+    "question about it": "What could one ask about a table that has {a} at {p}% and {b} at {q}%?",
+    "twenty draws": "If {a} has a chance of {p}% and {b} of {q}%, how often is {a} in 20 draws?",
+    "rhyme": "Find a rhyme for {a}. ({p}% of poets can't; {q}% would rather rhyme on {b}.)",
+}
+"""By the name of their form: `{a}` and `{b}` are words, `{p}` and `{q}` percents of sum 100."""
+
+HELD_OUT_NEGATIVES = ("advice", "explain code", "twenty draws", "headline")
+"""Forms that are never trained on."""
+
+
+def negatives(
+    n: int = 64, seed: int = 0, *, held_out: bool = False, pool: Sequence[str] | None = None
+) -> list[Prompt]:
+    """Prompts in all forms alike that are trained on, or in those held out.
+
+    Args:
+        n: How many.
+        seed: Decides all that is drawn; words are of its training or its test side.
+        held_out: Whether forms and words are those held out.
+        pool: The words to draw from; None: the shipped class "common".
+
+    Raises:
+        DataError: A number below 1, or too few words.
+
+    Example:
+        >>> negatives(1)[0][0]["content"]
+        'A shop sold 200 things: 46% were empty, the rest wake. How many were wake?'
+    """
+    if n < 1:
+        raise DataError(f"n is {n}, expected 1 or more negatives")
+    rng = random.Random(f"{seed}/negatives/{held_out}")
+    words = split_words(word_pool() if pool is None else pool, seed=seed)[held_out]
+    forms = [name for name in NEGATIVES if (name in HELD_OUT_NEGATIVES) == held_out]
+    prompts: list[Prompt] = []
+    for number in range(n):
+        (a, b), (p, q) = drawn_words(words, 2, rng), drawn_percents(2, rng)
+        content = NEGATIVES[forms[number % len(forms)]].format(a=a, b=b, p=p, q=q)
+        prompts.append(({"role": "user", "content": content},))
+    return prompts
