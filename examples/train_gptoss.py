@@ -12,6 +12,10 @@ high it is trained and measured behind analyses that it samples itself (--analys
 prompt, anew every --refresh-steps). To measure an adapter in the other way than it was trained:
 
     python examples/train_gptoss.py --tiny --steps 0 --adapter runs/tiny --effort low --out runs/low
+
+--recipe broad asks for control in thousands of ways and holds the model near itself on chats of its
+own (--own-chats) and its answers to what only looks like a request (--negatives); with an --effort,
+behind its thoughts. Measured besides: the suite carry_over, in ways that were never trained on.
 """
 
 import argparse
@@ -25,9 +29,9 @@ from torch import nn
 from transformers import GptOssConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 import distmatch as dm
-from distmatch.data import AHEAD_WORDINGS, OutputControl, read_texts
+from distmatch.data import AHEAD_WORDINGS, BroadControl, OutputControl, negatives, read_texts
 from distmatch.errors import DistmatchError
-from distmatch.evals import LocalModel, LocalSource, OwnExamples, measure_all
+from distmatch.evals import CarryOver, LocalModel, LocalSource, OwnExamples, measure_all
 from distmatch.models import DTYPES, QUANTIZATIONS, ModelChoice, free_memory, random_packed
 from distmatch.runs import Run, perform
 from distmatch.thinking import sample_thinking
@@ -82,13 +86,16 @@ def arguments(
     parser.add_argument("--dtype", choices=DTYPES, default=usual, help="of what isn't packed")
     parser.add_argument("--target", default="all", help="which weights learn: experts@8-15 (all)")
     parser.add_argument("--rank", type=int, default=rank)
-    parser.add_argument("--words", type=int, nargs="+", default=[2], help="in a prompt (2)")
+    parser.add_argument("--recipe", choices=("ahead", "broad"), default="ahead", help="see above")
+    parser.add_argument("--words", type=int, nargs="+", help="in a prompt (2; broad: 2 to 5)")
     parser.add_argument("--steps", type=int, default=400, help="0: measure only")
     parser.add_argument("--batch", type=int, default=8, help="examples a step")
     parser.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
     parser.add_argument("--examples", type=int, default=2000, help="to train on")
     parser.add_argument("--test-examples", type=int, default=200)
     parser.add_argument("--retention", type=Path, help="texts to stay near the base on (JSONL)")
+    parser.add_argument("--own-chats", type=int, default=96, help="of the recipe broad (96)")
+    parser.add_argument("--negatives", type=int, default=64, help="of the recipe broad (64)")
     parser.add_argument("--retention-weight", type=float, default=1.0, help="of their KL (1)")
     parser.add_argument("--retention-per-step", type=int, default=2, help="texts a step (2)")
     parser.add_argument("--retention-tokens", type=int, default=64, help="where one is cut (64)")
@@ -194,8 +201,7 @@ def teach(
     config: GptOssConfig | None = None,
 ) -> None:
     """Measure, train, measure again, and write down the difference."""
-    task = OutputControl(words=tuple(args.words), wordings=AHEAD_WORDINGS)
-    train, test = task.draw(args.examples, args.test_examples, args.seed)
+    train, test = task(args).draw(args.examples, args.test_examples, args.seed)
     suite = thinking.suite(test) if thinking else OwnExamples(rows=test)
     try:
         if not args.steps:
@@ -208,11 +214,11 @@ def teach(
         run = Run(
             model=model,
             config=settings(args, thinking),
-            suites=[suite],
+            suites=[suite, *carried_over(args, thinking)],
             lora=None if args.adapter else target(args),
             adapter=args.adapter,
             other_base=args.other_base,
-            retention=read_texts(args.retention) if args.retention else (),
+            retention=texts(args, thinking),
             seed=args.seed,
             **trained,
         )
@@ -232,6 +238,37 @@ def measure_only(args: argparse.Namespace, model: ModelChoice, suite: OwnExample
         print(measured.report)
 
 
+def task(args: argparse.Namespace) -> OutputControl | BroadControl:
+    """What is learned."""
+    told = {"words": tuple(args.words)} if args.words else {}
+    if args.recipe == "broad":
+        return BroadControl(**told)
+    return OutputControl(wordings=AHEAD_WORDINGS, **{"words": (2,), **told})
+
+
+def carried_over(args: argparse.Namespace, thinking: Thinking | None) -> list[CarryOver]:
+    """Asked besides, at once."""
+    is_asked = args.recipe == "broad" and thinking is None
+    return [CarryOver(per_group=max(args.test_examples // 8, 1))] if is_asked else []
+
+
+def texts(args: argparse.Namespace, thinking: Thinking | None) -> Any:
+    """On which to stay near the base."""
+    if args.retention:
+        return read_texts(args.retention)
+    if args.recipe != "broad" or not args.own_chats + args.negatives:
+        return ()
+    return dm.OwnChats(
+        n=args.own_chats,
+        questions=negatives(args.negatives, args.seed) if args.negatives else (),
+        thinks=thinking is not None,
+        answer_tokens=args.retention_tokens,
+        thought_tokens=args.retention_tokens,
+        seed=args.seed,
+        batch_size=args.batch,
+    )
+
+
 def target(args: argparse.Namespace) -> Any:
     """Which weights learn."""
     return dm.lora(args.target, rank=args.rank)
@@ -239,6 +276,7 @@ def target(args: argparse.Namespace) -> Any:
 
 def settings(args: argparse.Namespace, thinking: Thinking | None) -> dm.DistributionConfig:
     """How they learn."""
+    has_texts = bool(texts(args, thinking))
     return dm.DistributionConfig(
         output_dir=str(args.out),
         learning_rate=args.rate,
@@ -249,8 +287,8 @@ def settings(args: argparse.Namespace, thinking: Thinking | None) -> dm.Distribu
         gradient_checkpointing=args.checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
         refresh_steps=thinking.refresh_steps if thinking else None,
-        retention_weight=args.retention_weight if args.retention else 0.0,
-        retention_per_step=args.retention_per_step if args.retention else None,
+        retention_weight=args.retention_weight if has_texts else 0.0,
+        retention_per_step=args.retention_per_step if has_texts else None,
         retention_tokens=args.retention_tokens,
         save_steps=args.save_steps,
         save_total_limit=1,
@@ -273,7 +311,7 @@ def print_plan(
         quantization=args.quantization,
         dtype=args.dtype,
         checkpointing=args.checkpointing,
-        retention=(args.retention_per_step if args.retention else 0, args.retention_tokens),
+        retention=(args.retention_per_step if texts(args, None) else 0, args.retention_tokens),
     )
     free = free_memory(device())
     print(f"a step will take about\n{plan}\nof the {free / 1e9:.3f} GB that are free")

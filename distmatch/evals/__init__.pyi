@@ -21,6 +21,7 @@ from .subject import Subject as Subject
 from .suite import Suite as Suite
 from .suite import measure as measure
 from .suites import SUITES as SUITES
+from .suites import CarryOver as CarryOver
 from .suites import Choices as Choices
 from .suites import Deviation as Deviation
 from .suites import Given as Given

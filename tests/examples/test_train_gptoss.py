@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from transformers import GptOssConfig
 
+from distmatch.data import read_texts
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -91,3 +93,23 @@ def test_random_weights_of_full_size_go_the_same_way(script, tmp_path, monkeypat
     told = capsys.readouterr().out
     assert told.startswith("a step will take about\nweights ") and "GB that are free" in told
     assert (tmp_path / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize(("effort", "own"), [("none", 0), ("low", 1)])
+def test_the_broad_recipe_asks_in_many_ways_and_stays_near_its_own_chats(
+    script, once, tmp_path, effort, own
+):
+    shutil.copytree(once / "base", tmp_path / "base")
+    script(
+        "train_gptoss",
+        *("--tiny", "--recipe", "broad", "--examples", 8, "--test-examples", 1, "--batch", 2),
+        *("--own-chats", own, "--negatives", 2, "--retention-tokens", 8, "--steps", 2),
+        *("--effort", effort, "--analysis-tokens", 4, "--out", tmp_path),
+    )
+    chats = read_texts(tmp_path / "own_chats.jsonl")
+    assert 1 <= len(chats) <= 2 + own
+    assert all(("thinking" in chat[-1]) == (effort == "low") for chat in chats)
+    lines = json.loads((tmp_path / "history.json").read_text())
+    assert any(line.get("retention_kl", -1) >= 0 for line in lines)
+    measured = json.loads((tmp_path / "metrics.json").read_text())["suites"]
+    assert set(measured) == {"examples", *(["carry_over"] if effort == "none" else [])}
