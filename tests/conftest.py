@@ -3,6 +3,8 @@
 import gc
 import os
 
+gc.disable()  # until all is imported and collected, of which nothing is garbage
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -17,19 +19,10 @@ import pytest
 import scipy.stats  # noqa: F401
 import transformers.trainer  # noqa: F401
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
-ROOT = Path(__file__).parents[1]
-# Where shapes are annotated, every call is held against its annotations; mypy sees to the rest.
-# The floats tower lets an int pass for a float.
-install_import_hook(
-    [
-        ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        for path in ROOT.glob("distmatch/**/*.py")
-        if "from jaxtyping import" in path.read_text(encoding="utf-8")
-    ],
-    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
-)
+from tests.shapes import check_shapes
+
+check_shapes(Path(__file__).parents[1])
 
 # torch's first call is slow; hypothesis would call the test flaky
 settings.register_profile("distmatch", deadline=None, derandomize=True)
@@ -51,6 +44,7 @@ def pytest_collection_finish():
     """Let the many collections that training asks for pass over what was imported."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def _has_gpu():
