@@ -17,7 +17,7 @@ from transformers import (
     GptOssConfig,
     PreTrainedTokenizerFast,
 )
-from transformers.convert_slow_tokenizer import TikTokenConverter
+from transformers.convert_slow_tokenizer import TikTokenConverter, bytes_to_unicode
 
 from distmatch.models import save_packed
 
@@ -128,8 +128,18 @@ class _Converter(TikTokenConverter):
 
     ranks: dict[bytes, int]
 
-    def load_tiktoken_bpe(self, tiktoken_url: str) -> dict[bytes, int]:
-        return self.ranks
+    def extract_vocab_merges_from_model(
+        self, tiktoken_url: str
+    ) -> tuple[dict[str, int], list[tuple[str, str]]]:
+        """What theirs gives of these ranks, in a fraction of the time."""
+        shown = {byte: ord(character) for byte, character in bytes_to_unicode().items()}
+        ranks = {t.decode("latin-1").translate(shown): rank for t, rank in self.ranks.items()}
+        merges = []
+        for token in sorted(ranks, key=ranks.__getitem__):
+            parts = [(token[:i], token[i:]) for i in range(1, len(token))]
+            known = [part for part in parts if part[0] in ranks and part[1] in ranks]
+            merges += sorted(known, key=lambda part: (ranks[part[0]], ranks[part[1]]))
+        return ranks, merges
 
 
 def _ranks(data: bytes) -> dict[bytes, int]:

@@ -22,6 +22,8 @@ def script():
     """Runs a script of examples/ with some arguments, in this process."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(EXAMPLES))
+        offline = importlib.import_module("examples.offline_gptoss")  # one vocabulary for all tests
+        patch.setitem(sys.modules, "offline_gptoss", offline)
 
         def run(name, *arguments):
             patch.setattr(sys, "argv", [name, *map(str, arguments)])
