@@ -14,7 +14,6 @@ from distmatch.sweeps import Grid
 from distmatch.sweeps.layer_sweep import carry_out
 from distmatch.sweeps.plan import Plan
 from tests.sweeps.small import (
-    NAMES,
     adapters,
     claims,
     examples,
@@ -24,10 +23,18 @@ from tests.sweeps.small import (
     small_sweep,
 )
 
+THREE = Grid(sites=("attention", "mlp"), blocks=("3",), rank=2)
+THREE_NAMES = [f"{cell}-rank2-lr0.01-seed0" for cell in ("all@0-3", "attention@3", "mlp@3")]
 LAST = Grid(sites=("mlp",), blocks=("28",), rank=2)
 
 
-def forked(folder, sweep=small_sweep):
+def three_cells(folder):
+    """The least that two processes can share, each having a cell to wait for."""
+    tests = {"main": examples(2)}
+    return small_sweep(folder, grid=THREE, train=examples(4), tests=tests, max_steps=2)
+
+
+def forked(folder, sweep=three_cells):
     """A process that runs a sweep to its end."""
     child = os.fork()
     if not child:
@@ -63,7 +70,7 @@ def test_two_processes_do_each_cell_once(undisturbed, tmp_path):
     children = [forked(tmp_path / "two") for _ in range(2)]
     assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
     lines = (tmp_path / "two" / "results.jsonl").read_text().splitlines()
-    assert sorted(json.loads(line)["cell"] for line in lines) == sorted(NAMES)
+    assert sorted(json.loads(line)["cell"] for line in lines) == sorted(THREE_NAMES)
     assert claims(tmp_path / "two") == []
     for name, row in rows(tmp_path / "two").items():
         assert row["metrics"]["main"]["tvd"]["mean"] == pytest.approx(
@@ -85,7 +92,7 @@ def test_killed_at_20_moments_it_ends_as_undisturbed(undisturbed, tmp_path):
             now = set(results.read_text().splitlines())
             assert done <= now
             done = now
-        if len(done) == len(NAMES):  # begin again, to have something left to kill
+        if len(done) == len(THREE_NAMES):  # begin again, to have something left to kill
             shutil.rmtree(folder)
             done = set()
     assert os.waitpid(forked(folder), 0)[1] == 0
@@ -97,9 +104,9 @@ def test_a_killed_sweep_of_the_embedded_model_ends_as_undisturbed(embedded, tmp_
     def sweep(folder):
         plan = Plan.of(
             embedded[0],
-            train_dataset=examples(2),
+            train_dataset=examples(1),
             eval_datasets={"main": examples(1)},
-            args=settings(folder, max_steps=2),
+            args=settings(folder, max_steps=1),
             grid=LAST,
             num_texts=1,
         )
