@@ -79,9 +79,20 @@ def filled(adapted):
 
 
 def separate_logits(model, tries):
-    """The same rows, one forward for every sequence, as transformers runs it."""
-    sequences = [trie.prompt_ids + node for trie in tries for node in trie.nodes]
-    return torch.cat([model(torch.tensor([ids])).logits[:, -1] for ids in sequences])
+    """The same rows, one forward for every sequence, as transformers runs it.
+
+    A sequence that others go on from has its logits in the forward of one of these.
+    """
+    rows = []
+    for trie in tries:
+        known = {}
+        for node in sorted(trie.nodes, key=len, reverse=True):
+            if node not in known:
+                logits = model(torch.tensor([trie.prompt_ids + node])).logits[0]
+                slot = len(trie.prompt_ids) - 1
+                known |= {node[:i]: logits[slot + i] for i in range(len(node) + 1)}
+        rows += [known[node] for node in trie.nodes]
+    return torch.stack(rows)
 
 
 def gradients(logits, weights):
