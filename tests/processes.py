@@ -56,7 +56,7 @@ def redrawn(_model: object, before: list[Example]) -> list[Example]:
 
 def packed() -> PreTrainedModel:
     """A gpt-oss whose experts are packed."""
-    config = tiny_model("gpt_oss", hidden_size=64, intermediate_size=64).config
+    config = tiny_model("gpt_oss", num_hidden_layers=2, hidden_size=64, intermediate_size=64).config
     return random_packed(config, "cpu", torch.float32)
 
 
@@ -88,7 +88,7 @@ RUNS: dict[str, dict[str, Any]] = {
 
 def trainer(folder: Path, world: int, **given: Any) -> DistributionTrainer:
     """A run of two epochs by plain descent, eight examples a step unless told otherwise."""
-    model = given.pop("model", partial(tiny_model, "llama"))
+    model = given.pop("model", partial(tiny_model, "llama", num_hidden_layers=2))
     rows = examples(given.pop("n", 13), given.pop("other", 0.2))
     of_trainer = {name: given.pop(name) for name in ("peft_config", "refresh") if name in given}
     if "retention_weight" in given:

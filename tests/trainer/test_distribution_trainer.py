@@ -35,6 +35,10 @@ def examples(count: int = 8, other: float | str = 0.0) -> list[Example]:
     return rows
 
 
+def small_model(**settings):
+    return tiny_model("llama", num_hidden_layers=2, **settings)
+
+
 def trainer(
     folder: Path, rows: list[Example] | None = None, model=None, **given
 ) -> DistributionTrainer:
@@ -46,7 +50,7 @@ def trainer(
     settings |= {"use_cpu": True, "save_strategy": "no", "learning_rate": 1e-2, "logging_steps": 1}
     args = DistributionConfig(output_dir=str(folder), **(settings | given))
     return DistributionTrainer(
-        model=tiny_model("llama") if model is None else model,
+        model=small_model() if model is None else model,
         args=args,
         processing_class=tiny_tokenizer(),
         peft_config=peft_config,
@@ -226,7 +230,7 @@ def test_at_most_becomes_the_smaller_of_the_bound_and_the_base(tmp_path):
     targets = [WordDistribution(("cat",), (bound,), "at_most") for bound in (1e-9, 0.9)]
     rows = [Example(prompt=ask, target=target, boundary="none") for target in targets]
     run = trainer(tmp_path, rows)
-    base = score_tries(tiny_model("llama"), run.encoder, run.train_tries).words.exp()[0, 0]
+    base = score_tries(small_model(), run.encoder, run.train_tries).words.exp()[0, 0]
     resolved = [row.target for row in run.train_examples]
     assert resolved[0].probs == (1e-9,)
     assert resolved[1].probs[0] == pytest.approx(float(base), rel=1e-4)
@@ -235,7 +239,7 @@ def test_at_most_becomes_the_smaller_of_the_bound_and_the_base(tmp_path):
 
 def test_retention_is_reported_and_holds_the_model_near_its_base(tmp_path):
     texts = ["green tea and milk are on the table", "the red fox ran over the hill"]
-    given = {"retention_dataset": texts, "eval_dataset": examples(2), "max_steps": 25}
+    given = {"retention_dataset": texts, "eval_dataset": examples(2), "max_steps": 15}
     free = trainer(tmp_path / "a", **given)
     held = trainer(tmp_path / "b", retention_weight=20.0, **given)
     assert free.evaluate()["eval_retention_kl"] == pytest.approx(0, abs=1e-6)
@@ -289,10 +293,10 @@ def test_an_adapter_is_trained_further(tmp_path):
     first = trainer(tmp_path / "a", max_steps=20)
     first.train()
     first.save_model()
-    frozen = load_adapter(tiny_model("llama"), tmp_path / "a")
+    frozen = load_adapter(small_model(), tmp_path / "a")
     with pytest.raises(ConfigError, match=r"no weight is trainable.*trainable=True"):
         trainer(tmp_path / "b", model=frozen, peft_config=None).train()
-    model = load_adapter(tiny_model("llama"), tmp_path / "a", trainable=True)
+    model = load_adapter(small_model(), tmp_path / "a", trainable=True)
     further = trainer(tmp_path / "b", model=model, peft_config=None, max_steps=20)
     further.train()
     assert losses_logged(further)[0] == pytest.approx(losses_logged(first)[-1], rel=0.3)
@@ -305,11 +309,9 @@ def test_what_was_trained_remembers_its_base(tmp_path):
     first.save_model()
     for folder in ("a", "a/checkpoint-2"):
         with pytest.raises(LoadError, match="trained on another base"):
-            load_adapter(tiny_model("llama", seed=1), tmp_path / folder)
+            load_adapter(small_model(seed=1), tmp_path / folder)
     with pytest.raises(LoadError, match="trained on another base"):
-        trainer(tmp_path / "a", model=tiny_model("llama", seed=1)).train(
-            resume_from_checkpoint=True
-        )
+        trainer(tmp_path / "a", model=small_model(seed=1)).train(resume_from_checkpoint=True)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
@@ -385,7 +387,7 @@ def test_a_loss_may_be_a_function_and_is_saved_by_its_name(tmp_path):
 
 
 def test_bad_rows_leave_the_model_without_an_adapter(tmp_path):
-    model = tiny_model("llama")
+    model = small_model()
     with pytest.raises(DataError):
         trainer(tmp_path, [{"prompt": "a ", "words": ["red"], "probs": [1.0]}], model=model)
     trainer(tmp_path, model=model)
@@ -422,7 +424,7 @@ def test_warm_up_trains_on_forward_kl_first(tmp_path):
 @pytest.mark.parametrize("name", [n for n in DIVERGENCES if n != "wasserstein1"])
 def test_every_divergence_trains_a_model(tmp_path, name):
     rows = examples(4, 0.05)
-    run = trainer(tmp_path, rows, loss=name, warmup_steps_forward_kl=15, max_steps=40)
+    run = trainer(tmp_path, rows, loss=name, warmup_steps_forward_kl=10, max_steps=25)
     encoder = run.encoder
     batch = make_batch(run.train_tries, encoder)
 

@@ -123,7 +123,7 @@ def run(folder, **given):
     settings |= {"use_cpu": True, "save_strategy": "no", "learning_rate": 1e-2, "logging_steps": 3}
     rows = examples()
     trainer = DistributionTrainer(
-        model=tiny_model("llama"),
+        model=tiny_model("llama", num_hidden_layers=2),
         args=DistributionConfig(**({"output_dir": str(folder), **settings} | given)),
         processing_class=tiny_tokenizer(),
         peft_config=lora("all", rank=2),
