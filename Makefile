@@ -29,7 +29,9 @@ help:
 quickstart: $(READY_QUICKSTART)
 	$(PY) examples/quickstart.py
 
-# Small models gain nothing from threads, so each process has one of its own.
+# Small models gain nothing from threads, so each process has one of its own. Bytecode is kept even
+# where it usually isn't: tests start many processes, each of which would compile everything anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: lint
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 

@@ -382,7 +382,7 @@ def test_the_example_is_every_third_block_of_the_embedded_model_at_two_rates_wit
 
 def test_the_recipe_for_gpt_oss_sweeps_a_small_one_of_its_kind(tmp_path):
     sizes = {"hidden_size": 64, "intermediate_size": 64, "max_position_embeddings": 1024}
-    save_packed(tiny_model("gpt_oss", **sizes), tmp_path / "model")
+    save_packed(tiny_model("gpt_oss", num_hidden_layers=2, **sizes), tmp_path / "model")
     tiny_tokenizer().save_pretrained(tmp_path / "model")
     file = ROOT / "examples" / "layer_sweep_gptoss.toml"
     small = [

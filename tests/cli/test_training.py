@@ -50,7 +50,7 @@ def test_training_shows_what_it_will_train_and_both_reports(model, tmp_path, cap
     file = run_file(tmp_path, model)
     assert main(["train", str(file), "train.max_steps=1", "train.loss=total_variation"]) == 0
     told = capsys.readouterr().out
-    assert "28 sites in blocks 0-3" in told
+    assert "14 sites in blocks 0, 1" in told
     assert told.index("LoRA parameters") < told.index("before") < told.index("control_tvd")
     kept = tomllib.loads((tmp_path / "run" / "run.toml").read_text(encoding="utf-8"))
     assert kept["train"]["max_steps"] == 1
@@ -286,7 +286,7 @@ def test_weights_that_cannot_be_read_are_refused_last(weightless, tmp_path, caps
 
 def test_blocks_the_model_lacks_are_refused_before_training(model, tmp_path, capsys):
     told = refusal(capsys, "train", run_file(tmp_path, model), "lora.target=mlp@7")
-    assert "blocks [7] do not exist: this LlamaForCausalLM has 4" in told
+    assert "blocks [7] do not exist: this LlamaForCausalLM has 2" in told
     assert not (tmp_path / "run" / "run.toml").exists()
 
 

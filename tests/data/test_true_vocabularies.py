@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from transformers.convert_slow_tokenizer import TikTokenConverter
 
 from distmatch.data.batching import make_batch
 from distmatch.data.distribution import WordDistribution
@@ -9,7 +10,7 @@ from distmatch.data.examples import Example
 from distmatch.data.prompts import end_of_turn_ids, render_slot
 from distmatch.data.trie import Encoder
 from distmatch.scoring import row_logits
-from examples.offline_gptoss import bundled_tokenizer
+from examples.offline_gptoss import _Converter, bundled_tokenizer
 from tests.tiny import tiny_model
 
 # How both cut text before they merge bytes; Llama-3 takes digits by three, Qwen-3 one by one
@@ -53,6 +54,27 @@ def qwen3():
 @pytest.fixture(params=["llama3", "qwen3"])
 def tokenizer(request):
     return request.getfixturevalue(request.param)
+
+
+class Theirs(TikTokenConverter):
+    """The library's own way to split tokens."""
+
+    def load_tiktoken_bpe(self, tiktoken_url):
+        return RANKS
+
+
+BYTES = {bytes([byte]): (byte + 7) % 256 for byte in range(256)}  # in no order of their ranks
+RANKS = BYTES | {
+    part: 256 + i for i, part in enumerate([b"ab", b"bc", b"abc", b"\xc3\xa9", b"abca", b"  ", b"q "])
+}
+
+
+def test_tokens_are_split_as_the_library_splits_them():
+    ours, theirs = _Converter(), Theirs()
+    ours.ranks = RANKS
+    expected = theirs.extract_vocab_merges_from_model("")
+    assert ours.extract_vocab_merges_from_model("") == expected
+    assert expected[1][2:4] == [("a", "bc"), ("ab", "c")]
 
 
 def test_the_ids_are_the_published_ones(llama3, qwen3):

@@ -28,11 +28,18 @@ def silent(line: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(saved_model, tmp_path_factory) -> Path:
-    """The folder of a finished run."""
+def told(saved_model, tmp_path_factory) -> tuple[Path, RunOutcome, list[str]]:
+    """The folder of a finished run, what came of it and what it said."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    perform(small_run(saved_model, folder, notes={"note.txt": "first"}), tell=silent)
-    return folder
+    lines: list[str] = []
+    run = small_run(saved_model, folder, notes={"note.txt": "first"})
+    return folder, perform(run, tell=lines.append), lines
+
+
+@pytest.fixture(scope="module")
+def finished(told) -> Path:
+    """That folder alone."""
+    return told[0]
 
 
 def metrics(folder: Path) -> dict:
@@ -60,20 +67,19 @@ def test_it_leaves_adapter_reports_figures_metrics_and_what_it_was_told(finished
     assert own["after"]["forward_kl"]["mean"] < own["before"]["forward_kl"]["mean"]
 
 
-def test_the_outcome_holds_both_reports_of_every_suite_and_the_history(saved_model, tmp_path):
-    outcome = perform(small_run(saved_model, tmp_path / "run"), tell=silent)
+def test_the_outcome_holds_both_reports_of_every_suite_and_the_history(told):
+    folder, outcome, _ = told
     assert list(outcome.before) == list(outcome.after) == ["examples", "grouped"]
     assert outcome.after["grouped"].groups().keys() == {"g0", "g1"}
     assert [line["step"] for line in outcome.history if "loss" in line] == [1, 2, 3, 4]
-    again = RunOutcome.load(tmp_path / "run")
+    again = RunOutcome.load(folder)
     assert again.tables() == outcome.tables()
     assert outcome.tables().startswith("examples\nmetric       before ")
 
 
-def test_what_happens_is_told_in_its_order(saved_model, tmp_path):
-    lines: list[str] = []
-    perform(small_run(saved_model, tmp_path / "run"), tell=lines.append)
-    assert "28 sites in blocks 0-3: 13,056 LoRA parameters" in lines[0]
+def test_what_happens_is_told_in_its_order(told):
+    folder, _, lines = told
+    assert "14 sites in blocks 0, 1: 6,528 LoRA parameters" in lines[0]
     assert lines[1:6] == [
         "before training, examples is measured",
         "before training, grouped is measured",
@@ -81,7 +87,7 @@ def test_what_happens_is_told_in_its_order(saved_model, tmp_path):
         "after training, examples is measured",
         "after training, grouped is measured",
     ]
-    assert lines[7:] == [f"wrote {tmp_path / 'run' / name}" for name in [*FIGURES, "metrics.json"]]
+    assert lines[7:] == [f"wrote {folder / name}" for name in [*FIGURES, "metrics.json"]]
 
 
 LEFT = {
@@ -193,6 +199,7 @@ def drawing_run(model: Path, folder: Path, first: Drawing):
         model,
         folder,
         told={"refresh_steps": 2},
+        suites=(),
         train=first,
         refresh=lambda model, rows: Drawing()(model, [*rows, *rows]),
     )
