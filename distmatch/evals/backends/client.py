@@ -1,5 +1,6 @@
 """Requests to an endpoint: kept, counted, and tried again where that may help."""
 
+import functools
 import threading
 import weakref
 from collections import defaultdict
@@ -27,6 +28,12 @@ _REMEDIES = {
     429: "ask for fewer answers at once (Limits.parallel), or go on later",
 }
 _PASSING = (408, 409, 425, 429)  # and all from 500 on
+
+
+@functools.cache
+def _certificates() -> Any:
+    """What servers are trusted by, read once: it takes longer than a short reply."""
+    return import_extra("httpx2", "endpoints").create_ssl_context()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +130,8 @@ class Client:
         self, base: str, path: str, key_env: str | None, limits: Limits, cache: Path | None
     ) -> None:
         self._openai = import_extra("openai", "endpoints")
-        self._broken = import_extra("httpx2", "endpoints").DecodingError
+        httpx = import_extra("httpx2", "endpoints")
+        self._broken = httpx.DecodingError
         self.url = base.rstrip("/") + path
         self._path = path
         self._limits = limits
@@ -134,7 +142,9 @@ class Client:
         self._budget = _Budget(self.url, limits)
         again = self._budget.spend_again
         hooks = {"request": [again], "response": [partial(_check_whole, self._broken)]}
-        http = self._openai.DefaultHttpxClient(event_hooks=hooks, timeout=limits.timeout)
+        http = self._openai.DefaultHttpxClient(
+            event_hooks=hooks, timeout=limits.timeout, verify=_certificates()
+        )
         self._sender = self._openai.OpenAI(
             base_url=base,
             api_key=self._key.value,

@@ -54,7 +54,7 @@ def measured(endpoint, examples):
 
 def taught_model():
     """The model and its tokenizers, with and without a template, taught to answer the examples."""
-    model = tiny_model("llama", max_position_embeddings=1024)
+    model = tiny_model("llama", num_hidden_layers=2, max_position_embeddings=1024)
     tokenizers = tiny_tokenizer(), tiny_tokenizer()
     tokenizers[1].chat_template = None
     batches = []
