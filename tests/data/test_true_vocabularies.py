@@ -65,7 +65,8 @@ class Theirs(TikTokenConverter):
 
 BYTES = {bytes([byte]): (byte + 7) % 256 for byte in range(256)}  # in no order of their ranks
 RANKS = BYTES | {
-    part: 256 + i for i, part in enumerate([b"ab", b"bc", b"abc", b"\xc3\xa9", b"abca", b"  ", b"q "])
+    part: 256 + i
+    for i, part in enumerate([b"ab", b"bc", b"abc", b"\xc3\xa9", b"abca", b"  ", b"q "])
 }
 
 
