@@ -41,7 +41,7 @@ def separate(model, some):
 
 @pytest.mark.parametrize("name", WAYS)
 def test_each_prompt_in_a_batch_has_the_numbers_and_gradients_it_has_alone(name):
-    model, some = architecture(name), tries(4)
+    model, some = architecture(name), tries(3, 30)
     assert forward_way(model).name == WAYS[name]
     weight = model.get_input_embeddings().weight
     ours, theirs = row_logits(model, make_batch(some, ENCODER)), separate(model, some)
