@@ -57,7 +57,8 @@ def started(launcher: list[str], folder: Path, *names: object) -> str:
 def made(tmp_path_factory) -> Made:
     """All of it by one start of two processes."""
     folder = tmp_path_factory.mktemp("two")
-    tiny_model("llama", max_position_embeddings=1024).save_pretrained(folder / "model")
+    saved = tiny_model("llama", num_hidden_layers=2, max_position_embeddings=1024)
+    saved.save_pretrained(folder / "model")
     tiny_tokenizer().save_pretrained(folder / "model")
     one, two = (
         run_file(
