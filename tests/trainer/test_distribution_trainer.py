@@ -218,8 +218,8 @@ def other_shape(run: DistributionTrainer, rows: list[Example]) -> float:
 
 def test_preserve_keeps_more_of_the_base_shape_of_other_than_a_number_does(tmp_path):
     given = {"max_steps": 40, "learning_rate": 5e-3}
-    kept = trainer(tmp_path / "a", examples(2, "preserve"), **given)
-    number = trainer(tmp_path / "b", examples(2, 0.1), **given)
+    kept = trainer(tmp_path / "a", examples(2, "preserve"), tiny_model("llama"), **given)
+    number = trainer(tmp_path / "b", examples(2, 0.1), tiny_model("llama"), **given)
     kept.train()
     number.train()
     assert other_shape(kept, examples(2)) < 0.8 * other_shape(number, examples(2))
