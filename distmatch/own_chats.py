@@ -5,9 +5,9 @@ Behind the template's own header of a user's message a chat model writes what us
 then answers it. No corpus is needed, and nothing in it is foreign to the model.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -51,8 +51,6 @@ class OwnChats:
     """Where an answer is cut off."""
     seed: int = 0
     batch_size: int = 16
-    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    """What the chat template is told besides the messages, such as `reasoning_effort`."""
 
     def __post_init__(self) -> None:
         """Check the numbers."""
@@ -61,11 +59,26 @@ class OwnChats:
         for name in ("user_tokens", "thought_tokens", "answer_tokens", "batch_size"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"own chats: {name} is {getattr(self, name)}, expected 1 or more")
+        for number, question in enumerate(self.questions):
+            if isinstance(question, str) or question[-1]["role"] != "user":
+                raise ConfigError(
+                    f"own chats: question {number} ({question!r:.60}) isn't messages of which the "
+                    "last is a user's, to be answered"
+                )
+
+    def check(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Refuse a tokenizer that tells no message of a user's.
+
+        Raises:
+            DataError: It has no chat template, and both sides are to be written.
+        """
+        if self.n:
+            user_slot(tokenizer)
 
     def __call__(
         self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, *, progress: bool = True
     ) -> list[Prompt]:
-        """The chats as messages, each of a user and an assistant; those of `questions` last.
+        """The chats as messages, a user's and an assistant's, in random order.
 
         Args:
             model: Of which its base writes, without its adapter.
@@ -74,13 +87,15 @@ class OwnChats:
 
         Raises:
             DataError: A tokenizer without a template, or a model that writes no messages of users
-                that are short enough, or no answers.
+                that are short enough, or no answers that its template takes.
         """
         with own_draws(), switched_off(model):
             torch.manual_seed(self.seed)
             writer = _Writer(self, model, tokenizer, progress=progress)
             asked = [({"role": "user", "content": text},) for text in writer.questions()]
-            return writer.answered([*asked, *self.questions])
+            chats = writer.answered([*asked, *self.questions])
+        random.Random(f"{self.seed}/own chats").shuffle(chats)
+        return chats
 
 
 @dataclass(frozen=True)
@@ -94,7 +109,9 @@ class _Writer:
 
     def questions(self) -> list[str]:
         """Different messages of users, whole and short enough."""
-        opened, closed = user_slot(self.tokenizer, self.how.template_kwargs)
+        if not self.how.n:
+            return []
+        opened, closed = user_slot(self.tokenizer)
         ends, found = self._ends(), dict[str, None]()
         for _ in range(_ROUNDS):
             if not (lacking := self.how.n - len(found)):
@@ -121,7 +138,7 @@ class _Writer:
         return list(found)
 
     def answered(self, asked: Sequence[Prompt]) -> list[Prompt]:
-        """The prompts, each with an answer; those that got none are left out.
+        """The prompts, each with an answer; those without one that the template takes left out.
 
         Raises:
             DataError: None got one.
@@ -131,16 +148,15 @@ class _Writer:
             thoughts = sample_thoughts(
                 self.model,
                 self.tokenizer,
-                [(prompt, self.how.template_kwargs) for prompt in asked],
+                [(prompt, {}) for prompt in asked],
                 max_tokens=self.how.thought_tokens,
                 batch_size=self.how.batch_size,
                 progress=self.progress,
             )
             begun = [with_thought(p, thought) for p, thought in zip(asked, thoughts, strict=True)]
-        told = self.how.template_kwargs
         written = sample_tokens(
             self.model,
-            [render_slot(self.tokenizer, prompt, template_kwargs=told).ids for prompt in begun],
+            [render_slot(self.tokenizer, prompt).ids for prompt in begun],
             self._ends(),
             max_tokens=self.how.answer_tokens,
             batch_size=self.how.batch_size,
@@ -148,6 +164,7 @@ class _Writer:
         )
         texts = [self._text(tokens).strip() for tokens in written]
         chats = [_with_answer(p, text) for p, text in zip(begun, texts, strict=True) if text]
+        chats = [chat for chat in chats if self._is_written(chat)]
         if not chats:
             raise DataError("the model answers nothing: give a file of chats in place of its own")
         return chats
@@ -156,7 +173,15 @@ class _Writer:
         if self.how.thinks is not None:
             return self.how.thinks
         try:
-            thinking_slot(self.tokenizer, prompt, self.how.template_kwargs)
+            thinking_slot(self.tokenizer, prompt)
+        except DataError:
+            return False
+        return True
+
+    def _is_written(self, chat: Prompt) -> bool:
+        """Whether the template writes it: some cut what looks like the end of a thought."""
+        try:
+            render_slot(self.tokenizer, chat)
         except DataError:
             return False
         return True

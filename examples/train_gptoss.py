@@ -13,9 +13,10 @@ prompt, anew every --refresh-steps). To measure an adapter in the other way than
 
     python examples/train_gptoss.py --tiny --steps 0 --adapter runs/tiny --effort low --out runs/low
 
---recipe broad asks for control in thousands of ways and holds the model near itself on chats of its
-own (--own-chats) and its answers to what only looks like a request (--negatives); with an --effort,
-behind its thoughts. Measured besides: the suite carry_over, in ways that were never trained on.
+--recipe broad asks for control in thousands of ways and holds the model near itself on chats of
+its own (--own-chats) and its answers to what only looks like a request (--negatives); with an
+--effort, behind its thoughts, at the template's own effort. Answering at once it is also measured
+in ways that were never trained on (the suite carry_over).
 """
 
 import argparse
@@ -31,7 +32,7 @@ from transformers import GptOssConfig, PreTrainedModel, PreTrainedTokenizerBase
 import distmatch as dm
 from distmatch.data import AHEAD_WORDINGS, BroadControl, OutputControl, negatives, read_texts
 from distmatch.errors import DistmatchError
-from distmatch.evals import CarryOver, LocalModel, LocalSource, OwnExamples, measure_all
+from distmatch.evals import CarryOver, LocalModel, LocalSource, OwnExamples, Suite, measure_all
 from distmatch.models import DTYPES, QUANTIZATIONS, ModelChoice, free_memory, random_packed
 from distmatch.runs import Run, perform
 from distmatch.thinking import sample_thinking
@@ -98,7 +99,7 @@ def arguments(
     parser.add_argument("--negatives", type=int, default=64, help="of the recipe broad (64)")
     parser.add_argument("--retention-weight", type=float, default=1.0, help="of their KL (1)")
     parser.add_argument("--retention-per-step", type=int, default=2, help="texts a step (2)")
-    parser.add_argument("--retention-tokens", type=int, default=64, help="where one is cut (64)")
+    parser.add_argument("--retention-tokens", type=int, help="where one is cut (64; broad: 400)")
     parser.add_argument("--checkpointing", action="store_true", help="less memory for more time")
     parser.add_argument("--adapter", type=Path, help="one to begin with")
     parser.add_argument("--other-base", action="store_true", help="take it on any base")
@@ -205,7 +206,7 @@ def teach(
     suite = thinking.suite(test) if thinking else OwnExamples(rows=test)
     try:
         if not args.steps:
-            measure_only(args, model, suite)
+            measure_only(args, model, [suite, *carried_over(args, thinking)])
             return
         print_plan(args, config or args.model, model.load_tokenizer(), train[: args.batch])
         trained: dict[str, Any] = {"train": train}
@@ -229,12 +230,12 @@ def teach(
         print(f"at most {torch.cuda.max_memory_allocated() / 1e9:.2f} GB of GPU memory")
 
 
-def measure_only(args: argparse.Namespace, model: ModelChoice, suite: OwnExamples) -> None:
+def measure_only(args: argparse.Namespace, model: ModelChoice, suites: Sequence[Suite]) -> None:
     """Measure the model, with the adapter if there is one, and keep the report."""
     source = LocalSource(
         choice=model, adapter=args.adapter, other_base=args.other_base, seed=args.seed
     )
-    for measured in measure_all(source, [suite], args.out / "before"):
+    for measured in measure_all(source, suites, args.out / "before"):
         print(measured.report)
 
 
@@ -256,17 +257,23 @@ def texts(args: argparse.Namespace, thinking: Thinking | None) -> Any:
     """On which to stay near the base."""
     if args.retention:
         return read_texts(args.retention)
-    if args.recipe != "broad" or not args.own_chats + args.negatives:
+    asked = args.own_chats + args.negatives and args.retention_weight
+    if args.recipe != "broad" or not asked:
         return ()
     return dm.OwnChats(
         n=args.own_chats,
         questions=negatives(args.negatives, args.seed) if args.negatives else (),
         thinks=thinking is not None,
-        answer_tokens=args.retention_tokens,
-        thought_tokens=args.retention_tokens,
+        answer_tokens=min(120, text_tokens(args)),  # which leaves room for header and thought
+        thought_tokens=min(120, text_tokens(args)),
         seed=args.seed,
         batch_size=args.batch,
     )
+
+
+def text_tokens(args: argparse.Namespace) -> int:
+    """Where a text to stay near the base on is cut; Harmony's header alone takes 64."""
+    return args.retention_tokens or (400 if args.recipe == "broad" else 64)
 
 
 def target(args: argparse.Namespace) -> Any:
@@ -289,7 +296,7 @@ def settings(args: argparse.Namespace, thinking: Thinking | None) -> dm.Distribu
         refresh_steps=thinking.refresh_steps if thinking else None,
         retention_weight=args.retention_weight if has_texts else 0.0,
         retention_per_step=args.retention_per_step if has_texts else None,
-        retention_tokens=args.retention_tokens,
+        retention_tokens=text_tokens(args),
         save_steps=args.save_steps,
         save_total_limit=1,
         seed=args.seed,
@@ -311,7 +318,7 @@ def print_plan(
         quantization=args.quantization,
         dtype=args.dtype,
         checkpointing=args.checkpointing,
-        retention=(args.retention_per_step if texts(args, None) else 0, args.retention_tokens),
+        retention=(args.retention_per_step if texts(args, None) else 0, text_tokens(args)),
     )
     free = free_memory(device())
     print(f"a step will take about\n{plan}\nof the {free / 1e9:.3f} GB that are free")

@@ -254,7 +254,11 @@ def _suites(tables: Tables) -> tuple[Suite, ...]:
 
 def _retention(tables: Tables) -> Mapping[str, Any]:
     table = tables.get("retention", {})
-    check_keys("retention", table, {"path": str, "weight": float, **dict.fromkeys(_OWN, int)})
+    check_keys(
+        "retention",
+        table,
+        {"path": str, "weight": float, "thinks": bool} | dict.fromkeys(_OWN, int),
+    )
     if "retention" in tables:
         own = [key for key in _OWN if key in table]
         require_keys("retention", table, ["weight"] if own else ["path", "weight"])
@@ -271,7 +275,8 @@ def _texts(table: Mapping[str, Any], seed: int) -> Path | OwnChats | None:
         return Path(table["path"]) if table else None
     number = table.get("negatives", 0)
     questions = negatives(number, seed) if number else ()
-    return OwnChats(n=table.get("own_chats", 0), questions=questions, seed=seed)
+    thinks = table.get("thinks", False)
+    return OwnChats(n=table.get("own_chats", 0), questions=questions, thinks=thinks, seed=seed)
 
 
 def _with_retention(table: Mapping[str, Any], retention: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -177,22 +177,22 @@ def thinking_slot(
     )
 
 
-def user_slot(
-    tokenizer: PreTrainedTokenizerBase, template_kwargs: Mapping[str, Any] | None = None
-) -> tuple[tuple[int, ...], str]:
+def user_slot(tokenizer: PreTrainedTokenizerBase) -> tuple[tuple[int, ...], str]:
     """The ids up to where a user's first message begins, and the text that the template ends it by.
 
     Args:
         tokenizer: With a chat template.
-        template_kwargs: What the template is told besides.
 
     Raises:
         DataError: No template, or one that writes contents in no way that they could be found by.
     """
     if not getattr(tokenizer, "chat_template", None):
-        raise DataError("the tokenizer has no chat template, so nothing tells a user's message")
+        raise DataError(
+            "the tokenizer has no chat template, so nothing tells what a user says: give a file of "
+            "chats in place of the model's own"
+        )
     user = [{"role": "user", "content": SENTINEL}]
-    text = rendered(tokenizer, user, template_kwargs or {}, add_generation_prompt=True)
+    text = rendered(tokenizer, user, {}, add_generation_prompt=True)
     before, found, after = text.rpartition(SENTINEL)
     if not found:
         raise DataError("the chat template doesn't write what a user's message says")

@@ -111,6 +111,8 @@ def _in_single(value: Any) -> Any:
     """A config's value with its numbers as GGUF files have them, 1e-6 as 0.000000999999997."""
     if isinstance(value, dict):
         return {key: _in_single(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_in_single(part) for part in value]
     return float(np.float32(value)) if isinstance(value, float) else value
 
 

@@ -3,21 +3,24 @@
 A file that nobody has touched since it was written is taken for whole, so that a large model's
 weights are mapped and not read; any other is read through and compared.
 
-No lock is taken: a directory is made under another name and moved into place as the last step, so
-a process that is killed or comes second leaves nothing half-made behind. A damaged one is made
-anew.
+A directory is made under another name and moved into place as the last step, so a process that is
+killed leaves nothing half-made behind. Who comes second on a machine waits for the first; of two
+machines both make it and one's is kept. A damaged one is made anew.
 """
 
+import fcntl
+import hashlib
 import json
 import logging
 import os
 import shutil
 import socket
+import tempfile
 import time
 import uuid
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -27,7 +30,8 @@ from distmatch.files import write_json
 
 _MANIFEST, _TIMES = "manifest.json", "times"  # the latter differs each time, and is no model's
 _CHUNK_BYTES = 1 << 24
-_SURE_NS = 100_000_000  # two changes of a file within so short a time may bear the same time
+SURE_NS = 100_000_000
+"""Two changes of a file within so short a time may bear the same time."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +59,15 @@ def made_once(target: Path, make: Callable[[Path], None]) -> Path:
     part = target.parent / f"{_part_prefix()}{os.getpid()}-{uuid.uuid4().hex}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_stale(target.parent)
-        part.mkdir()
-        _set_aside_damaged(target, part)
-        make(part)
-        _write_manifest(part)
-        _move_into_place(part, target)
+        with _alone(target):
+            if is_intact(target):
+                return target
+            _remove_stale(target.parent)
+            part.mkdir()
+            _set_aside_damaged(target, part)
+            make(part)
+            _write_manifest(part)
+            _move_into_place(part, target)
     except (OSError, SafetensorError) as error:
         raise LoadError(
             f"can't write the converted model to {target} ({error}): free some space there, or "
@@ -132,15 +139,26 @@ def _crc32(path: Path) -> int:
 
 
 def _write_manifest(directory: Path) -> None:
-    paths = list(directory.iterdir())
+    paths = sorted(directory.iterdir())
     for path in paths:
         with path.open("rb") as file:
             os.fsync(file)  # else a machine that stops might leave sizes and times alone
-    now = time.time_ns()
-    times = {path.name: _times(path) for path in paths if now - max(_times(path)) > _SURE_NS}
     files = {path.name: (path.stat().st_size, _crc32(path)) for path in paths}
+    now = time.time_ns()
+    times = {path.name: _times(path) for path in paths if now - max(_times(path)) > SURE_NS}
     write_json(directory / _MANIFEST, {"files": files})
     write_json(directory / _TIMES, times)
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Inside, no other process of this machine makes the target; a lock ends with its process."""
+    name = hashlib.sha256(str(target.absolute()).encode()).hexdigest()[:16]
+    with ExitStack() as held:
+        with suppress(OSError):  # another user's, or a file system without locks
+            path = Path(tempfile.gettempdir()) / f"distmatch-{name}.lock"
+            fcntl.flock(held.enter_context(path.open("w")), fcntl.LOCK_EX)
+        yield
 
 
 def _set_aside_damaged(target: Path, part: Path) -> None:

@@ -55,13 +55,13 @@ class CastOnce:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Inside, they are the model's."""
-        for module, own in self._own:
-            module.weight = self._cast[own]
-        own_factors = [own for factor in self._factors for own in factor.own]
-        cast = iter(_CastTogether.apply(self._dtype, *own_factors) if own_factors else ())
-        for factor in self._factors:
-            factor.module.cast_factors[factor.name] = (next(cast), next(cast))
         try:
+            for module, own in self._own:
+                module.weight = self._cast[own]
+            own_factors = [own for factor in self._factors for own in factor.own]
+            cast = iter(_CastTogether.apply(self._dtype, *own_factors) if own_factors else ())
+            for factor in self._factors:
+                factor.module.cast_factors[factor.name] = (next(cast), next(cast))
             yield
         finally:
             for module, own in self._own:

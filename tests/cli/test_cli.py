@@ -109,6 +109,10 @@ def test_the_example_is_a_run_file():
     run = read_run(ROOT / "examples" / "output_control.toml")
     assert run.model.name == "smollm2-135m"
     assert run.config.max_steps * run.config.per_device_train_batch_size == run.data["n"]
+    broad = read_run(ROOT / "examples" / "broad_control.toml")
+    assert broad.data["test_branches"] == "tuning"
+    assert [suite.name for suite in broad.suites] == ["carry_over", "ordinary"]
+    assert broad.config.max_steps * broad.config.per_device_train_batch_size <= broad.data["n"]
 
 
 def test_the_guides_complete_example_is_a_run_file(tmp_path):

@@ -12,8 +12,8 @@ from tests.tiny import tiny_model
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    model = tiny_model("llama", max_position_embeddings=1024)
-    return write_model_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf", model)
+    same = tiny_model("llama", num_hidden_layers=2, max_position_embeddings=1024)
+    return write_model_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf", same)
 
 
 @pytest.fixture(autouse=True)

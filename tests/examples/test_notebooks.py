@@ -44,6 +44,8 @@ def test_a_notebook_runs_and_draws(path, kernel):
     notebook = nbformat.reads(text, as_version=4)
     forgetting = nbformat.v4.new_code_cell("%reset -f")  # each begins with no name but its own
     notebook.cells.insert(0, forgetting)
-    NotebookClient(notebook, km=kernel, timeout=None).execute()
+    client = NotebookClient(notebook, km=kernel, timeout=None)
+    client.execute()
+    client.kc.stop_channels()  # which it leaves open where the kernel is another's
     drawn = [out for cell in notebook.cells for out in cell.get("outputs", []) if "data" in out]
     assert any("image/png" in out["data"] for out in drawn)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from transformers import GptOssConfig
 
-from distmatch.data import read_texts
+from distmatch.data import BroadControl, OutputControl, read_texts
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -97,21 +97,37 @@ def test_random_weights_of_full_size_go_the_same_way(script, tmp_path, monkeypat
     assert (tmp_path / "metrics.json").is_file()
 
 
-@pytest.mark.parametrize(("effort", "own"), [("none", 0), ("low", 1)])
-def test_the_broad_recipe_asks_in_many_ways_and_stays_near_its_own_chats(
-    script, once, tmp_path, effort, own
-):
+def test_the_broad_recipe_stays_near_its_own_chats_and_their_thoughts(script, once, tmp_path):
     shutil.copytree(once / "base", tmp_path / "base")
     script(
         "train_gptoss",
         *("--tiny", "--recipe", "broad", "--examples", 8, "--test-examples", 1, "--batch", 2),
-        *("--own-chats", own, "--negatives", 2, "--retention-tokens", 8, "--steps", 2),
-        *("--effort", effort, "--analysis-tokens", 4, "--out", tmp_path),
+        *("--own-chats", 1, "--negatives", 2, "--retention-tokens", 80, "--steps", 2),
+        *("--effort", "low", "--analysis-tokens", 4, "--out", tmp_path),
     )
     chats = read_texts(tmp_path / "own_chats.jsonl")
-    assert 1 <= len(chats) <= 2 + own
-    assert all(("thinking" in chat[-1]) == (effort == "low") for chat in chats)
+    assert 1 <= len(chats) <= 3 and all(chat[-1]["thinking"] for chat in chats)
     lines = json.loads((tmp_path / "history.json").read_text())
     assert any(line.get("retention_kl", -1) >= 0 for line in lines)
-    measured = json.loads((tmp_path / "metrics.json").read_text())["suites"]
-    assert set(measured) == {"examples", *(["carry_over"] if effort == "none" else [])}
+
+
+@pytest.mark.parametrize("recipe", ["ahead", "broad"])
+def test_a_recipe_says_what_is_learned_kept_and_asked(script, recipe):
+    del script  # which has put the folder on the path
+    import train_gptoss
+
+    parser = train_gptoss.arguments(None, model="m", quantization=None, rank=8)
+    args = parser.parse_args(["--recipe", recipe, "--test-examples", "80"])
+    chats = train_gptoss.texts(args, None)
+    suites = [(suite.name, suite.per_group) for suite in train_gptoss.carried_over(args, None)]
+    if recipe == "ahead":
+        assert isinstance(train_gptoss.task(args), OutputControl)
+        assert (chats, suites) == ((), []) and train_gptoss.text_tokens(args) == 64
+        return
+    assert train_gptoss.task(args) == BroadControl()
+    assert suites == [("carry_over", 10)]
+    assert (chats.n, len(chats.questions), chats.thinks) == (96, 64, False)
+    longest = 64 + chats.user_tokens + chats.thought_tokens + chats.answer_tokens
+    assert longest < train_gptoss.text_tokens(args) == 400
+    args.retention_weight = 0
+    assert train_gptoss.texts(args, None) == ()

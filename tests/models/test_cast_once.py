@@ -94,8 +94,8 @@ def test_steps_run_on_them_and_measuring_on_the_models_own(checkpointing, tmp_pa
     given = {"bf16": True, "gradient_checkpointing": checkpointing, "eval_strategy": "steps"}
     given |= {"eval_steps": 1, "max_steps": 2}
     run = trainer(tmp_path, eval_dataset=examples(2), **given)
-    matrix = run.adapted.get_submodule("base_model.model.model.layers.2.mlp.down_proj.base_layer")
-    norm = run.adapted.get_submodule("base_model.model.model.layers.2.input_layernorm")
+    matrix = run.adapted.get_submodule("base_model.model.model.layers.1.mlp.down_proj.base_layer")
+    norm = run.adapted.get_submodule("base_model.model.model.layers.1.input_layernorm")
     norm.register_forward_hook(
         lambda module, *_: seen.append((torch.is_grad_enabled(), matrix.weight.dtype))
     )

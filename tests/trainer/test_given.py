@@ -16,7 +16,7 @@ from distmatch.scoring import score
 from distmatch.trainer import DistributionConfig, DistributionTrainer
 from distmatch.trainer.given import check_sharding
 from tests.tiny import tiny_model, tiny_tokenizer
-from tests.trainer.test_distribution_trainer import examples, trainer
+from tests.trainer.test_distribution_trainer import examples, small_model, trainer
 
 
 def given(folder, **changes):
@@ -70,7 +70,7 @@ def test_an_adapter_that_learns_tokens_loads_on_its_own_base(tmp_path):
     run.save_model()
     prompt, words = "Say red or blue:", ["red", "blue"]
     trained = score(run.model, tiny_tokenizer(), prompt, words)
-    loaded = load_adapter(tiny_model("llama"), tmp_path / "run")
+    loaded = load_adapter(small_model(), tmp_path / "run")
     torch.testing.assert_close(score(loaded, tiny_tokenizer(), prompt, words), trained)
 
 

@@ -59,9 +59,9 @@ class BroadControl:
         DataError: A name, number or pool that can't be used.
 
     Example:
-        >>> train, _ = BroadControl(words=(2,), pool=("ash", "elm", "fir", "yew")).draw(1, 0)
-        >>> sorted(train[0].target.words), train[0].metadata["branch"]
-        (['ash', 'yew'], 'trained')
+        >>> train, test = BroadControl(words=(2,), test_branches="order: after").draw(1, 1)
+        >>> len(train[0].target.words), train[0].metadata["branch"], test[0].metadata["order"]
+        (2, 'trained', 'after')
     """
 
     words: tuple[int, ...] = (2, 2, 3, 4, 5)
@@ -230,7 +230,7 @@ def draw_request(num_words: int, branches: str, rng: random.Random) -> Request:
         alone=NUMBERS[numbers].code if is_code else alone,
         often=often,
         words_as="{}" if is_code else rng.choice(tuple(WORDS_AS.values())),
-        asks_first=rng.random() < 0.3 and ask in ("imperative", "table", "code"),
+        asks_first=rng.random() < 0.3 and ask in ("imperative", "table"),
         fillers=_fillers(ask, rng),
         system=rng.choice(SYSTEMS),
         agreed=rng.choice(AGREED),

@@ -42,11 +42,15 @@ NUMBERS = {
     "odds": Numbers(("{weight}",), ("with weight {weight}",), "{weight}", " to "),
     "counts": Numbers(
         ("{count} in {total}", "{count} out of {total}"),
-        ("{count} times in {total}", "{count} times out of {total}", "in {count} of {total} cases"),
+        (
+            "{count} {times} in {total}",
+            "{count} {times} out of {total}",
+            "in {count} of {total} cases",
+        ),
     ),
     "spelled": Numbers(
         ("{said} in {said_total}",),
-        ("{said} times in {said_total}", "in {said} of {said_total} cases"),
+        ("{said} {times} in {said_total}", "in {said} of {said_total} cases"),
     ),
 }
 """Ways to write probabilities, by name. "spelled" takes totals up to twenty."""
@@ -72,6 +76,8 @@ class Statement(NamedTuple):
 
 
 _NO_WEIGHTS = ("odds",)
+_NO_RATIO = tuple(name for name in NUMBERS if name != "odds")
+_DECIMALS = ("percent", "odds")  # none of which a program calls a probability
 
 STATEMENTS: dict[str, tuple[Statement, ...]] = {
     "before": (
@@ -85,13 +91,12 @@ STATEMENTS: dict[str, tuple[Statement, ...]] = {
         Statement("Chances: {pairs}.", "{n} for {w}", ", ", " and ", _NO_WEIGHTS),
         Statement("There is a chance of {pairs}.", "{n} for {w}", ", ", " and ", _NO_WEIGHTS),
         Statement("Probabilities: {pairs}.", "{n} -> {w}", " | ", "", _NO_WEIGHTS),
-        Statement("Shares are as follows: {pairs}.", "{n} go to {w}", ", ", " and "),
+        Statement("Shares: {pairs}.", "{n} for {w}", ", ", " and "),
         Statement("Options:\n{pairs}", "- {n}: {w}", "\n"),
         Statement("Choices:\n{pairs}", "* {n} {w}", "\n"),
         Statement("What can come up:\n{pairs}", "- {often}: {w}", "\n"),
         Statement("{pairs}", "{n}\t{w}", "\n"),
         Statement("Possible outcomes\n{pairs}", "{n} - {w}", "\n"),
-        Statement("It is {w1} or {w2}: {often1} {w1}.", not_of=_NO_WEIGHTS, only_two=True),
         Statement("{Often1} it is {w1}, otherwise {w2}.", not_of=_NO_WEIGHTS, only_two=True),
         Statement("{Often1} say {w1}; if not, {w2}.", not_of=_NO_WEIGHTS, only_two=True),
         Statement(
@@ -99,11 +104,14 @@ STATEMENTS: dict[str, tuple[Statement, ...]] = {
         ),
     ),
     "list_before": (
-        Statement("The probabilities are {numbers}. In the same order, the options are {words}."),
-        Statement("With probabilities {numbers}, the answer is {words_or}."),
-        Statement("Probabilities: {numbers}\nWords: {words}"),
-        Statement("In the ratio {numbers}, choose between {words_and}."),
-        Statement("Weights {numbers} for {words}, in this order."),
+        Statement(
+            "The probabilities are {numbers}. In the same order, the options are {words}.",
+            not_of=_NO_WEIGHTS,
+        ),
+        Statement("With probabilities {numbers}, the answer is {words_or}.", not_of=_NO_WEIGHTS),
+        Statement("Probabilities: {numbers}\nWords: {words}", not_of=_NO_WEIGHTS),
+        Statement("In the ratio {numbers}, choose between {words_and}.", not_of=_NO_RATIO),
+        Statement("Weights: {numbers}\nWords: {words}", not_of=_NO_RATIO),
         Statement("{numbers}: these are the shares of {words_and}, respectively."),
         Statement("Take {pairs} of these: {words}.", "the {nth} {often}", ", ", " and "),
         Statement("It is {pairs} in this list: {words}.", "the {nth} {often}", ", ", " or "),
@@ -129,10 +137,13 @@ STATEMENTS: dict[str, tuple[Statement, ...]] = {
         Statement("{w1} has a share of {n1}, {w2} the rest.", "", "", "", _NO_WEIGHTS, True),
     ),
     "list_after": (
-        Statement("The options are {words}. In the same order, their probabilities are {numbers}."),
-        Statement("The answer is {words_or}, with probabilities {numbers}."),
-        Statement("Words: {words}\nProbabilities: {numbers}"),
-        Statement("Choose between {words_and} in the ratio {numbers}."),
+        Statement(
+            "The options are {words}. In the same order, their probabilities are {numbers}.",
+            not_of=_NO_WEIGHTS,
+        ),
+        Statement("The answer is {words_or}, with probabilities {numbers}.", not_of=_NO_WEIGHTS),
+        Statement("Words: {words}\nProbabilities: {numbers}", not_of=_NO_WEIGHTS),
+        Statement("Choose between {words_and} in the ratio {numbers}.", not_of=_NO_RATIO),
         Statement("{words_and} have the shares {numbers}, respectively."),
         Statement(
             "In order, there are {words_and}. Take {pairs}.", "the {nth} {often}", ", ", " and "
@@ -168,26 +179,26 @@ FORMATS: dict[str, dict[str, tuple[Statement, ...]]] = {
         "before": (
             Statement("| share | answer |\n|---|---|\n{pairs}", "| {n} | {w} |", "\n"),
             Statement("share,answer\n{pairs}", "{n},{w}", "\n"),
-            Statement("| probability | word |\n| --- | --- |\n{pairs}", "| {n} | {w} |", "\n"),
-            Statement("chance\tword\n{pairs}", "{n}\t{w}", "\n"),
+            Statement("| p | word |\n| --- | --- |\n{pairs}", "| {n} | {w} |", "\n", "", _DECIMALS),
+            Statement("chance\tword\n{pairs}", "{n}\t{w}", "\n", "", _DECIMALS),
         ),
         "list_before": (Statement("share | {barred_numbers}\nword | {barred_words}"),),
         "after": (
             Statement("| answer | share |\n|---|---|\n{pairs}", "| {w} | {n} |", "\n"),
-            Statement("word,probability\n{pairs}", "{w},{n}", "\n"),
+            Statement("word,probability\n{pairs}", "{w},{n}", "\n", "", _DECIMALS),
         ),
         "list_after": (Statement("word | {barred_words}\nshare | {barred_numbers}"),),
     },
     "json": {
         "before": (
-            Statement('{{"options": [{pairs}]}}', '{{"p": {n}, "word": "{w}"}}'),
+            Statement('{{"options": [{pairs}]}}', '{{"p": {n}, "word": "{w}"}}', not_of=_DECIMALS),
             Statement("[\n{pairs}\n]", '  {{"weight": {n}, "say": "{w}"}}', ",\n"),
-            Statement("{pairs}", '{{"chance": {n}, "answer": "{w}"}}', "\n"),
+            Statement("{pairs}", '{{"chance": {n}, "answer": "{w}"}}', "\n", "", _DECIMALS),
         ),
         "list_before": (Statement('{{"weights": [{numbers}], "words": [{quoted}]}}'),),
         "after": (
             Statement("{{{pairs}}}", '"{w}": {n}'),
-            Statement('{{"options": [{pairs}]}}', '{{"word": "{w}", "p": {n}}}'),
+            Statement('{{"options": [{pairs}]}}', '{{"word": "{w}", "p": {n}}}', not_of=_DECIMALS),
             Statement("{{\n{pairs}\n}}", '  "{w}": {n}', ",\n"),
         ),
         "list_after": (Statement('{{"words": [{quoted}], "weights": [{numbers}]}}'),),
@@ -335,7 +346,7 @@ HELD_OUT: dict[str, tuple[str, ...]] = {
     "place": ("earlier",),
     "ask": ("json",),
 }
-"""Branches that are never trained on: only to ask, and only once a recipe is fixed."""
+"""Branches that are never trained on, and no settings are chosen by."""
 
 TUNING: dict[str, tuple[str, ...]] = {"place": ("examples",), "ask": ("role",)}
 """Branches to choose a recipe by; not trained on either."""

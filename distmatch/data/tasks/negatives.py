@@ -17,21 +17,24 @@ NEGATIVES = {
     "arithmetic": "A shop sold 200 things: {p}% were {a}, the rest {b}. How many were {b}?",
     "spelling": 'Correct the spelling: "Abuot {p} percent of us wrote {a}, adn {q} percent {b}."',
     "headline": "Write a headline: {p}% voted for {a}, {q}% for {b}, and the mayor is surprised.",
-    "meaning": 'What does it mean if somebody says "{a}" {p}% of the time and "{b}" otherwise?',
-    "letters": 'Which has more letters, "{a}" ({p}% sure) or "{b}" ({q}% sure)? Explain.',
+    "meaning": 'What does it mean if in {p}% of cases somebody says "{a}", and otherwise "{b}"?',
+    "letters": 'I am {p}% sure that "{a}" has more letters than "{b}". Am I right?',
     "explain code": 'Explain this line to a beginner: x = draw({{"{a}": {p}, "{b}": {q}}})',
-    "find the mistake": "Is there a mistake in it? | {a} | {p}% |\n| {b} | {q}% |\n| sum | 99% |",
+    "find the mistake": "Is there a mistake in it?\n{p}% {a}\n{q}% {b}\n99% in all",
     "advice": "I am {p}% for {a} and {q}% for {b}. How do people come to a decision?",
-    "story": 'Begin a story in which a machine says "{a}" {p} times in a hundred, else "{b}".',
-    "sentence": "Write a sentence with the words {a} and {b}, and the number {p}.",
-    "convert": 'Turn this into a list: {{"{a}": "{p}%", "{b}": "{q}%"}}',
+    "story": 'Begin a story in which {p} times in a hundred a machine says "{a}", else "{b}".',
+    "sentence": "Write a sentence with the number {p} and the words {a} and {b}.",
+    "convert": "Turn this into a list: {p}% {a}, {q}% {b}.",
     "fraction": "How do I write {p}% as a fraction? An example with {a} and {b} would be nice.",
-    "fair": "A wheel stops on {a} with probability {p}% and on {b} with {q}%. Is it a fair wheel?",
-    "question about it": "What could one ask about a table that has {a} at {p}% and {b} at {q}%?",
+    "fair": "With probability {p}% a wheel stops on {a}, with {q}% on {b}. Is it a fair wheel?",
+    "question about it": "What could one ask about a table that has {p}% {a} and {q}% {b}?",
     "twenty draws": "If {a} has a chance of {p}% and {b} of {q}%, how often is {a} in 20 draws?",
     "rhyme": "Find a rhyme for {a}. ({p}% of poets can't; {q}% would rather rhyme on {b}.)",
 }
-"""By the name of their form: `{a}` and `{b}` are words, `{p}` and `{q}` percents of sum 100."""
+"""By the name of their form: `{a}` and `{b}` are words, `{p}` and `{q}` percents of sum 100.
+
+In those that are trained on numbers stand before their words, so that what `BroadControl` holds out
+isn't met as something that no draw ever answers."""
 
 HELD_OUT_NEGATIVES = ("advice", "explain code", "twenty draws", "headline")
 """Forms that are never trained on."""

@@ -40,6 +40,7 @@ def numbers_of(percents: Sequence[int], multiple: int = 1) -> list[dict[str, Any
             "weight": percent // shared,
             "count": percent // shared * multiple,
             "total": lowest * multiple,
+            "times": "time" if percent // shared * multiple == 1 else "times",
             "said": _SPELLED[percent // shared] if lowest <= MOST_SPELLED else None,
             "said_total": _SPELLED[lowest] if lowest <= MOST_SPELLED else None,
         }

@@ -1,4 +1,4 @@
-"""Carried over: does control hold in ways of asking that were never trained on?
+"""Carried over: does control hold in ways of asking that `BroadControl` never trains on?
 
 Words are held out throughout. Requests are of the branches of `BroadControl`'s grammar that are
 trained on, of those that never are, of `OutputControl`'s wordings, and by somebody who had seen

@@ -14,6 +14,7 @@ import numpy as np
 
 from distmatch.data.examples import Prompt, plain_prompt
 from distmatch.data.ordinary import ordinary_texts
+from distmatch.data.tasks.negatives import negatives
 from distmatch.data.tasks.suppression import facts
 from distmatch.data.vocabulary import word_pool
 from distmatch.evals.items import Items
@@ -51,6 +52,8 @@ class Ordinary(Suite):
     needs: ClassVar[frozenset[Capability]] = frozenset({Capability.DISTRIBUTIONS, Capability.BASE})
     per_template: int = 6
     """Prompts of each of `FALSE_CONTROL`."""
+    negatives: int = 24
+    """Prompts of the forms that `distmatch.data.negatives` holds out."""
 
     def items(self, subject: Subject) -> Items:
         """The scores of every text, question and prompt."""
@@ -59,6 +62,8 @@ class Ordinary(Suite):
             ("questions", ({"role": "user", "content": fact.question},)) for fact in facts()
         ]
         asked += [("false control", prompt) for prompt in self.false_control(subject.seed)]
+        held_out = negatives(self.negatives, subject.seed, held_out=True)
+        asked += [("negatives held out", prompt) for prompt in held_out]
         rows = subject.drift(
             [text for _, text in texts], [prompt for _, prompt in asked], self.name
         )

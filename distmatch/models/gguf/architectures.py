@@ -121,7 +121,10 @@ def _gemma(gguf: Gguf) -> Settings:
 
 
 def _gemma2(gguf: Gguf) -> Settings:
-    return _windowed_gemma(gguf, 2, largest=46)
+    # What files of before soft-caps and windows were written leave out is what all of them have
+    capped = {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}
+    settings = _windowed_gemma(gguf, 2, largest=46, window=4096)
+    return settings | {key: settings[key] or default for key, default in capped.items()}
 
 
 def _gemma3(gguf: Gguf) -> Settings:
@@ -135,7 +138,7 @@ def _gemma3(gguf: Gguf) -> Settings:
     return _windowed_gemma(gguf, 6, largest=62) | {"rope_parameters": turned}
 
 
-def _windowed_gemma(gguf: Gguf, period: int, largest: int) -> Settings:
+def _windowed_gemma(gguf: Gguf, period: int, largest: int, window: int | None = None) -> Settings:
     """Gemma 2 or 3, whose every `period`-th block sees all; no file says what scores are scaled by.
 
     It is the size of a head, but in the one of 27B, known by its `largest` number of blocks, the
@@ -149,12 +152,12 @@ def _windowed_gemma(gguf: Gguf, period: int, largest: int) -> Settings:
         "query_pre_attn_scalar": scale,
         "attn_logit_softcapping": gguf.about("attn_logit_softcapping"),
         "final_logit_softcapping": gguf.about("final_logit_softcapping"),
-        **_windows(gguf, blocks, period),
+        **_windows(gguf, blocks, period, window),
     }
 
 
-def _windows(gguf: Gguf, blocks: int, period: int) -> Settings:
-    window = gguf.about("attention.sliding_window")
+def _windows(gguf: Gguf, blocks: int, period: int, default: int | None = None) -> Settings:
+    window = gguf.about("attention.sliding_window", default)
     pattern = gguf.about("attention.sliding_window_pattern", period)
     if not isinstance(pattern, list):
         pattern = [(block + 1) % pattern != 0 for block in range(blocks)]

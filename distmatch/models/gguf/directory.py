@@ -7,6 +7,7 @@ the same model, and one that is written anew is another.
 
 import hashlib
 import logging
+import time
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from transformers import AutoConfig
 
 from distmatch.errors import LoadError
 from distmatch.files import write_json, write_text
-from distmatch.models.cache import cache_root, check_free, made_once
+from distmatch.models.cache import SURE_NS, cache_root, check_free, made_once
 from distmatch.models.footprint import empty_model
 from distmatch.models.gguf.architectures import model_config
 from distmatch.models.gguf.checks import check_model
@@ -51,11 +52,14 @@ def bytes_digest(path: Path) -> str:
         *(path.resolve(), status.st_size, status.st_ino),
         *(status.st_mtime_ns, status.st_ctime_ns),
     )
+    is_settled = time.time_ns() - max(seen[-2:]) > SURE_NS  # else it may yet change unseen
     note = _folder() / "seen" / hashlib.sha256(repr(seen).encode()).hexdigest()
     if note.is_file():
         return note.read_text(encoding="utf-8")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not is_settled:
+        return digest
     try:
         write_text(note, digest)
     except OSError as error:

@@ -7,9 +7,9 @@ MAGIC = b"GGUF"
 
 def gguf_file(name: str | Path) -> Path | None:
     """The GGUF file of that name, whatever it ends in; None where there is none."""
-    path = Path(name).expanduser()
     try:
+        path = Path(name).expanduser()
         with path.open("rb") as file:
             return path if file.read(len(MAGIC)) == MAGIC else None
-    except (OSError, ValueError):  # no file, or no name that one could have
+    except (OSError, ValueError, RuntimeError):  # no file, or no name that one could have
         return None

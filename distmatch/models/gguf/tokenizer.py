@@ -151,7 +151,13 @@ def _byte_level(gguf: Gguf) -> Tokenizer:
             f"{gguf.path}: {named} Take a newer conversion of the model; a tokenizer that cuts "
             "otherwise gives it texts it wasn't trained on"
         )
-    merges = [tuple(merge.split(" ")) for merge in gguf.metadata["tokenizer.ggml.merges"]]
+    told = gguf.metadata.get("tokenizer.ggml.merges")
+    if told is None:
+        raise LoadError(
+            f"{gguf.path} lacks tokenizer.ggml.merges, without which nothing says how words are "
+            "cut: convert it again with a current llama.cpp"
+        )
+    merges = [tuple(merge.split(" ")) for merge in told]
     vocabulary = {token: index for index, token in enumerate(_tokens(gguf))}
     ignoring = {"ignore_merges": True} if cut in _WHOLE_TOKENS else {}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, **ignoring))
@@ -205,10 +211,7 @@ def _sentencepiece(gguf: Gguf) -> Tokenizer:
 
 def _strips(gguf: Gguf) -> set[str]:
     """Special tokens that take the white space behind them: Phi-3's, all but the file's first."""
-    names = f"{gguf.metadata.get('general.name', '')}".lower()
-    if gguf.metadata.get("tokenizer.ggml.model") != "llama" or "phi-3" not in names.replace(
-        "phi3", "phi-3"
-    ):
+    if gguf.architecture != "phi3" or gguf.metadata.get("tokenizer.ggml.model") != "llama":
         return set()
     return set(_tokens(gguf)) - {"<unk>", "<s>", "<|endoftext|>"}
 
