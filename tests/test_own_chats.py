@@ -91,6 +91,12 @@ def test_where_the_users_turn_ends_without_a_token_of_its_own_it_ends_too(ending
     assert user_slot(tokenizer)[1] == "<|im_end|>\n<|im_start|>assistant\n"
 
 
+def test_in_harmony_a_user_speaks_behind_the_header_of_a_user(harmony):
+    ids, closed = user_slot(harmony)
+    assert harmony.decode(ids).endswith("<|end|><|start|>user<|message|>")
+    assert closed == "<|end|><|start|>assistant"
+
+
 def test_a_reasoning_model_thinks_before_it_answers():
     tokenizer = thinking_tokenizer(next(iter(THINKING_TEMPLATES)))
     model = tiny_model("llama", vocab_size=len(tokenizer))
