@@ -29,6 +29,9 @@ class FusedLinear(layer.Linear):
         how = None if name is None else self._how(name, x)
         if name is None or how is None:
             return super().forward(x, *args, **kwargs)
+        siblings = None if x.is_inference() else self.siblings.get(name)
+        if siblings is not None and siblings.dtype == how.dtype:
+            return siblings.output(self, x, _rows(x, how.dtype))
         own, base = (self.lora_A[name].weight, self.lora_B[name].weight), self.base_layer
         a, b = self.cast_factors.get(name, own)
         return _AdaptedProduct.apply(x, a, b, _rows(x, how.dtype), (base.weight, base.bias), how)
@@ -40,6 +43,11 @@ class FusedLinear(layer.Linear):
         They belong to the step's graph: gradients go through them to the adapter's own.
         """
         return vars(self).setdefault("_cast_factors", {})
+
+    @property
+    def siblings(self) -> dict[str, Any]:
+        """Of an adapter, what computes for this layer and others of its input (`siblings.py`)."""
+        return vars(self).setdefault("_siblings", {})
 
     def _only_adapter(self) -> str | None:
         """The one that is switched on, if it is plain LoRA and nothing is merged or dropped."""

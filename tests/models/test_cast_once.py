@@ -18,15 +18,22 @@ def weights(model):
     return {name: (id(weight), weight.dtype) for name, weight in model.named_parameters()}
 
 
-def outcome(adapted):
+def outcome(adapted, mixed=True):
     """What training needs of a model: logits, and the gradients of its adapter."""
     adapted.zero_grad()
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
         logits = adapted(IDS).logits
-    logits.float().pow(2).sum().backward()
+    (logits.float() if mixed else logits).pow(2).sum().backward()
     return logits, [weight.grad for weight in adapted.parameters() if weight.requires_grad]
 
 
+@pytest.fixture
+def all_alone(monkeypatch):
+    """No layer is computed together with others of its input."""
+    monkeypatch.setattr("distmatch.models.cast_once.given_together", lambda *_: [])
+
+
+@pytest.mark.usefixtures("all_alone")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_numbers_are_those_of_autocast_to_the_bit(family):
     adapted = attach_lora(tiny_model(family), lora("attention", rank=2), seed=0)
@@ -47,6 +54,7 @@ def test_numbers_are_those_of_autocast_to_the_bit(family):
     assert cast.num_bytes == 2 * sum([*counts, *factors])
 
 
+@pytest.mark.usefixtures("all_alone")
 def test_factors_are_those_of_the_step():
     adapted = attach_lora(tiny_model("llama"), lora("all", rank=2), seed=0)
     cast = CastOnce(adapted, torch.bfloat16)

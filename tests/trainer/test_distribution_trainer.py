@@ -152,7 +152,7 @@ def test_after_training_in_bfloat16_the_model_computes_in_its_own_precision_agai
     run = trainer(tmp_path, bf16=True, max_steps=2)
     start, mixed = adapter_of(run), []
     run.adapted.get_submodule("base_model.model.model.norm").register_forward_hook(
-        lambda *_: mixed.append(torch.is_autocast_enabled("cpu"))
+        lambda *_: torch.is_grad_enabled() and mixed.append(torch.is_autocast_enabled("cpu"))
     )
     run.train()
     run.train()
