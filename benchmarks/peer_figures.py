@@ -25,12 +25,13 @@ METHODS = {"distmatch": ("exact targets", BLUE), "trl_sft": ("sampled words (TRL
 
 
 def steps_figure(rows_path: Path, path: Path) -> None:
-    """Seconds a step along each axis; what was extrapolated has open marks."""
+    """Seconds a step along each axis measured; what was extrapolated has open marks."""
     lines = [json.loads(line) for line in rows_path.read_text().splitlines()]
     rows = [row for row in lines if row["loss"] == "forward_kl"]
-    with drawn_figure(3.1 * len(PANELS), 3.1, path) as figure:
-        axes = figure.subplots(1, len(PANELS), sharey=True)
-        for axis, (name, label) in zip(axes, PANELS.items(), strict=True):
+    panels = {name: label for name, label in PANELS.items() if len(along(rows, name)) > 1}
+    with drawn_figure(3.1 * len(panels), 3.1, path) as figure:
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for axis, (name, label) in zip(axes, panels.items(), strict=True):
             draw_axis(axis, along(rows, name), name)
             axis.set(xscale="log", yscale="log", xlabel=label)
             values = [row[name] for row in along(rows, name)]
@@ -55,11 +56,12 @@ def draw_axis(axis: Any, rows: list[dict[str, Any]], name: str) -> None:
 
 
 def along(rows: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    """The rows that leave the centre along one axis, in order; the centre among them."""
+    """The rows that leave the centre along one axis, in order, the first of each size."""
     centre = next(row for row in rows if is_centre(row))
     fixed = [other for other in (*PANELS, "prefix_tokens") if other != name]
     found = [row for row in rows if all(row[other] == centre[other] for other in fixed)]
-    return sorted(found, key=lambda row: row[name])
+    first = {row[name]: row for row in reversed(found)}
+    return [first[place] for place in sorted(first)]
 
 
 def is_centre(row: dict[str, Any]) -> bool:
