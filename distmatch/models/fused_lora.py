@@ -146,8 +146,8 @@ class _AdaptedProduct(torch.autograd.Function):
         of_x, of_a, of_b = ctx.dtypes
         gradients = gradient.reshape(-1, gradient.shape[-1])
         thin = gradients @ b
-        for_a = _scaled_product(thin.T, rows, how.scaling).to(of_a)
-        for_b = _scaled_product(gradients.T, inner, how.scaling).to(of_b)
+        for_a = scaled_product(thin.T, rows, how.scaling).to(of_a)
+        for_b = scaled_product(gradients.T, inner, how.scaling).to(of_b)
         for_x = None
         if ctx.needs_input_grad[0]:
             for_x = (gradients @ weight).addmm_(thin, a, alpha=how.scaling).to(of_x)
@@ -155,7 +155,7 @@ class _AdaptedProduct(torch.autograd.Function):
         return for_x, for_a, for_b, None, None, None
 
 
-def _scaled_product(
+def scaled_product(
     left: Float[Tensor, "rows inner"], right: Float[Tensor, "inner columns"], scaling: float
 ) -> Float[Tensor, "rows columns"]:
     """The product, scaled before it is rounded."""

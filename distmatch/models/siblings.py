@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils.weak import TensorWeakRef
 
 from distmatch.models.forwards import in_eval_mode
-from distmatch.models.fused_lora import FusedLinear
+from distmatch.models.fused_lora import FusedLinear, scaled_product
 from distmatch.models.head import unwrapped
 
 _PROBE = ((0, 0),)  # token ids: any, and few
@@ -109,18 +109,14 @@ class _Products(torch.autograd.Function):
         parts = whole.split(how.widths, 1)
         for part, b, out in zip(parts, bs, thin.split(how.ranks, 1), strict=True):
             torch.mm(part, b, out=out)
-        for_a = _scaled(thin.T, rows, how.scaling)
+        for_a = scaled_product(thin.T, rows, how.scaling)
         inners = inner.split(how.ranks, 1)
-        for_bs = [_scaled(p.T, i, how.scaling) for p, i in zip(parts, inners, strict=True)]
+        for_bs = [scaled_product(p.T, i, how.scaling) for p, i in zip(parts, inners, strict=True)]
         for_x = None
         if ctx.needs_input_grad[0]:
             for_x = (whole @ weight).addmm_(thin, a, alpha=how.scaling).to(ctx.dtype)
             for_x = for_x.reshape(*of_outputs[0].shape[:-1], weight.shape[1])
         return for_x, for_a, None, None, None, *for_bs
-
-
-def _scaled(left: Tensor, right: Tensor, scaling: float) -> Tensor:
-    return torch.addmm(left.new_empty(1), left, right, beta=0, alpha=scaling)
 
 
 @torch.no_grad()

@@ -7,13 +7,19 @@ that what carries over to other ways to ask can be told from what was trained on
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from itertools import chain
 from typing import Any
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example, Message
-from distmatch.data.tasks.drawing import check_pool, drawn_percents, drawn_rows, drawn_words
+from distmatch.data.tasks.drawing import (
+    check_num_words,
+    check_pool,
+    check_sides,
+    drawn_percents,
+    drawn_rows,
+    drawn_words,
+)
 from distmatch.data.tasks.grammar import (
     AGREED,
     ASKS,
@@ -32,7 +38,6 @@ from distmatch.data.tasks.grammar import (
     Statement,
 )
 from distmatch.data.tasks.numbering import MOST_SPELLED, numbers_of
-from distmatch.data.tasks.output_control import MOST_WORDS
 from distmatch.data.vocabulary import split_words, word_class, word_pool
 from distmatch.errors import DataError, unknown_name
 
@@ -78,8 +83,7 @@ class BroadControl:
         if self.test_branches not in BRANCHES | ONE_BRANCH:
             known = (*BRANCHES, *ONE_BRANCH)
             raise DataError(unknown_name("test_branches", self.test_branches, known))
-        if not self.words or not set(self.words) <= set(range(2, MOST_WORDS + 1)):
-            raise DataError(f"words is {self.words}, expected numbers of words, 2 to {MOST_WORDS}")
+        check_num_words(self.words)
         check_pool(self.pool)
 
     def draw(
@@ -97,12 +101,7 @@ class BroadControl:
             DataError: A number of rows that can't be drawn, or too few words for them.
         """
         train, test = split_words(self.pool, seed=seed)
-        for side, pool in (("train", train), ("test", test)):
-            if len(pool) < max(self.words):
-                raise DataError(
-                    f"{len(pool)} words for {side} rows of up to {max(self.words)} words: "
-                    "give a larger pool"
-                )
+        check_sides(train, test, max(self.words))
         return drawn_rows(
             self._rows(train, "trained", random.Random(f"{seed}/train{stream}")),
             self._rows(test, self.test_branches, random.Random(f"{seed}/test{stream}")),
@@ -288,12 +287,8 @@ def _answered(
 
 def _percents(request: Request, rng: random.Random) -> tuple[int, ...]:
     """Whole percents; in steps of five where totals are to be spelled."""
-    if request.numbers != "spelled":
-        return drawn_percents(request.num_words, rng)
-    while True:
-        cuts = sorted(rng.sample(range(1, MOST_SPELLED), request.num_words - 1))
-        ends = zip([0, *cuts], [*cuts, MOST_SPELLED], strict=True)
-        return tuple(5 * (after - before) for before, after in ends)
+    step = 100 // MOST_SPELLED if request.numbers == "spelled" else 1
+    return drawn_percents(request.num_words, rng, step)
 
 
 def _fillers(ask: str, rng: random.Random) -> tuple[str, ...]:
@@ -301,7 +296,6 @@ def _fillers(ask: str, rng: random.Random) -> tuple[str, ...]:
     return tuple(rng.sample(FILLERS, number))
 
 
-@cache
 def _statements(ask: str, order: str) -> tuple[Statement, ...]:
     return FORMATS[ask][order] if ask in FORMATS else STATEMENTS[order]
 

@@ -7,6 +7,9 @@ from itertools import islice, pairwise
 from distmatch.data.examples import Example
 from distmatch.errors import DataError, unknown_name
 
+MOST_WORDS = 5
+"""The most words a prompt may have."""
+
 _MOST_DRAWS = 100
 
 
@@ -40,10 +43,33 @@ def drawn_words(pool: Sequence[str], number: int, rng: random.Random) -> tuple[s
     )
 
 
-def drawn_percents(number: int, rng: random.Random) -> tuple[int, ...]:
-    """Positive whole percents with sum 100, every such tuple equally likely."""
-    cuts = [0, *sorted(rng.sample(range(1, 100), number - 1)), 100]
+def drawn_percents(number: int, rng: random.Random, step: int = 1) -> tuple[int, ...]:
+    """Positive multiples of the step, whole percents with sum 100, every such tuple as likely."""
+    cuts = [0, *sorted(rng.sample(range(step, 100, step), number - 1)), 100]
     return tuple(after - before for before, after in pairwise(cuts))
+
+
+def check_num_words(words: Sequence[int]) -> None:
+    """Refuse numbers of words that no prompt has.
+
+    Raises:
+        DataError: None at all, or one below 2 or above `MOST_WORDS`.
+    """
+    if not words or not set(words) <= set(range(2, MOST_WORDS + 1)):
+        raise DataError(f"words is {words}, expected numbers of words, 2 to {MOST_WORDS}")
+
+
+def check_sides(train: Sequence[str], test: Sequence[str], most: int) -> None:
+    """Refuse sides with fewer words than a prompt may have.
+
+    Raises:
+        DataError: The first such; says of which rows.
+    """
+    for side, pool in (("train", train), ("test", test)):
+        if len(pool) < most:
+            raise DataError(
+                f"{len(pool)} words for {side} rows of up to {most} words: give a larger pool"
+            )
 
 
 def check_kinds(what: str, kinds: Sequence[str], valid: Collection[str]) -> None:

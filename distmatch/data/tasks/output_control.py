@@ -12,16 +12,20 @@ from typing import TypeVar
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example, Prompt
-from distmatch.data.tasks.drawing import check_pool, drawn_percents, drawn_rows, drawn_words
+from distmatch.data.tasks.drawing import (
+    check_num_words,
+    check_pool,
+    check_sides,
+    drawn_percents,
+    drawn_rows,
+    drawn_words,
+)
 from distmatch.data.tasks.wordings import PHRASINGS, SYSTEM, WORDINGS, Frame
 from distmatch.data.vocabulary import split_words, word_class, word_pool
 from distmatch.errors import DataError, unknown_name
 
 AXES = ("words", "targets", "wordings", "phrasings")
 """What can be held out for the test rows."""
-
-MOST_WORDS = 5
-"""The most words a prompt may have."""
 
 _T = TypeVar("_T")
 _Targets = frozenset[tuple[int, ...]]
@@ -99,8 +103,7 @@ class OutputControl:
         _check_names("phrasing", self.phrasings, PHRASINGS)
         _check_names("wording", self.wordings, WORDINGS)
         _check_names("hold_out axis", self.hold_out or AXES, AXES)
-        if not self.words or not set(self.words) <= set(range(2, MOST_WORDS + 1)):
-            raise DataError(f"words is {self.words}, expected numbers of words, 2 to {MOST_WORDS}")
+        check_num_words(self.words)
         for axis, choices in (("wordings", self.wordings), ("phrasings", self.phrasings)):
             if axis in self.hold_out and len(choices) < 2:
                 raise DataError(f"holding out {axis} needs two of them, got only {list(choices)}")
@@ -194,12 +197,7 @@ def _sides(task: OutputControl, seed: int) -> tuple[_Side, _Side]:
         phrasings = (task.phrasings[:-1], task.phrasings[-1:])
     if "targets" in task.hold_out:
         targets = _parted_targets(task.words, random.Random(f"{seed}/targets"))
-    for side, pool in zip(("train", "test"), pools, strict=True):
-        if len(pool) < max(task.words):
-            raise DataError(
-                f"{len(pool)} words for {side} rows of up to {max(task.words)} words: "
-                "give a larger pool"
-            )
+    check_sides(*pools, max(task.words))
     return (
         _Side(pools[0], wordings[0], phrasings[0], targets[1]),
         _Side(pools[1], wordings[1], phrasings[1], targets[0]),

@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from distmatch.data.examples import Example
 from distmatch.data.prompts import is_spaceless
-from distmatch.data.tasks.output_control import MOST_WORDS, OutputControl
+from distmatch.data.tasks.drawing import MOST_WORDS
+from distmatch.data.tasks.output_control import OutputControl
 from distmatch.data.tasks.wordings import PHRASINGS
 from distmatch.data.vocabulary import word_classes, word_pool
 from distmatch.evals.items import Answers

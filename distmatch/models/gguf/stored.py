@@ -131,7 +131,7 @@ def _is_unpacked(kind: int) -> bool:
     try:
         known = GGMLQuantizationType(kind)
         dequantize(np.zeros((1, GGML_QUANT_SIZES[known][1]), np.uint8), known)
-    except (ValueError, NotImplementedError):
+    except (ValueError, NotImplementedError):  # no kind it names, or one it only names
         return False
     return True
 

@@ -19,7 +19,7 @@ ROWS, COLUMNS = 6, 768
 def unpacks(kind):
     try:
         gguf.dequantize(np.zeros((1, GGML_QUANT_SIZES[kind][1]), np.uint8), kind)
-    except NotImplementedError:
+    except NotImplementedError:  # the package names more kinds than it unpacks
         return False
     return True
 
