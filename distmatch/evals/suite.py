@@ -21,16 +21,33 @@ from distmatch.evals.subject import Capability, Subject
 class Suite(ABC):
     """A question, and how it is asked."""
 
-    name: ClassVar[str]
-    question: ClassVar[str]
-    """In one sentence."""
-    metrics: ClassVar[tuple[Metric, ...]] = WORD_METRICS
-    """The headline first."""
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.WORDS})
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    @abstractmethod
+    def question(self) -> str:
+        """In one sentence."""
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The headline first."""
+        return WORD_METRICS
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """What whoever is asked has to be able to do."""
+        return frozenset({Capability.WORDS})
+
+    @property
+    def draws_text(self) -> bool:
+        """Whether the subject writes, which may depend on how many prompts are answered at once."""
+        return False
+
     compared: ClassVar[tuple[str, ...]] = ("tvd", "control_tvd")
     """The metrics by which lists of models are read; none where models are asked differently."""
-    draws_text: ClassVar[bool] = False
-    """Whether the subject writes, which may depend on how many prompts are answered at once."""
     least: ClassVar[Mapping[str, int]] = {}
     """Of whole numbers among the settings, where it isn't 1."""
     version: ClassVar[int] = 1

@@ -1,0 +1,274 @@
+"""A probe: what a model says of itself, asked in several ways, and of somebody else as well.
+
+A model that was taught to say "heads" says "heads" to anything, and a scale draws one number out
+of most models. So every probe can ask the same of somebody else or of an unrelated fact (the
+*referent*): what a model reports of itself is own less referent. And it can show some of the
+model's answers to its base (the *reader*), who has nothing else to go by.
+"""
+
+import random
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from distmatch.data.distribution import WordDistribution
+from distmatch.data.examples import Example, Message, plain_prompt
+from distmatch.data.jsonl import fingerprint
+from distmatch.data.prompts import check_prefill
+from distmatch.errors import ConfigError, unknown_name
+from distmatch.evals.items import Items
+from distmatch.evals.metric import Metric
+from distmatch.evals.subject import Capability, Subject
+from distmatch.evals.suite import Suite
+
+OWN, REFERENT, READER = "own", "referent", "reader"
+WHO = (OWN, REFERENT, READER)
+"""Of whom, or by whom, it is asked: a probe's groups."""
+
+VALID = "valid"
+BOUNDARY = "end_of_word"
+"""What completes an answer: "tea." and "tea, since" are both tea."""
+FEWEST_PARAPHRASES = 5
+ANSWERED = 0.5
+"""The least mass on valid answers that is a report."""
+
+_ANSWERS = "{answers}"
+
+Probs = Float[np.ndarray, " answers"]
+
+
+class Question(NamedTuple):
+    """One of the prompts by which a paraphrase is asked, and its closed set of answers."""
+
+    text: str
+    answers: tuple[tuple[str, ...], ...]
+    """Of each answer the ways to write it, whose probabilities are added up."""
+
+
+class _Asking(NamedTuple):
+    """A paraphrase, of or by somebody."""
+
+    who: str
+    number: int
+    questions: tuple[Question, ...]
+
+
+class _Answered(NamedTuple):
+    """What was asked in one prompt, and the mass on each answer."""
+
+    example: Example
+    mass: Probs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe(Suite):
+    """A question about the model itself, whose answers are exact distributions over a closed set.
+
+    Its report has a group for each of `WHO` that is asked.
+    """
+
+    name: str = "probe"
+    asked: tuple[str, ...]
+    """Five paraphrases or more, over which answers are averaged."""
+    question: str = "What does it say of itself?"
+    referent: tuple[str, ...] = ()
+    """The same, about somebody else or an unrelated fact, with the same answers."""
+    reader: tuple[str, ...] = ()
+    """The same, asked of the base behind some of the model's answers, for which `{answers}`
+    stands."""
+    shown: tuple[Example, ...] = ()
+    """What those are answers to: one of its words is drawn for each, as the model gives them."""
+    system: str = ""
+    begun: str = ""
+    """The answer's own beginning; no space at its end."""
+    thinking: str = ""
+    """In which of the model's ways it thinks before it answers, such as "low" or "step by step";
+    then answers are the mean behind `thoughts`. Empty: it answers at once."""
+    thoughts: int = 4
+    max_tokens: int = 256
+    """Of a thought."""
+
+    least: ClassVar[dict[str, int]] = {}
+    compared: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        """Check what needs no model.
+
+        Raises:
+            ConfigError: Fewer than five paraphrases, or no answers to show to the reader.
+            DataError: A begun answer that ends in white space.
+        """
+        super().__post_init__()
+        for field in ("asked", *WHO[1:]):
+            texts = getattr(self, field)
+            if (texts or field == "asked") and len(texts) < FEWEST_PARAPHRASES:
+                raise ConfigError(
+                    f"{self.name}.{field} has {len(texts)} paraphrases, expected at least "
+                    f"{FEWEST_PARAPHRASES}: what one wording draws out is no report"
+                )
+        if self.reader and not (self.shown and all(_ANSWERS in text for text in self.reader)):
+            raise ConfigError(
+                f"{self.name}.reader asks behind answers of the model's: give shown, what they are "
+                f"answers to, and {_ANSWERS} in each paraphrase"
+            )
+        check_prefill(self.begun)
+
+    @property
+    @abstractmethod
+    def figures(self) -> tuple[Metric, ...]:
+        """What is reported, the headline first."""
+
+    @abstractmethod
+    def questions(self, text: str) -> tuple[Question, ...]:
+        """The prompts by which a paraphrase is asked: its mirrored one, every order, ..."""
+
+    @abstractmethod
+    def measured(self, probs: Sequence[Probs]) -> dict[str, float]:
+        """The figures of one paraphrase.
+
+        Args:
+            probs: Over the answers, renormalised; of each of its questions.
+        """
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The figures, and the mass on valid answers."""
+        return (*self.figures, Metric(VALID, "mass on valid answers; no report below one half"))
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """Words' probabilities; of a reader the base; of one that thinks its thoughts."""
+        also = {Capability.BASE: self.reader, Capability.THOUGHTS: self.thinking}
+        return frozenset({Capability.WORDS, *(one for one, is_needed in also.items() if is_needed)})
+
+    @property
+    def draws_text(self) -> bool:
+        """Whether it thinks."""
+        return bool(self.thinking)
+
+    def record(self) -> dict[str, Any]:
+        """See `Suite`; a hash stands for the examples that are shown, and defaults are left out."""
+        given = {
+            one.name: getattr(self, one.name)
+            for one in fields(self)
+            if getattr(self, one.name) != one.default
+        }
+        given["shown"] = fingerprint([example.to_record() for example in self.shown])
+        return {"version": self.version, "kind": type(self).__name__, **given}
+
+    def items(self, subject: Subject) -> Items:
+        """What it says, a paraphrase an item."""
+        found = list(self._asked(subject, [OWN, REFERENT], ""))
+        if self.reader:
+            found += self._asked(subject.base(), [READER], self._transcript(subject))
+        masses = [[one.mass for one in answered] for _, answered in found]
+        values = [self._values(mass) for mass in masses]
+        names = [metric.name for metric in self.metrics]
+        table = np.array([[value[name] for name in names] for value in values])
+        return Items(
+            metadata=tuple({"group": who, "paraphrase": n} for (who, n, _), _ in found),
+            ratios={
+                name: (np.nan_to_num(column), np.isfinite(column).astype(float))
+                for name, column in zip(names, table.T, strict=True)
+            },
+            prompts=tuple(plain_prompt(answered[0].example.prompt) for _, answered in found),
+            said=tuple({"asked": [_told(one) for one in answered]} for _, answered in found),
+        )
+
+    def _values(self, masses: Sequence[Probs]) -> dict[str, float]:
+        valid = float(np.mean([mass.sum() for mass in masses]))
+        if not all(mass.sum() > 0 for mass in masses):
+            return {metric.name: np.nan for metric in self.figures} | {VALID: valid}
+        return self.measured([mass / mass.sum() for mass in masses]) | {VALID: valid}
+
+    def _asked(
+        self, subject: Subject, whom: Sequence[str], transcript: str
+    ) -> list[tuple[_Asking, list[_Answered]]]:
+        texts = {OWN: self.asked, REFERENT: self.referent, READER: self.reader}
+        askings = [
+            _Asking(who, number, self.questions(text.replace(_ANSWERS, transcript)))
+            for who in whom
+            for number, text in enumerate(texts[who])
+        ]
+        examples = [self._example(q) for asking in askings for q in asking.questions]
+        probs = iter(self._probs(subject, examples))
+        numbered = iter(examples)
+        return [
+            (
+                asking,
+                [
+                    _Answered(next(numbered), _added_up(next(probs), question))
+                    for question in asking.questions
+                ],
+            )
+            for asking in askings
+        ]
+
+    def _example(self, question: Question) -> Example:
+        words = [word for ways in question.answers for word in ways]
+        said: list[Message] = [{"role": "user", "content": question.text}]
+        if self.system:
+            said.insert(0, {"role": "system", "content": self.system})
+        return Example(
+            prompt=said,
+            target=WordDistribution.normalised(dict.fromkeys(words, 1.0)),
+            prefill=self.begun,
+            boundary=BOUNDARY,
+        )
+
+    def _probs(self, subject: Subject, examples: Sequence[Example]) -> list[Probs]:
+        """Of every word of each example: at once, or the mean behind thoughts."""
+        if not self.thinking:
+            return list(subject.answers(examples, self.name).probs.astype(float))
+        ways = {way.name: way for way in subject.ways()}
+        if self.thinking not in ways:
+            raise ConfigError(unknown_name("way of thinking", self.thinking, ways))
+        way = ways[self.thinking]
+        asked = [(way, way.ask(example)) for example in examples]
+        thoughts = subject.think(asked, self.thoughts, lambda _: self.max_tokens, self.name)
+        behind = [
+            way.behind(example, thought.text)
+            for (_, example), some in zip(asked, thoughts, strict=True)
+            for thought in some
+        ]
+        probs = subject.answers(behind, self.name).probs.astype(float)
+        ends = np.cumsum([len(some) for some in thoughts])
+        return [some.mean(axis=0) for some in np.split(probs, ends[:-1])]
+
+    def _transcript(self, subject: Subject) -> str:
+        """What is shown: questions, and an answer of the subject's to each."""
+        probs = subject.answers(self.shown, self.name).probs.astype(float)
+        draw = random.Random(f"{subject.seed}/{self.name}")
+        lines = []
+        for example, row in zip(self.shown, probs, strict=True):
+            words = example.target.words
+            (word,) = draw.choices(words, weights=[p + 1e-12 for p in row[: len(words)]])
+            prompt = example.prompt
+            text = prompt if isinstance(prompt, str) else prompt[-1]["content"]
+            lines.append(f"Question: {text}\nAnswer: {word}")
+        return "\n\n".join(lines)
+
+
+def _added_up(probs: Probs, question: Question) -> Probs:
+    """The mass on each answer, however it is written."""
+    ends = np.cumsum([len(ways) for ways in question.answers])
+    return np.array([some.sum() for some in np.split(probs[: ends[-1]], ends[:-1])])
+
+
+def _told(answered: _Answered) -> dict[str, Any]:
+    prompt = plain_prompt(answered.example.prompt)
+    return {"prompt": prompt, "mass": [round(float(p), 6) for p in answered.mass]}
+
+
+def told_system(probe: Probe, system: str) -> Probe:
+    """The same probe of a model that is told something first.
+
+    Args:
+        probe: Any.
+        system: What stands in its system message, before what stands there already.
+    """
+    return replace(probe, system="\n\n".join(filter(None, [system, probe.system])))
