@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from distmatch.data.completions import COMPLETION, TEXT, as_word_record
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.plain_values import as_list, checked_text, plain_value
 from distmatch.errors import DataError, listed, shown, unknown_name
@@ -17,6 +18,7 @@ REQUIRED_COLUMNS = ("prompt", "words", "probs")
 COLUMNS = (
     *REQUIRED_COLUMNS,
     *("other", "prefill", "boundary", "forms", "rotations", "chat_template_kwargs", "metadata"),
+    "per_token",
 )
 _RENDERING = frozenset(
     {"conversation", "chat_template", "add_generation_prompt", "continue_final_message"}
@@ -29,6 +31,7 @@ _KINDS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(("words", "probs", "forms", "rotations"), ((list, tuple), "a list")),
     **dict.fromkeys(("prefill", "boundary"), (str, "a string")),
     **dict.fromkeys(("chat_template_kwargs", "metadata"), (Mapping, "an object")),
+    "per_token": (bool, "true or false"),
 }
 
 
@@ -63,6 +66,9 @@ class Example:
     """What the chat template is told besides, such as `{"reasoning_effort": "low"}`; a template
     passes over what it doesn't read."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    per_token: bool = False
+    """Of an example with one word: whether its loss is divided by the word's tokens, what completes
+    it included, as is usual for texts."""
 
     def __post_init__(self) -> None:
         """Check everything that can be checked without a tokenizer."""
@@ -81,6 +87,10 @@ class Example:
             if form not in FORMS:
                 raise DataError(unknown_name("form", form, FORMS))
         checked_text(self.prefill, "the prefill")
+        if self.per_token and len(self.target.words) > 1:
+            raise DataError(
+                f"per_token is for one word, and there are {len(self.target.words)}: leave it out"
+            )
         for name in ("metadata", "chat_template_kwargs"):
             object.__setattr__(self, name, plain_value(getattr(self, name), name))
         for name in self.chat_template_kwargs:
@@ -97,12 +107,17 @@ class Example:
     def from_record(cls, record: Mapping[str, Any]) -> "Example":
         """The example a record describes; absent and None columns take their defaults.
 
+        A record with `completion` instead of words and probs, or with `text` alone, is one whose
+        word has probability 1.
+
         Raises:
             DataError: An unknown or missing column, or a value `Example` refuses.
         """
+        record = as_word_record(record)
         for column in record:
             if column not in COLUMNS:
-                raise DataError(unknown_name("column", str(column), COLUMNS))
+                known = (*COLUMNS, COMPLETION, TEXT)
+                raise DataError(unknown_name("column", str(column), known))
         given = {column: as_list(value) for column, value in record.items() if value is not None}
         for column in REQUIRED_COLUMNS:
             if column not in given:
@@ -136,6 +151,7 @@ class Example:
             "rotations": [plain_prompt(prompt) for prompt in self.rotations],
             "chat_template_kwargs": dict(self.chat_template_kwargs),
             "metadata": dict(self.metadata),
+            "per_token": self.per_token,
         }
         return {
             column: value

@@ -41,6 +41,13 @@ class TokenTrie:
     """For each word, for each form, its token ids."""
     boundary: str
     target: WordDistribution
+    per_token: bool = False
+    """Whether its loss is a mean over the tokens of its word."""
+
+    @property
+    def loss_tokens(self) -> int:
+        """What its loss is divided by."""
+        return sum(map(len, self.paths[0])) + (self.boundary != "none") if self.per_token else 1
 
     @property
     def nodes(self) -> list[TokenIds]:
@@ -108,6 +115,7 @@ class Encoder:
             tuple(self._paths(slot, word, example.forms) for word in example.target.words),
             example.boundary or default,
             example.target,
+            example.per_token,
         )
         self._check(trie)
         self._check_rows(sum(trie.all_paths, ()))

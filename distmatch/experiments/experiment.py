@@ -181,6 +181,10 @@ class Experiment(ABC):
         told = [self.primary.reported(report, who) for report in reports.values()]
         return self.primary.fits(told, behaviours)
 
+    def truth(self, behaviours: Sequence[Values]) -> Fits:
+        """The fits of reports that are the truth."""
+        return self.primary.fits(behaviours, behaviours)
+
     def check(self) -> None:
         """Refuse what can't be carried out, before any model is loaded.
 

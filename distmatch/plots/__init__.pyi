@@ -1,3 +1,5 @@
+from .experiments import exchanged as exchanged
+from .experiments import reported as reported
 from .layers import layer_curves as layer_curves
 from .layers import layer_maps as layer_maps
 from .layers import layer_ranking as layer_ranking

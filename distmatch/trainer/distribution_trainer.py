@@ -45,6 +45,7 @@ from distmatch.trainer.micro_batches import (
     filled_up,
     keep_buffers,
     nothing,
+    over_tokens,
     row_numbers,
     train_only_adapters,
 )
@@ -232,10 +233,10 @@ class DistributionTrainer(Trainer):
         tries = [self.train_tries[row] for row in rows]
         batch, logits, states = self._companions.forward(model, tries, self.encoder, texts)
         scores = word_log_probs(logits, batch)
-        warm = self.state.global_step >= self.args.warmup_steps_forward_kl
-        loss = self.divergence if warm else forward_kl
         outcomes = Outcomes(scores, batch.target, batch.is_word, batch.is_free)
-        losses = self._divergences(loss, outcomes)
+        is_cold = self.state.global_step < self.args.warmup_steps_forward_kl
+        loss = forward_kl if is_cold else self.divergence
+        losses = over_tokens(self._divergences(loss, outcomes), tries)
         self._observed.add(divergence=Ratio(losses, torch.ones_like(losses)), **progress(outcomes))
         if batch.preserve.any():
             shape = shape_kl(self.adapted, make_batch(tries, self.encoder), logits)
@@ -395,6 +396,5 @@ class DistributionTrainer(Trainer):
         check_checkpoint(resume_from_checkpoint)
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         self._logged = Path(resume_from_checkpoint) / LOGGED_FILE
-        examples = Path(resume_from_checkpoint) / _EXAMPLES_FILE
         if self._refreshes:
-            self.use_examples(read_jsonl(examples))
+            self.use_examples(read_jsonl(Path(resume_from_checkpoint) / _EXAMPLES_FILE))

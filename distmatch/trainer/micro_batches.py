@@ -1,6 +1,6 @@
 """What a micro-batch is, and the modes that the model is in meanwhile."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from distmatch.data.batching import TreeBatch
+from distmatch.data.trie import TokenTrie
 from distmatch.models.head import is_checkpointing
 from distmatch.scoring import row_logits
 
@@ -92,6 +93,16 @@ def row_numbers(items: list[int]) -> dict[str, Tensor]:
     """A micro-batch: the numbers of its examples."""
     rows = [row for row in items if row != _NO_ROW]
     return {"rows": torch.tensor(rows, dtype=torch.long)}
+
+
+def over_tokens(losses: Tensor, tries: Sequence[TokenTrie]) -> Tensor:
+    """The losses, each divided by the tokens of its word where that is asked for.
+
+    Args:
+        losses: One an example.
+        tries: The examples.
+    """
+    return losses / losses.new_tensor([trie.loss_tokens for trie in tries])
 
 
 def nothing(model: nn.Module, batch: TreeBatch) -> Tensor:

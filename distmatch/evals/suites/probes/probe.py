@@ -9,7 +9,7 @@ model's answers to its base (the *reader*), who has nothing else to go by.
 import random
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -262,13 +262,3 @@ def _added_up(probs: Probs, question: Question) -> Probs:
 def _told(answered: _Answered) -> dict[str, Any]:
     prompt = plain_prompt(answered.example.prompt)
     return {"prompt": prompt, "mass": [round(float(p), 6) for p in answered.mass]}
-
-
-def told_system(probe: Probe, system: str) -> Probe:
-    """The same probe of a model that is told something first.
-
-    Args:
-        probe: Any.
-        system: What stands in its system message, before what stands there already.
-    """
-    return replace(probe, system="\n\n".join(filter(None, [system, probe.system])))
