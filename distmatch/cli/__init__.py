@@ -1,4 +1,4 @@
-"""The command line: `distmatch train | sweep | eval | compare | data`.
+"""The command line: `distmatch train | sweep | eval | compare | data | experiment`.
 
 Nothing heavy is imported before a command is known to be well-formed, so `--help` is instant.
 """
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _BATCH_SIZE = 32
-_WITH_OVERRIDES = ("train", "sweep")
+_WITH_OVERRIDES = ("train", "sweep", "experiment")
 _INTERRUPTED, _UNREAD = 130, 141
 _AGAIN = "start it again"
 _GO_ON = {
     "train": "go on with --resume, or start again if nothing was measured yet",
     "sweep": "started again, it goes on",
+    "experiment": "started again, it goes on",
     "eval": "started again with the same --out, it goes on with what isn't measured",
 }
 
@@ -79,6 +80,8 @@ def _run(args: argparse.Namespace, rest: list[str]) -> None:
         from distmatch.cli.comparison import compare_folders
 
         compare_folders(args.folders, args.out)
+    elif args.command == "experiment":
+        _experiment(args, rest)
     else:
         from distmatch.cli.sources import write_data
 
@@ -94,6 +97,21 @@ def _sweep(args: argparse.Namespace, rest: list[str]) -> None:
         run_sweep(args.run_file, [*args.overrides, *rest], workers=args.workers)
     else:
         show_sweep(args.report)
+
+
+def _experiment(args: argparse.Namespace, rest: list[str]) -> None:
+    _check_batch_size(args)
+    from distmatch.cli.experimenting import perform_experiment
+
+    perform_experiment(
+        args.what,
+        _choice(args),
+        [*args.overrides, *rest],
+        size="quick" if args.quick else "full",
+        out=args.out,
+        batch_size=args.batch_size or _BATCH_SIZE,
+        dry_run=args.dry_run,
+    )
 
 
 def _evaluate(args: argparse.Namespace) -> None:
@@ -183,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_eval(commands)
     _add_compare(commands)
     _add_data(commands)
+    _add_experiment(commands)
     return parser
 
 
@@ -328,3 +347,36 @@ def _add_data(commands: Any) -> None:
     data.add_argument("--kinds", nargs="+", help="of numbers (coin, die, ...) or sequence (all)")
     data.add_argument("--system", help='the system message; "" for none')
     data.add_argument("--test-branches", help="of broad_control's test rows (trained)")
+
+
+def _add_experiment(commands: Any) -> None:
+    experiment = commands.add_parser(
+        "experiment",
+        help="what narrow training does to what a model knows of itself",
+        description="Train the adapters of an experiment, ask every arm its probes, and say what "
+        "the rule says that was written before. Started again, it goes on.",
+    )
+    experiment.add_argument("what", metavar="NAME|FILE.toml", help="see docs/experiments.md")
+    experiment.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="settings, as in adapters=8; of a file's experiment.steps=10",
+    )
+    experiment.add_argument(
+        "--model",
+        default="smollm2-135m",
+        metavar="MODEL",
+        help="smollm2-135m (which it is if none is named), a directory, a GGUF file or a hub id",
+    )
+    experiment.add_argument("--quantization", metavar="NAME", help="nf4, mxfp4 or mxfp4+nf4: 4 bit")
+    experiment.add_argument("--dtype", metavar="NAME", help="of what isn't packed (checkpoint's)")
+    experiment.add_argument(
+        "--no-template", action="store_true", help="leave the chat template aside"
+    )
+    experiment.add_argument("--quick", action="store_true", help="fewer of all: twenty minutes")
+    experiment.add_argument("--batch-size", type=int, help="prompts a forward (32)")
+    experiment.add_argument("--out", metavar="DIR", help="where all of it goes (runs/NAME-full)")
+    experiment.add_argument(
+        "--dry-run", action="store_true", help="print every prompt and what a step takes"
+    )

@@ -8,7 +8,6 @@ from typing import get_type_hints
 
 from distmatch import plots
 from distmatch.cli.evaluation import evaluate_source
-from distmatch.cli.tables import check_keys, read_toml, require_keys
 from distmatch.errors import ConfigError, DistmatchError
 from distmatch.evals.local_source import LocalSource
 from distmatch.evals.model_lists import (
@@ -25,6 +24,7 @@ from distmatch.files import check_folder, write_text
 from distmatch.measuring.intervals import Interval
 from distmatch.models.choice import ModelChoice
 from distmatch.plots import drawn
+from distmatch.tables import check_keys, read_toml, require_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,14 +9,6 @@ from typing import Any, get_type_hints
 
 from distmatch.cli.sources import resolved_data, resolved_transfer
 from distmatch.cli.suite_settings import named_suites
-from distmatch.cli.tables import (
-    Tables,
-    check_keys,
-    read_tables,
-    read_toml,
-    require_keys,
-    to_toml,
-)
 from distmatch.data.tasks.negatives import negatives
 from distmatch.errors import ConfigError
 from distmatch.evals import Suite
@@ -27,6 +19,14 @@ from distmatch.own_chats import OwnChats
 from distmatch.sweeps import Grid
 from distmatch.sweeps.plan import NUM_TEXTS
 from distmatch.sweeps.sets import NAME, TUNING
+from distmatch.tables import (
+    Tables,
+    check_keys,
+    read_tables,
+    read_toml,
+    require_keys,
+    to_toml,
+)
 from distmatch.trainer import DistributionConfig, divergence
 
 SECTIONS = ("model", "data", "lora", "train", "measure", "suite.*", "retention")

@@ -5,12 +5,12 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from distmatch.cli.tables import check_keys
 from distmatch.data import Example, read_jsonl, write_jsonl
 from distmatch.data.tasks import TASKS, Task
 from distmatch.data.vocabulary import word_pool
 from distmatch.errors import ConfigError, DataError, refused_together, unknown_name
 from distmatch.files import check_folder
+from distmatch.tables import check_keys
 
 Split = tuple[list[Example], list[Example]]
 

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, get_type_hints
 
-from distmatch.cli.tables import check_keys, read_override
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals.suite import Suite
 from distmatch.evals.suites import SUITES
+from distmatch.tables import check_keys, read_override
 
 
 def named_suites(names: Sequence[str], tables: Mapping[str, Mapping[str, Any]]) -> list[Suite]:

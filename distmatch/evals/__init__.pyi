@@ -1,5 +1,6 @@
 from .backends.client import Limits as Limits
 from .backends.endpoint import Endpoint as Endpoint
+from .backends.function import FunctionSubject as FunctionSubject
 from .comparison import compare as compare
 from .comparison import difference_table as difference_table
 from .comparison import on_shared_items as on_shared_items

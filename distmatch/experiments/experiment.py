@@ -124,13 +124,6 @@ class Experiment(ABC):
     Its settings are its fields; those of training are the same for all adapters.
     """
 
-    name: ClassVar[str]
-    question: ClassVar[str]
-    """In one sentence."""
-    rule: ClassVar[str]
-    """What would refute it, written before anything is trained."""
-    arms: ClassVar[tuple[str, ...]]
-    """Those of `ARMS` that mean something here."""
     quick: ClassVar[Mapping[str, Any]] = {}
     """Settings that are done in twenty minutes with the embedded model on two cores."""
 
@@ -144,6 +137,26 @@ class Experiment(ABC):
     target: str = "all"
     rank: int = 16
     seed: int = 0
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    @abstractmethod
+    def question(self) -> str:
+        """In one sentence."""
+
+    @property
+    @abstractmethod
+    def rule(self) -> str:
+        """What would refute it, written before anything is trained."""
+
+    @property
+    @abstractmethod
+    def arms(self) -> tuple[str, ...]:
+        """Those of `ARMS` that mean something here."""
 
     @abstractmethod
     def units(self) -> tuple[Unit, ...]:

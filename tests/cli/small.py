@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from distmatch.cli import main
-from distmatch.cli.tables import to_toml
+from distmatch.tables import to_toml
 
 
 def run_file(folder: Path, model_folder: Path, /, **changes) -> Path:

@@ -10,11 +10,11 @@ import pytest
 from transformers.trainer_utils import SaveStrategy
 
 from distmatch.cli import main
-from distmatch.cli.tables import to_toml
 from distmatch.data import output_control, read_jsonl
 from distmatch.data.tasks.numbers import Numbers
 from distmatch.errors import MissingExtraError
 from distmatch.plots import drawn
+from distmatch.tables import to_toml
 from tests.cli.small import refusal
 
 ROOT = Path(__file__).parents[2]

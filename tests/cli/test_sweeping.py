@@ -13,11 +13,11 @@ from distmatch.cli import main
 from distmatch.cli.run_files import read_data_section, read_sweep_run
 from distmatch.cli.sources import section_examples
 from distmatch.cli.sweeping import sweep_plan
-from distmatch.cli.tables import read_tables, to_toml
 from distmatch.data import output_control, read_jsonl, write_jsonl
 from distmatch.data.tasks import TASKS
 from distmatch.errors import ConfigError
 from distmatch.models.quantizers import save_packed
+from distmatch.tables import read_tables, to_toml
 from tests.cli.small import refusal, write_changed
 from tests.tiny import tiny_model, tiny_tokenizer
 

@@ -220,8 +220,10 @@ class Probe(Suite):
             boundary=BOUNDARY,
         )
 
-    def _probs(self, subject: Subject, examples: Sequence[Example]) -> list[Probs]:
-        """Of every word of each example: at once, or the mean behind thoughts."""
+    def _probs(
+        self, subject: Subject, examples: Sequence[Example]
+    ) -> list[Float[np.ndarray, " support"]]:
+        """Of every word of each example, and of other: at once, or the mean behind thoughts."""
         if not self.thinking:
             return list(subject.answers(examples, self.name).probs.astype(float))
         ways = {way.name: way for way in subject.ways()}
@@ -253,7 +255,7 @@ class Probe(Suite):
         return "\n\n".join(lines)
 
 
-def _added_up(probs: Probs, question: Question) -> Probs:
+def _added_up(probs: Float[np.ndarray, " support"], question: Question) -> Probs:
     """The mass on each answer, however it is written."""
     ends = np.cumsum([len(ways) for ways in question.answers])
     return np.array([some.sum() for some in np.split(probs[: ends[-1]], ends[:-1])])

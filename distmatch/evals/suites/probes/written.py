@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from distmatch.data.examples import Message, Prompt, plain_prompt
 from distmatch.errors import ConfigError
 from distmatch.evals.items import Items
 from distmatch.evals.metric import Metric
 from distmatch.evals.subject import Capability, Subject
-from distmatch.evals.suites.probes.probe import VALID, Probe, Probs, Question
+from distmatch.evals.suites.probes.probe import OWN, REFERENT, VALID, Probe, Probs, Question
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +77,10 @@ class WrittenProbe(Probe):
         """What it writes, a paraphrase an item; valid is whatever any rule finds."""
         texts = [
             (who, number, text)
-            for who, some in (("own", self.asked), ("referent", self.referent))
+            for who, some in ((OWN, self.asked), (REFERENT, self.referent))
             for number, text in enumerate(some)
         ]
-        prompts = [self._prompt(text) for _, _, text in texts for _ in range(self.n)]
+        prompts = [prompt for prompt in self.prompts() for _ in range(self.n)]
         lengths = [self.length] * len(prompts)
         written = subject.write(prompts, lengths, lambda _row, _text: False, self.name)
         answers = [
@@ -94,12 +95,16 @@ class WrittenProbe(Probe):
                 **{name: (share, ones) for name, share in shares.items()},
                 VALID: (found.any(axis=2).mean(axis=1), ones),
             },
-            prompts=tuple(self._prompt(text) for _, _, text in texts),
+            prompts=tuple(map(plain_prompt, self.prompts())),
             said=tuple({"written": some} for some in answers),
         )
 
-    def _prompt(self, text: str) -> list[dict[str, str]]:
-        said = [{"role": "user", "content": text}]
+    def prompts(self) -> list[Prompt]:
+        """What is to be answered: the paraphrases, about itself and then about the referent."""
+        return [self._prompt(text) for text in (*self.asked, *self.referent)]
+
+    def _prompt(self, text: str) -> Prompt:
+        said: list[Message] = [{"role": "user", "content": text}]
         if self.system:
             said.insert(0, {"role": "system", "content": self.system})
         if self.begun:

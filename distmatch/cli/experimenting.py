@@ -1,0 +1,107 @@
+"""`distmatch experiment`: a ready one by its name, or one of yours from a file."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from distmatch.data.examples import Prompt
+from distmatch.errors import ConfigError, unknown_name
+from distmatch.experiments import EXPERIMENTS, Experiment, read_experiment, run_experiment
+from distmatch.experiments.dry_run import longest_rows, prompts_of
+from distmatch.models.choice import ModelChoice
+from distmatch.models.lora import lora
+from distmatch.planning import memory_plan
+from distmatch.tables import check_keys, read_override
+
+
+def perform_experiment(
+    what: str,
+    model: ModelChoice,
+    overrides: Sequence[str] = (),
+    *,
+    size: str = "full",
+    out: str | None = None,
+    batch_size: int = 32,
+    dry_run: bool = False,
+) -> None:
+    """Carry out an experiment, or only show what would be asked.
+
+    Args:
+        what: A name of `EXPERIMENTS`, or a TOML file.
+        model: Of whom.
+        overrides: Settings, each as `key=value`; of a file's as `section.key=value`.
+        size: "full", or "quick" for fewer of all.
+        out: The folder; None: one in `runs`, by its name.
+        batch_size: Prompts a forward where units are asked.
+        dry_run: Print every prompt and what a step takes; trains and loads nothing.
+
+    Raises:
+        DistmatchError: What can't be used; before the model is loaded where that can be known.
+    """
+    experiment = chosen_experiment(what, overrides, size=size)
+    experiment.check()
+    if dry_run:
+        _show(experiment, model)
+        return
+    folder = out or str(Path("runs", f"{experiment.name}-{size}"))
+    run_experiment(experiment, model, folder, batch_size=batch_size)
+
+
+def chosen_experiment(
+    what: str, overrides: Sequence[str] = (), *, size: str = "full"
+) -> Experiment:
+    """The experiment of a command line.
+
+    Args:
+        what: A name of `EXPERIMENTS`, or a TOML file.
+        overrides: See `perform_experiment`.
+        size: "full" or "quick".
+
+    Raises:
+        ConfigError: There is none of that name, or a setting that can't be used.
+        DataError: Rows of a file that can't be used.
+    """
+    if what.endswith(".toml"):
+        if size == "quick":
+            raise ConfigError("--quick is for experiments by name: a file says its own sizes")
+        return read_experiment(what, overrides)
+    if what not in EXPERIMENTS:
+        known = unknown_name("experiment", what, EXPERIMENTS)
+        raise ConfigError(f"{known} Or give a file of yours, ending in .toml")
+    experiment = EXPERIMENTS[what]
+    given = dict(experiment.quick) if size == "quick" else {}
+    return _with_settings(experiment, given, overrides)
+
+
+def _with_settings(
+    experiment: Experiment, given: dict[str, Any], overrides: Sequence[str]
+) -> Experiment:
+    read = [read_override(f"{experiment.name}.{text}") for text in overrides]
+    hints = get_type_hints(type(experiment))
+    told = {key: value for _, key, value in read}
+    check_keys(experiment.name, told, {f.name: hints[f.name] for f in fields(experiment)})
+    lists = {key: tuple(one) if isinstance(one, list) else one for key, one in told.items()}
+    return replace(experiment, **given | lists)
+
+
+def _show(experiment: Experiment, model: ModelChoice) -> None:
+    for heading, prompts in prompts_of(experiment).items():
+        print(f"== {heading}")
+        for prompt in prompts:
+            print(_as_text(prompt))
+            print("--")
+    plan = memory_plan(
+        model.name,
+        longest_rows(experiment),
+        lora(experiment.target, rank=experiment.rank),
+        quantization=model.quantization,
+        dtype=model.dtype or "bfloat16",
+    )
+    print(f"a step of {experiment.batch_size} of the longest rows:\n{plan}")
+
+
+def _as_text(prompt: Prompt) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    return "\n".join(f"[{message['role']}] {message['content']}" for message in prompt)

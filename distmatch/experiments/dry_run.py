@@ -1,0 +1,62 @@
+"""What an experiment would teach and ask, before any model is loaded."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from distmatch.data.examples import Example, Prompt
+from distmatch.evals import FunctionSubject
+from distmatch.evals.suites.probes import WrittenProbe
+from distmatch.experiments.experiment import Experiment, Unit
+from distmatch.experiments.units import suites_of
+
+
+def prompts_of(experiment: Experiment) -> dict[str, list[Prompt]]:
+    """All prompts, by what they are for; of each arm those of its first unit.
+
+    Args:
+        experiment: Any.
+    """
+    firsts: dict[str, Unit] = {}
+    for unit in experiment.units():
+        firsts.setdefault(unit.arm, unit)
+    found: dict[str, list[Prompt]] = {}
+    for arm, unit in firsts.items():
+        for kind, rows in (("learns", unit.rows), ("learns besides", unit.formats)):
+            if rows:
+                found[f"{arm} ({unit.name}) {kind}"] = [_begun(row) for row in rows]
+        if unit.rows or unit.system or len(firsts) == 1:
+            found |= _asked(experiment, unit, f"{arm} ({unit.name})")
+    return found
+
+
+def longest_rows(experiment: Experiment) -> list[Example]:
+    """The rows of which a step's batch takes most: the longest ones of all units."""
+    rows = [row for unit in experiment.units() for row in (*unit.rows, *unit.formats)]
+    return sorted(rows, key=lambda row: -len(str(row.prompt)))[: experiment.batch_size]
+
+
+def _asked(experiment: Experiment, unit: Unit, name: str) -> dict[str, list[Prompt]]:
+    found = {}
+    for suite in suites_of(experiment, unit):
+        if isinstance(suite, WrittenProbe):
+            found[f"{name} is asked {suite.name}"] = suite.prompts()
+            continue
+        asked: list[Example] = []
+        suite.items(FunctionSubject(probs_of=partial(_uniform, asked)))
+        found[f"{name} is asked {suite.name}"] = [_begun(example) for example in asked]
+    return found
+
+
+def _uniform(kept: list[Example], example: Example) -> Sequence[float]:
+    kept.append(example)
+    return [1 / len(example.target.words)] * len(example.target.words)
+
+
+def _begun(example: Example) -> Prompt:
+    """The prompt with the answer that is begun."""
+    prompt = example.prompt
+    if not example.prefill:
+        return prompt
+    if isinstance(prompt, str):
+        return f"{prompt} {example.prefill}"
+    return [*prompt, {"role": "assistant", "content": example.prefill}]

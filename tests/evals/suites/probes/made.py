@@ -1,0 +1,34 @@
+"""Subjects made by hand: what each kind of probe must find in them."""
+
+import re
+
+from distmatch.evals import FunctionSubject
+
+NUMBER = re.compile(r"-?\d+")
+
+
+def saying(number, spread=0.0):
+    """One that says a number to anything; if spread, half each side."""
+
+    def probs_of(example):
+        words = example.target.words
+        wanted = {number - spread, number + spread}
+        return [(int(word) in wanted) / len(wanted) for word in words]
+
+    return FunctionSubject(probs_of=probs_of)
+
+
+def preferring(word, prob=0.9):
+    """One that says a word to anything that allows it."""
+
+    def probs_of(example):
+        words = example.target.words
+        rest = (1 - prob) / max(len(words) - 1, 1)
+        return [prob if w == word else rest for w in words]
+
+    return FunctionSubject(probs_of=probs_of)
+
+
+def asking(example):
+    """The text a subject is asked."""
+    return example.prompt[-1]["content"]

@@ -1,0 +1,55 @@
+"""Intervals with the adapter as the unit, against scipy and the textbook."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import t
+
+from distmatch.measuring.adapters import difference_interval, holm, mean_interval, slope_interval
+
+
+def test_a_mean_has_students_interval():
+    values = [0.1, 0.4, 0.2, 0.5, 0.3]
+    found = mean_interval(values)
+    reach = t.ppf(0.975, 4) * np.std(values, ddof=1) / math.sqrt(5)
+    assert found.mean == pytest.approx(0.3)
+    assert (found.low, found.high) == pytest.approx((0.3 - reach, 0.3 + reach))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_of_two_or_three_there_is_no_interval(count):
+    found = mean_interval([0.5] * count)
+    assert found.mean == 0.5
+    assert math.isnan(found.low)
+
+
+def test_what_is_not_finite_does_not_count():
+    assert mean_interval([math.nan, 1.0]).mean == 1.0
+    assert math.isnan(mean_interval([]).mean)
+
+
+def test_a_difference_has_welchs_interval():
+    first, second = [1.0, 2, 3, 4], [2.0, 6, 4, 8, 5]
+    found = difference_interval(first, second)
+    a, b = np.var(first, ddof=1) / 4, np.var(second, ddof=1) / 5
+    degrees = (a + b) ** 2 / (a**2 / 3 + b**2 / 4)
+    reach = t.ppf(0.975, degrees) * math.sqrt(a + b)
+    assert found == pytest.approx((2.5, 2.5 - reach, 2.5 + reach))
+    assert math.isnan(difference_interval(first[:3], second).low)
+
+
+def test_a_slopes_interval_is_that_of_least_squares():
+    x = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+    y = 2 * x + np.array([0.1, -0.1, 0.05, 0.0, -0.05])
+    found = slope_interval(x.tolist(), y.tolist())
+    design = np.stack([np.ones(5), x], axis=1)
+    solved, residual, *_ = np.linalg.lstsq(design, y, rcond=None)
+    error = math.sqrt(residual[0] / 3 * np.linalg.inv(design.T @ design)[1, 1])
+    reach = t.ppf(0.975, 3) * error
+    assert found == pytest.approx((solved[1], solved[1] - reach, solved[1] + reach))
+
+
+def test_holms_correction():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
