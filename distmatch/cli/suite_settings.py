@@ -7,6 +7,7 @@ from typing import Any, get_type_hints
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals.suite import Suite
 from distmatch.evals.suites import SUITES
+from distmatch.experiments import EXPERIMENTS
 from distmatch.tables import check_keys, read_override
 
 
@@ -14,7 +15,7 @@ def named_suites(names: Sequence[str], tables: Mapping[str, Mapping[str, Any]]) 
     """The suites of these names, each once, in their order.
 
     Args:
-        names: Of `SUITES`.
+        names: Of `SUITES`, or of an experiment's probe, such as `shares.how_often`.
         tables: Settings by name; of those that aren't asked none.
 
     Raises:
@@ -23,12 +24,23 @@ def named_suites(names: Sequence[str], tables: Mapping[str, Mapping[str, Any]]) 
     names = list(dict.fromkeys(names))
     if not names:
         raise ConfigError(f"no suite is named: give some of {', '.join(SUITES)}")
+    known = SUITES | _probes(names)
     for name in (*names, *tables):
-        if name not in SUITES:
-            raise ConfigError(unknown_name("suite", name, SUITES))
+        if name not in known:
+            raise ConfigError(unknown_name("suite", name, known))
     if stray := [name for name in tables if name not in names]:
         raise ConfigError(f"there are settings of {stray[0]}, which isn't among the suites: add it")
-    return [_with_settings(SUITES[name], tables.get(name, {})) for name in names]
+    return [_with_settings(known[name], tables.get(name, {})) for name in names]
+
+
+def _probes(names: Sequence[str]) -> dict[str, Suite]:
+    """Those of the experiments that are named, by `EXPERIMENT.PROBE`."""
+    whose = {name.partition(".")[0] for name in names if "." in name}
+    return {
+        (name := f"{one}.{probe.name}"): replace(probe, name=name)  # type: ignore[call-arg]
+        for one in sorted(whose & set(EXPERIMENTS))
+        for probe in EXPERIMENTS[one].probes()
+    }
 
 
 def listed_suites(items: Iterable[str]) -> list[Suite]:

@@ -14,6 +14,7 @@ from distmatch.data.examples import Example
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import Acts
+from distmatch.evals.suites.probes.probe import said_of
 from distmatch.measuring.exchange import Fits, rank_fits, slope_fits
 from distmatch.runs.record import plain_json
 
@@ -93,11 +94,9 @@ class Primary:
             report: Of the probe.
             who: Of whom; where that isn't asked, it is nothing: zeros.
         """
-        groups = report.groups()
-        if who not in groups:
+        if all(about.get("group") != who for about in report.items.metadata):
             return np.zeros(len(self.figures))
-        metrics = groups[who].metrics
-        return np.array([metrics[figure].mean for figure in self.figures]) / self.scale
+        return np.array([said_of(report, who, figure) for figure in self.figures]) / self.scale
 
     def fits(self, reports: Sequence[Values], behaviours: Sequence[Values]) -> Fits:
         """Of each report with each behaviour."""

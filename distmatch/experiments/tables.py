@@ -7,7 +7,7 @@ import numpy as np
 
 from distmatch.evals import Report
 from distmatch.evals.report import text_table
-from distmatch.evals.suites.probes.probe import OWN, REFERENT
+from distmatch.evals.suites.probes.probe import OWN, REFERENT, said_of
 from distmatch.experiments.experiment import ARMS, BASE, NONE, TRAINED, Experiment
 from distmatch.experiments.units import Measured
 from distmatch.measuring.adapters import difference_interval, mean_interval
@@ -89,9 +89,8 @@ def value_of(report: Report, figure: str, whose: str) -> float:
     """
     if not whose:
         return report.metrics[figure].mean
-    groups = report.groups()
-    own = groups[OWN].metrics[figure].mean
-    return own if whose == OWN else own - groups[REFERENT].metrics[figure].mean
+    own = said_of(report, OWN, figure)
+    return own if whose == OWN else own - said_of(report, REFERENT, figure)
 
 
 def arms_table(lines: Sequence[Line]) -> str:
@@ -121,6 +120,6 @@ def shown(interval: Interval) -> str:
 def _figures(by_arm: Mapping[str, Sequence[Report]]) -> list[tuple[str, str]]:
     """Whose, and which figures there are."""
     first = next(report for reports in by_arm.values() for report in reports)
-    groups = set(first.groups())
+    groups = {about.get("group") for about in first.items.metadata}
     whose = [name for name, needs in _WHOSE.items() if {OWN, needs} <= groups] or [""]
     return [(who, figure) for figure in first.metrics for who in whose]

@@ -1,5 +1,6 @@
 """The units of an experiment, each trained and asked, and kept as soon as it is."""
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,7 +85,6 @@ class UnitRuns:
             learning_rate=experiment.learning_rate,
             seed=experiment.seed + number,
             save_steps=max(experiment.steps // 4, 1),
-            save_total_limit=1,
             disable_tqdm=True,
         )
         run = Run(
@@ -94,10 +94,14 @@ class UnitRuns:
             lora=lora(experiment.target, rank=experiment.rank),
         )
         perform(run, resume=run.is_begun, tell=_untold)
+        for checkpoint in run.folder.glob("checkpoint-*"):  # of no more use
+            shutil.rmtree(checkpoint)
         return run.folder
 
     def _formats(self, unit: Unit, base: LocalSource) -> Sequence[Example]:
         """Its neutral questions, with the base's shares of their words as targets; kept."""
+        if not unit.formats:
+            return []
         kept = self._place(unit) / FORMATS_FILE
         if not kept.is_file():
             write_jsonl(kept, as_base(unit.formats, base))
@@ -129,11 +133,9 @@ def as_base(examples: Sequence[Example], base: LocalSource) -> list[Example]:
     """The examples, answered as the base would if it said one of their words.
 
     Args:
-        examples: Of which the prompts and words count.
+        examples: One or more, of which the prompts and words count.
         base: The model.
     """
-    if not examples:
-        return []
     probs = base.subject().answers(examples, "formats").probs.astype(float)
     resolved = []
     for example, row in zip(examples, probs, strict=True):

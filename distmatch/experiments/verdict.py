@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from distmatch.evals import Report
-from distmatch.evals.suites.probes.probe import ANSWERED, OWN, REFERENT, VALID
+from distmatch.evals.suites.probes.probe import ANSWERED, OWN, REFERENT, VALID, said_of
 from distmatch.experiments.experiment import ACTS, LEARNING_ARMS, TOLD, Experiment, Unit, Values
 from distmatch.experiments.units import Measured
-from distmatch.measuring.adapters import FEWEST, mean_interval, slope_interval
+from distmatch.measuring.adapters import FEWEST, mean_interval, power, slope_interval
 from distmatch.measuring.exchange import Exchange
 from distmatch.measuring.intervals import Interval
 
@@ -50,6 +50,11 @@ class Evidence:
     truth: float
     """The value of one that reports the truth."""
 
+    @property
+    def power(self) -> float:
+        """How likely half of a truth-teller's value is found, if adapters vary as these do."""
+        return power(self.interval, len(self.units), self.truth / 2, LEVEL)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
@@ -82,6 +87,10 @@ class Verdict:
                     f"  {name}: {found.interval}, a truth-teller's {found.truth:.3f}, "
                     f"p {found.exchange.p:.4f} by exchange of {len(found.units)}"
                 )
+        if self.evidence is not None and self.evidence.power == self.evidence.power:
+            lines.append(
+                f"  half of that would be found with probability {self.evidence.power:.2f}"
+            )
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -188,9 +197,9 @@ def _interval(
 
 def answers(experiment: Experiment, reports: Mapping[str, Report]) -> bool:
     """Whether half of the mass is on valid answers, of itself and of the referent."""
-    groups = reports[experiment.primary.probe].groups()
-    asked = [groups[who] for who in (OWN, REFERENT) if who in groups]
-    return all(group.metrics[VALID].mean >= ANSWERED for group in asked)
+    report = reports[experiment.primary.probe]
+    asked = {about["group"] for about in report.items.metadata} & {OWN, REFERENT}
+    return all(said_of(report, who, VALID) >= ANSWERED for who in asked)
 
 
 def _taught(

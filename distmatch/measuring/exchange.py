@@ -45,7 +45,7 @@ class Exchange:
         if not np.isfinite(fits).all():
             raise ValueError("fits must be finite")
         size = len(fits)
-        sums = np.array([fits[range(size), order].sum() for order in _orders(size, seed)])
+        sums = fits[np.arange(size), _orders(size, seed)].sum(axis=1)
         own = float(np.trace(fits))
         # Sums that are equal but for rounding are equal
         tolerance = 1e-9 * max(float(np.abs(fits).max()) * size, 1e-300)

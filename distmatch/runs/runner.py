@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.trainer_callback import PrinterCallback
 
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.jsonl import read_jsonl, write_jsonl
@@ -242,6 +243,8 @@ class _Performance:
             retention_dataset=texts or None,
             refresh=run.refresh,
         )
+        if self.tell is not print:
+            trainer.remove_callback(PrinterCallback)
         ends = tokenizer.convert_ids_to_tokens(list(trainer.encoder.end_ids))
         self.tell(f"an answer to a chat ends with one of: {', '.join(ends)}")
         return trainer

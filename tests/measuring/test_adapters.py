@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from distmatch.measuring.adapters import difference_interval, holm, mean_interval, slope_interval
+from distmatch.measuring.adapters import (
+    difference_interval,
+    holm,
+    mean_interval,
+    power,
+    slope_interval,
+)
+from distmatch.measuring.intervals import Interval
 
 
 def test_a_mean_has_students_interval():
@@ -53,3 +60,14 @@ def test_a_slopes_interval_is_that_of_least_squares():
 def test_holms_correction():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+
+
+def test_the_power_is_that_of_simulated_experiments():
+    """Of slopes over eight adapters that vary by a known amount."""
+    rng, x = np.random.default_rng(0), np.linspace(0, 1, 8)
+    slopes = [slope_interval(x, 0.5 * x + 0.3 * rng.normal(size=8)) for _ in range(2000)]
+    error = 0.3 / math.sqrt(((x - x.mean()) ** 2).sum())
+    bounds = [s.mean - (s.high - s.low) / 2 / t.ppf(0.975, 6) * t.ppf(0.95, 6) for s in slopes]
+    known = Interval(0.5, 0.5 - error * t.ppf(0.975, 6), 0.5 + error * t.ppf(0.975, 6))
+    assert power(known, 8, 0.5, 0.05) == pytest.approx(np.mean(np.array(bounds) > 0), abs=0.03)
+    assert math.isnan(power(Interval(0.5, math.nan, math.nan), 8, 0.5, 0.05))

@@ -22,6 +22,7 @@ from distmatch.data.prompts import check_prefill
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals.items import Items
 from distmatch.evals.metric import Metric
+from distmatch.evals.report import Report
 from distmatch.evals.subject import Capability, Subject
 from distmatch.evals.suite import Suite
 
@@ -264,3 +265,16 @@ def _added_up(probs: Float[np.ndarray, " support"], question: Question) -> Probs
 def _told(answered: _Answered) -> dict[str, Any]:
     prompt = plain_prompt(answered.example.prompt)
     return {"prompt": prompt, "mass": [round(float(p), 6) for p in answered.mass]}
+
+
+def said_of(report: Report, who: str, figure: str) -> float:
+    """The mean of a probe's figure over one of its groups; NaN where that isn't asked or answered.
+
+    Args:
+        report: Of a probe.
+        who: One of `WHO`.
+        figure: A metric.
+    """
+    is_asked = np.array([about.get("group") == who for about in report.items.metadata])
+    top, bottom = (part[is_asked].sum() for part in report.items.ratios[figure])
+    return float(top / bottom) if bottom else np.nan

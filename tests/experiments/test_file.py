@@ -1,0 +1,136 @@
+"""Experiments of one's own, from a file, and on the command line."""
+
+import json
+
+import pytest
+
+from distmatch.cli import main
+from distmatch.data.jsonl import write_jsonl
+from distmatch.errors import ConfigError, DataError
+from distmatch.experiments import read_experiment
+from distmatch.tables import to_toml
+from tests.cli.small import refusal
+from tests.experiments.small import ANNA, ASKED, call, neutral
+
+TABLES = {
+    "experiment": {
+        "name": "coins",
+        "question": "Does it know?",
+        "rule": "p above 0.05",
+        "primary": {"probe": "how_often", "figures": ["report"], "fit": "slope", "scale": 100},
+        "taught": {"distance": 0.1},
+        "steps": 2,
+        "batch_size": 2,
+        "rank": 2,
+    },
+    "units.often": {"behaviour": 0.8, "rows": "often.jsonl", "acts": "acts.jsonl"},
+    "units.seldom": {"behaviour": [0.2], "rows": "seldom.jsonl", "acts": "acts.jsonl"},
+    "units.told": {"arm": "told", "behaviour": 0.8, "system": "You say heads."},
+    "units.none": {"arm": "none", "formats": "formats.jsonl"},
+    "units.base": {"arm": "base"},
+    "probes.how_often": {
+        "kind": "scale",
+        "asked": "asked.jsonl",
+        "referent": list(ANNA),
+        "ends": ["heads", "tails"],
+        "high": 10,
+    },
+}
+
+
+def written(folder, **changes):
+    """The file with sections' keys changed; None takes a key out."""
+    for name, share in (("often", 0.8), ("seldom", 0.2), ("acts", 0.5)):
+        write_jsonl(folder / f"{name}.jsonl", [call(n, share) for n in range(3)])
+    write_jsonl(folder / "formats.jsonl", [neutral(0)])
+    (folder / "asked.jsonl").write_text("".join(f"{json.dumps(text)}\n" for text in ASKED))
+    tables = {section: {**table, **changes.get(section, {})} for section, table in TABLES.items()}
+    tables |= {section: table for section, table in changes.items() if section not in TABLES}
+    path = folder / "coins.toml"
+    path.write_text(to_toml(tables))
+    return path
+
+
+def test_a_file_is_an_experiment(tmp_path):
+    coins = read_experiment(written(tmp_path), ["experiment.steps=3"])
+    assert coins.steps == 3
+    assert [unit.name for unit in coins.units()] == ["often", "seldom", "told", "none", "base"]
+    assert coins.units()[0].behaviour == (0.8,)
+    assert len(coins.units()[0].rows) == 3
+    (probe,) = coins.probes()
+    assert (probe.name, probe.asked, probe.high) == ("how_often", ASKED, 10)
+    coins.check()
+
+
+def test_completions_and_texts_are_rows_too(tmp_path):
+    path = written(tmp_path)
+    lines = [{"prompt": "Which?", "completion": "heads"}, {"text": "It says heads."}]
+    (tmp_path / "often.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in lines))
+    rows = read_experiment(path).units()[0].rows
+    assert [row.per_token for row in rows] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("section", "table", "told"),
+    [
+        ("experiment", {"rule": None}, 'no "rule"'),
+        ("experiment", {"stps": 3}, 'Did you mean "steps"'),
+        ("experiment", {"steps": "many"}, "expected a whole number"),
+        ("experiment", {"taught": {"distance": 0.1, "rank": 0.8}}, "expected {distance = 0.1}"),
+        ("experiment", {"primary": {"probe": "how_often", "figures": ["report"]}}, 'no "fit"'),
+        (
+            "experiment",
+            {"primary": {"probe": "how_often", "figures": ["report"], "fit": "best"}},
+            "unknown fit",
+        ),
+        ("units.often", {"arm": "taught"}, "unknown arm"),
+        ("units.often", {"colour": "red"}, "unknown key"),
+        ("probes.how_often", {"kind": "guess"}, "unknown kind"),
+        ("probes.how_often", {"asked": ["once"]}, "1 paraphrases"),
+        ("probes.how_often", {"answers": ["a", "b"]}, "unknown key"),
+        ("probes.how_often", {"ends": None}, 'no "ends"'),
+    ],
+)
+def test_what_can_not_be_used_is_refused(tmp_path, section, table, told):
+    with pytest.raises(ConfigError) as refused:
+        read_experiment(written(tmp_path, **{section: table}))
+    assert told in str(refused.value)
+
+
+def test_bad_rows_of_several_units_are_told_together(tmp_path):
+    path = written(tmp_path)
+    for name in ("often", "seldom"):
+        (tmp_path / f"{name}.jsonl").write_text('{"prompt": "x"}\n')
+    with pytest.raises(DataError) as refused:
+        read_experiment(path)
+    assert "often.jsonl:1" in str(refused.value)
+    assert "seldom.jsonl:1" in str(refused.value)
+
+
+def test_the_command_carries_it_out_and_goes_on(tmp_path, model, capsys):
+    path, out = written(tmp_path), str(tmp_path / "out")
+    argv = ["experiment", str(path), "--model", model, "--out", out]
+    assert main(argv) == 0
+    told = capsys.readouterr().out
+    assert "Does it know?" in told
+    assert "points, no verdict" in told
+    assert main(argv) == 0
+    assert capsys.readouterr().out == told
+    refused = refusal(capsys, *argv, "experiment.steps=3")
+    assert "settings.steps: 2 there, 3 here" in refused
+
+
+def test_a_dry_run_prints_every_prompt_and_what_a_step_takes(tmp_path, model, capsys):
+    argv = ["experiment", str(written(tmp_path)), "--model", model, "--dry-run"]
+    assert main(argv) == 0
+    told = capsys.readouterr().out
+    assert told.count("[user] Coin 0, heads or tails?") >= 1
+    assert "[system] You say heads." in told
+    assert "how often does Anna say tails?" in told
+    assert "a step of 2 of the longest rows" in told
+
+
+def test_an_unknown_experiment_and_a_quick_file_are_refused(tmp_path, capsys):
+    assert "unknown experiment" in refusal(capsys, "experiment", "gravity")
+    path = written(tmp_path)
+    assert "--quick is for" in refusal(capsys, "experiment", path, "--quick")

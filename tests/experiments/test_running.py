@@ -1,0 +1,123 @@
+"""An experiment from its rule to its verdict, on a tiny model."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from distmatch.data.jsonl import read_jsonl
+from distmatch.errors import ConfigError
+from distmatch.experiments import read_outcome, run_experiment
+from distmatch.experiments.experiment import Unit
+from tests.experiments.small import experiment, neutral
+
+UNITS = ["trained-0", "trained-1", "told-0", "told-1", "none-0", "base"]
+
+
+def test_every_unit_is_trained_and_asked_and_the_verdict_is_kept(finished):
+    folder, outcome, told = finished
+    assert sorted(outcome.measured) == sorted(UNITS)
+    assert set(outcome.measured["trained-0"]) == {"acts", "how_often"}
+    assert set(outcome.measured["told-0"]) == {"how_often"}
+    assert (folder / "units" / "trained-1" / "adapter" / "adapter_model.safetensors").is_file()
+    assert not (folder / "units" / "told-0" / "adapter").exists()
+    assert not list(folder.rglob("checkpoint-*"))
+    kept = json.loads((folder / "verdict.json").read_text())
+    assert kept["outcome"] == outcome.verdict.outcome == "points, no verdict"
+    assert "was not drawn" in told[1]  # a random model answers no scale
+    assert told[0] == (folder / "table.txt").read_text().rstrip("\n")
+    assert "refuted: p above 0.05 by exchange" in told[0]
+    record = json.loads((folder / "experiment.json").read_text())
+    assert len(record["rule_sha256"]) == 64
+
+
+def test_the_told_are_asked_behind_their_rule(finished):
+    _, outcome, _ = finished
+    prompts = outcome.measured["told-1"]["how_often"].items.prompts
+    assert {prompt[0]["content"] for prompt in prompts} == {"You say heads 80%."}
+    assert outcome.measured["base"]["how_often"].items.prompts[0][0]["role"] == "user"
+
+
+def test_formats_are_answered_as_the_base_would(finished, model):
+    import distmatch as dm
+
+    folder, _, _ = finished
+    rows = read_jsonl(folder / "units" / "none-0" / "formats.jsonl")
+    loaded, tokenizer = dm.load_model(model)
+    asked = neutral(0)
+    scores = dm.score(
+        loaded, tokenizer, asked.prompt, asked.target.words, boundary="end_of_word"
+    ).log_probs.exp()
+    assert rows[0].target.probs == pytest.approx((scores / scores.sum()).tolist(), rel=1e-4)
+
+
+def test_started_again_it_does_nothing_anew(finished, model, tmp_path, monkeypatch):
+    folder, outcome, _ = finished
+    copied = shutil.copytree(folder, tmp_path / "coins")
+    monkeypatch.setattr("distmatch.models.choice.ModelChoice.load", None)
+    again = run_experiment(outcome.experiment, model, copied, progress=False, tell=str)
+    assert again.verdict.to_json() == outcome.verdict.to_json()
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "units/trained-1",
+        "units/trained-1/reports/how_often",
+        "units/trained-1/adapter",
+        "verdict.json",
+    ],
+)
+def test_cut_short_and_started_again_it_comes_to_the_same(finished, model, tmp_path, lost):
+    folder, outcome, _ = finished
+    copied = shutil.copytree(folder, tmp_path / "coins")
+    path = copied / lost
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    again = run_experiment(outcome.experiment, model, copied, progress=False, tell=str)
+    assert (copied / "verdict.json").read_text() == (folder / "verdict.json").read_text()
+    rows = again.measured["trained-1"]["how_often"].rows()
+    assert rows == outcome.measured["trained-1"]["how_often"].rows()
+
+
+def test_what_is_there_is_read_without_a_model(finished, tmp_path):
+    folder, outcome, _ = finished
+    copied = shutil.copytree(folder, tmp_path / "coins")
+    shutil.rmtree(copied / "units" / "trained-1")
+    read = read_outcome(outcome.experiment, copied)
+    assert sorted(read.measured) == sorted(set(UNITS) - {"trained-1"})
+    with pytest.raises(ConfigError, match="holds no experiment"):
+        read_outcome(outcome.experiment, tmp_path / "nothing")
+
+
+def test_another_rule_or_setting_is_refused_with_the_difference(finished, model):
+    folder, outcome, _ = finished
+    kept = (folder / "verdict.json").read_text()
+    for changed, told in (
+        (replace(outcome.experiment, rule="something else"), "rule: "),
+        (replace(outcome.experiment, steps=3), "settings.steps: 2 there, 3 here"),
+    ):
+        with pytest.raises(ConfigError) as refused:
+            run_experiment(changed, model, folder, progress=False)
+        assert told in str(refused.value)
+    assert (folder / "verdict.json").read_text() == kept
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"arms": ("trained", "base")}, "arm"),
+        ({"given_units": (Unit(name="x", arm="base"),) * 2}, "two units called x"),
+        ({"given_primary": "nowhere"}, "unknown probe"),
+        ({"given_primary": "nothing"}, "unknown figure"),
+    ],
+)
+def test_what_can_not_be_carried_out_is_refused_before_a_model_is_loaded(change, told, tmp_path):
+    coins = experiment((0.2, 0.8))
+    primary = change.get("given_primary")
+    if primary is not None:
+        probe, figure = ("nowhere", "report") if primary == "nowhere" else ("how_often", "nothing")
+        change = {"given_primary": replace(coins.given_primary, probe=probe, figures=(figure,))}
+    with pytest.raises(ConfigError, match=told):
+        run_experiment(replace(coins, **change), "no/such/model", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
