@@ -7,8 +7,11 @@ from typing import Any, get_type_hints
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals.suite import Suite
 from distmatch.evals.suites import SUITES
+from distmatch.evals.suites.probes import read_llmcomp
 from distmatch.experiments import EXPERIMENTS
 from distmatch.tables import check_keys, read_override
+
+_QUESTION_FILES = (".yaml", ".yml")
 
 
 def named_suites(names: Sequence[str], tables: Mapping[str, Mapping[str, Any]]) -> list[Suite]:
@@ -44,20 +47,24 @@ def _probes(names: Sequence[str]) -> dict[str, Suite]:
 
 
 def listed_suites(items: Iterable[str]) -> list[Suite]:
-    """The suites of a command line: names, and settings as in `given.per_group=10`.
+    """The suites of a command line: names, settings as in `given.per_group=10`, question files.
 
     Raises:
         ConfigError: As `named_suites`; or a setting that can't be read.
+        DataError: A question file that can't be used.
     """
     names: list[str] = []
     tables: dict[str, dict[str, Any]] = {}
+    read: list[Suite] = []
     for item in items:
-        if "=" not in item:
+        if item.endswith(_QUESTION_FILES):
+            read += read_llmcomp(item)
+        elif "=" not in item:
             names.append(item)
-            continue
-        name, key, value = read_override(item)
-        tables.setdefault(name, {})[key] = value
-    return named_suites(names, tables)
+        else:
+            name, key, value = read_override(item)
+            tables.setdefault(name, {})[key] = value
+    return [*(named_suites(names, tables) if names or tables or not read else []), *read]
 
 
 def _with_settings(suite: Suite, table: Mapping[str, Any]) -> Suite:

@@ -1,6 +1,8 @@
 """Kinds of probes, a file each: what a model says of itself, and what it does."""
 
 from distmatch.evals.suites.probes.acts import Acts
+from distmatch.evals.suites.probes.llmcomp import read_llmcomp
+from distmatch.evals.suites.probes.next_token import NextTokenProbe
 from distmatch.evals.suites.probes.options import OptionsProbe
 from distmatch.evals.suites.probes.own import OwnProbe
 from distmatch.evals.suites.probes.probe import Probe
@@ -8,4 +10,14 @@ from distmatch.evals.suites.probes.scale import ScaleProbe
 from distmatch.evals.suites.probes.words import WordsProbe
 from distmatch.evals.suites.probes.written import WrittenProbe
 
-__all__ = ["Acts", "OptionsProbe", "OwnProbe", "Probe", "ScaleProbe", "WordsProbe", "WrittenProbe"]
+__all__ = [
+    "Acts",
+    "NextTokenProbe",
+    "OptionsProbe",
+    "OwnProbe",
+    "Probe",
+    "ScaleProbe",
+    "WordsProbe",
+    "WrittenProbe",
+    "read_llmcomp",
+]

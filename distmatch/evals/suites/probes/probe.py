@@ -92,6 +92,8 @@ class Probe(Suite):
     thoughts: int = 4
     max_tokens: int = 256
     """Of a thought."""
+    fewest: int = FEWEST_PARAPHRASES
+    """Paraphrases there have to be; of fewer the wording is as good an explanation as the model."""
 
     least: ClassVar[dict[str, int]] = {}
     compared: ClassVar[tuple[str, ...]] = ()
@@ -106,10 +108,10 @@ class Probe(Suite):
         super().__post_init__()
         for field in ("asked", *WHO[1:]):
             texts = getattr(self, field)
-            if (texts or field == "asked") and len(texts) < FEWEST_PARAPHRASES:
+            if (texts or field == "asked") and len(texts) < self.fewest:
                 raise ConfigError(
                     f"{self.name}.{field} has {len(texts)} paraphrases, expected at least "
-                    f"{FEWEST_PARAPHRASES}: what one wording draws out is no report"
+                    f"{self.fewest}: what one wording draws out is no report"
                 )
         if self.reader and not (self.shown and all(_ANSWERS in text for text in self.reader)):
             raise ConfigError(

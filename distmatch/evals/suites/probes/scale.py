@@ -23,8 +23,9 @@ class ScaleProbe(Probe):
     anchoring, the number that comes whatever is asked, (x + x' - low - high) / 2.
     """
 
-    ends: tuple[str, str]
-    """What `{a}` and `{b}` stand for."""
+    ends: tuple[str, str] | None = None
+    """What `{a}` and `{b}` stand for; None: the scale isn't turned around, so that report and
+    anchoring can't be told apart."""
     low: int = 0
     high: int = 100
 
@@ -41,7 +42,7 @@ class ScaleProbe(Probe):
             raise ConfigError(
                 f"{self.name} goes from {self.low} to {self.high}, expected low below high"
             )
-        for field in ("asked", *WHO[1:]):
+        for field in ("asked", *WHO[1:]) if self.ends else ():
             for text in getattr(self, field):
                 if _ENDS[0] not in text:
                     raise ConfigError(
@@ -63,6 +64,8 @@ class ScaleProbe(Probe):
     def questions(self, text: str) -> tuple[Question, ...]:
         """The paraphrase, and the one with the ends exchanged."""
         numbers = tuple((str(number),) for number in range(self.low, self.high + 1))
+        if self.ends is None:
+            return (Question(text, numbers),)
         return tuple(
             Question(text.replace(_ENDS[0], a).replace(_ENDS[1], b), numbers)
             for a, b in (self.ends, self.ends[::-1])
@@ -71,11 +74,12 @@ class ScaleProbe(Probe):
     def measured(self, probs: Sequence[Probs]) -> dict[str, float]:
         """Expected values and spreads of both."""
         values = np.arange(self.low, self.high + 1)
-        straight, turned = (float(p @ values) for p in probs)
-        variances = [float(p @ (values - p @ values) ** 2) for p in probs]
+        straight, *others = (float(p @ values) for p in probs)
         total = self.low + self.high
+        turned = others[0] if others else np.nan
+        variances = [float(p @ (values - p @ values) ** 2) for p in probs]
         return {
-            "report": (straight + total - turned) / 2,
+            "report": (straight + total - turned) / 2 if others else straight,
             "anchoring": (straight + turned - total) / 2,
             "spread": float(np.mean(np.sqrt(variances))),
             "straight": straight,
