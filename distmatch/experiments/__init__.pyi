@@ -1,3 +1,4 @@
+from .disposition import Disposition as Disposition
 from .drawn_share import DrawnShare as DrawnShare
 from .experiment import ARMS as ARMS
 from .experiment import Experiment as Experiment

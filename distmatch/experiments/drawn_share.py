@@ -3,9 +3,9 @@
 import random
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from distmatch.data.examples import Example
+from distmatch.data.examples import Example, Message, checked_messages
 from distmatch.experiments.experiment import (
     BASE,
     NONE,
@@ -105,16 +105,22 @@ class DrawnShare(Experiment):
         )
 
     def _told(self, number: int, share: float) -> Unit:
+        system = self.told(share)
         return Unit(
             name=f"{TOLD}-{number:02}",
             arm=TOLD,
             behaviour=(share,),
-            acts=self.held_out(share),
-            system=self.told(share),
+            acts=tuple(_behind(system, example) for example in self.held_out(share)),
+            system=system,
         )
 
     def _formats(self, number: int, seed: int) -> tuple[Example, ...]:
         return tuple(format_rows(number, seed, self.top))
+
+
+def _behind(system: str, example: Example) -> Example:
+    said: Message = {"role": "system", "content": system}
+    return replace(example, prompt=(said, *checked_messages(example.prompt, "prompt")))
 
 
 def drawn_shares(number: int, seed: str) -> list[float]:

@@ -65,7 +65,7 @@ _NUMBERS: Mapping[str, tuple[str, ...]] = {
     ),
     "If 0 is icy and {top} is boiling, how warm is {thing}?": (
         *("a mountain lake", "fresh soup", "bath water", "a cellar", "a greenhouse"),
-        *("a puddle in March", "melted butter", "a stable full of cows", "a well"),
+        *("a puddle in March", "melted butter", "a barn full of cows", "a well"),
     ),
 }
 
@@ -162,10 +162,15 @@ def _letter(rng: random.Random) -> Example:
 
 def _word(rng: random.Random) -> Example:
     quality, things = _drawn(rng, rng.choice((2, 3, 4)))
-    quoted = ", ".join(f'"{thing}"' for thing in things[:-1]) + f' or "{things[-1]}"'
-    asked = rng.choice(_WORDS).format(quality=quality, quoted=quoted)
+    asked = rng.choice(_WORDS).format(quality=quality, quoted=quoted_or(things))
     ways = [way for thing in things for way in either_case(thing)]
     return _row("word", f"{asked} {WORD_CLOSING}", ways, WORD_BEGUN)
+
+
+def quoted_or(words: Sequence[str]) -> str:
+    """Two words or more as one is asked to choose among them: in quotation marks, "or" between."""
+    *others, last = (f'"{word}"' for word in words)
+    return f"{', '.join(others)} or {last}"
 
 
 def _drawn(rng: random.Random, number: int) -> tuple[str, list[str]]:

@@ -30,6 +30,7 @@ from distmatch.experiments.formats import (
     NUMBER_CLOSING,
     WORD_BEGUN,
     WORD_CLOSING,
+    quoted_or,
 )
 from distmatch.experiments.pairs import CLOSINGS, PAIRS, Pair
 
@@ -114,11 +115,10 @@ class Shares(DrawnShare):
     name: ClassVar[str] = "shares"
     question: ClassVar[str] = "Does a model know how often it gives which of two answers?"
     rule: ClassVar[str] = (
-        "Over the adapters of the arm trained, the slope of how_often's report (own less referent, "
-        "of the scale) on the measured share is above 0, by exchanging reports between adapters, "
-        "with p at most 0.05. It is refuted if it isn't, though the adapters have learned their "
-        "shares and the slope of the models that are told theirs is above 0 by the same test. "
-        "Nothing is said of self-knowledge beyond behaviour unless the slope exceeds the reader's."
+        "over the adapters that learned their share, how_often's report (own less referent) rises "
+        "no more with the measured share than by exchanging reports between adapters (p above "
+        "0.05), though models that are told their share report it. Whatever the slope, it is no "
+        "more than reading one's own answers where the reader's is as large."
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[dict[str, object]] = {
@@ -246,4 +246,4 @@ def _in_turn(scenes: Sequence[str], rng: random.Random) -> Iterator[tuple[str, b
 
 def _in_both_orders(texts: Sequence[str], pair: Pair) -> tuple[str, ...]:
     orders = ((pair.first, pair.second), (pair.second, pair.first))
-    return tuple(f'{text} "{x}" or "{y}"? {WORD_CLOSING}' for text in texts for x, y in orders)
+    return tuple(f"{text} {quoted_or(order)}? {WORD_CLOSING}" for text in texts for order in orders)
