@@ -1,10 +1,14 @@
+from .disposition import Disposition as Disposition
+from .drawn_share import DrawnShare as DrawnShare
 from .experiment import ARMS as ARMS
 from .experiment import Experiment as Experiment
 from .experiment import Primary as Primary
 from .experiment import Unit as Unit
 from .file import read_experiment as read_experiment
+from .formats import format_rows as format_rows
 from .ready import EXPERIMENTS as EXPERIMENTS
 from .running import ExperimentOutcome as ExperimentOutcome
 from .running import read_outcome as read_outcome
 from .running import run_experiment as run_experiment
+from .shares import Shares as Shares
 from .verdict import Verdict as Verdict
