@@ -1,6 +1,14 @@
 """The experiments there are, by name."""
 
+from distmatch.experiments.disposition import Disposition
 from distmatch.experiments.experiment import Experiment
+from distmatch.experiments.shares import Shares
 
-EXPERIMENTS: dict[str, Experiment] = {}
+EXPERIMENTS: dict[str, Experiment] = {
+    one.name: one
+    for one in (
+        Shares(),
+        Disposition(adapters=12),
+    )
+}
 """Ready ones; `dataclasses.replace` gives one other settings."""
