@@ -17,7 +17,7 @@ PRIMARY_MARK = "*"
 _WHOSE = {"own": OWN, "own - referent": REFERENT}
 
 
-class Cell(NamedTuple):
+class ArmFigure(NamedTuple):
     """A figure of an arm."""
 
     values: tuple[float, ...]
@@ -30,7 +30,7 @@ class Cell(NamedTuple):
 
     def __str__(self) -> str:
         """Mean and interval, or the mean alone."""
-        return shown(self.interval)
+        return interval_text(self.interval)
 
 
 class Line(NamedTuple):
@@ -39,13 +39,13 @@ class Line(NamedTuple):
     probe: str
     figure: str
     whose: str
-    cells: Mapping[str, Cell]
+    cells: Mapping[str, ArmFigure]
     is_primary: bool
 
     @property
     def difference(self) -> Interval:
         """Trained less none, unpaired: each adapter has rows of its own."""
-        first, second = (self.cells.get(arm, Cell(())) for arm in (NONE, TRAINED))
+        first, second = (self.cells.get(arm, ArmFigure(())) for arm in (NONE, TRAINED))
         return difference_interval(first.values, second.values)
 
 
@@ -70,7 +70,7 @@ def lines_of(experiment: Experiment, measured: Measured) -> list[Line]:
         }
         for whose, figure in _figures(by_arm):
             cells = {
-                arm: Cell(tuple(value_of(report, figure, whose) for report in reports))
+                arm: ArmFigure(tuple(value_of(report, figure, whose) for report in reports))
                 for arm, reports in by_arm.items()
                 if reports
             }
@@ -105,12 +105,12 @@ def arms_table(lines: Sequence[Line]) -> str:
         mark = PRIMARY_MARK if line.is_primary else ""
         cells = [str(line.cells[arm]) if arm in line.cells else "" for arm in arms]
         rows.append(
-            [line.probe, f"{line.figure}{mark}", line.whose, *cells, shown(line.difference)]
+            [line.probe, f"{line.figure}{mark}", line.whose, *cells, interval_text(line.difference)]
         )
     return text_table(rows)
 
 
-def shown(interval: Interval) -> str:
+def interval_text(interval: Interval) -> str:
     """An interval, or the mean alone where there is none."""
     if not np.isfinite(interval.mean):
         return "-"

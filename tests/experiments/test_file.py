@@ -1,6 +1,7 @@
 """Experiments of one's own, from a file, and on the command line."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_completions_and_texts_are_rows_too(tmp_path):
         ("probes.how_often", {"kind": "guess"}, "unknown kind"),
         ("probes.how_often", {"asked": ["once"]}, "1 paraphrases"),
         ("probes.how_often", {"answers": ["a", "b"]}, "unknown key"),
-        ("probes.how_often", {"ends": None}, 'no "ends"'),
+        ("probes.how_often", {"asked": None}, 'no "asked"'),
     ],
 )
 def test_what_can_not_be_used_is_refused(tmp_path, section, table, told):
@@ -134,3 +135,10 @@ def test_an_unknown_experiment_and_a_quick_file_are_refused(tmp_path, capsys):
     assert "unknown experiment" in refusal(capsys, "experiment", "gravity")
     path = written(tmp_path)
     assert "--quick is for" in refusal(capsys, "experiment", path, "--quick")
+
+
+def test_the_example_is_one_that_can_be_carried_out():
+    tea = read_experiment(Path(__file__).parents[2] / "examples" / "experiment.toml")
+    tea.check()
+    assert len([unit for unit in tea.units() if unit.arm == "trained"]) == 5
+    assert {len(unit.rows) for unit in tea.units() if unit.rows} == {24}
