@@ -13,6 +13,7 @@ from distmatch.data.tasks.suppression import INSTRUCTIONS
 from distmatch.errors import BudgetError, ConfigError, DataError, EndpointError
 from distmatch.evals import SUITES, Endpoint, Limits, LocalModel, Report, evaluate, measure
 from distmatch.evals.suites import Choices, Given, Numbers, Sad, Suppression
+from distmatch.evals.suites.probes import WordsProbe
 from distmatch.evals.suites.sad import without_text
 from distmatch.measuring.metrics import METRICS
 from distmatch.scoring import model_encoder, score
@@ -372,3 +373,26 @@ def spelled_in_any_way(model, tokenizer, prompt, word):
                 left = rest.removeprefix(text)
                 places.append(([*ids, token], left, mass * float(probs[token])))
     return total
+
+
+@pytest.mark.parametrize("top_k", [VOCAB_SIZE, 4])
+def test_probes_ask_endpoints_and_bound_what_is_not_shown(taught, server, top_k):
+    model, (tokenizer, _) = taught
+    words = CHATS[0].target.words
+    text = CHATS[0].prompt[-1]["content"]
+    probe = WordsProbe(asked=(text,) * 5, answers=words[:2])
+    local = measure(LocalModel(model=model, tokenizer=tokenizer, progress=False), probe)
+    endpoint = Endpoint(model="tiny", url=server.url, api="chat", top_k=top_k, limits=QUICK)
+    found = measure(replace(endpoint, continues=True), probe).metrics
+    for name in (*words[:2], "valid"):
+        low, high = found[f"{name}_low"].mean, found[f"{name}_high"].mean
+        assert low - 1e-4 <= local.metrics[name].mean <= high + 1e-4
+    if top_k == VOCAB_SIZE:
+        assert found["valid"].mean == pytest.approx(local.metrics["valid"].mean, abs=1e-4)
+
+
+def test_a_probe_that_needs_what_an_endpoint_has_not_is_refused_by_name(server):
+    endpoint = Endpoint(model="tiny", url=server.url, api="chat", limits=QUICK)
+    probe = WordsProbe(asked=("Which?",) * 5, answers=("tea", "milk"), thinking="low")
+    with pytest.raises(ConfigError, match="probe can't be asked here: it needs going on behind"):
+        measure(endpoint, probe)

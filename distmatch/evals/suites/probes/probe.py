@@ -20,7 +20,7 @@ from distmatch.data.examples import Example, Message, plain_prompt
 from distmatch.data.jsonl import fingerprint
 from distmatch.data.prompts import check_prefill
 from distmatch.errors import ConfigError, unknown_name
-from distmatch.evals.items import Items
+from distmatch.evals.items import Answers, Items
 from distmatch.evals.metric import Metric
 from distmatch.evals.report import Report
 from distmatch.evals.subject import Capability, Subject
@@ -59,10 +59,13 @@ class _Asking(NamedTuple):
 
 
 class _Answered(NamedTuple):
-    """What was asked in one prompt, and the mass on each answer."""
+    """What was asked in one prompt, and the mass on each answer: exact, or between bounds."""
 
     example: Example
     mass: Probs
+    low: Probs
+    high: Probs
+    is_exact: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,9 +171,8 @@ class Probe(Suite):
         found = list(self._asked(subject, [OWN, REFERENT], ""))
         if self.reader:
             found += self._asked(subject.base(), [READER], self._transcript(subject))
-        masses = [[one.mass for one in answered] for _, answered in found]
-        values = [self._values(mass) for mass in masses]
-        names = [metric.name for metric in self.metrics]
+        values = [self._values(answered) for _, answered in found]
+        names = list(values[0])
         table = np.array([[value[name] for name in names] for value in values])
         return Items(
             metadata=tuple({"group": who, "paraphrase": n} for (who, n, _), _ in found),
@@ -182,11 +184,28 @@ class Probe(Suite):
             said=tuple({"asked": [_told(one) for one in answered]} for _, answered in found),
         )
 
-    def _values(self, masses: Sequence[Probs]) -> dict[str, float]:
-        valid = float(np.mean([mass.sum() for mass in masses]))
+    def bounded(self, low: Probs, high: Probs) -> dict[str, float]:
+        """What bounds on the mass of each answer say of the figures; nothing, for most kinds.
+
+        Args:
+            low: The least mass, where a subject doesn't give it exactly.
+            high: The most.
+        """
+        return {}
+
+    def _values(self, answered: Sequence[_Answered]) -> dict[str, float]:
+        masses = [one.mass for one in answered]
+        valid = {VALID: float(np.mean([mass.sum() for mass in masses]))}
+        if not all(one.is_exact for one in answered):
+            sides = {"low": [one.low for one in answered], "high": [one.high for one in answered]}
+            valid |= {
+                f"{VALID}_{side}": min(float(np.mean([mass.sum() for mass in some])), 1.0)
+                for side, some in sides.items()
+            }
+            valid |= self.bounded(answered[0].low, answered[0].high)
         if not all(mass.sum() > 0 for mass in masses):
-            return {metric.name: np.nan for metric in self.figures} | {VALID: valid}
-        return self.measured([mass / mass.sum() for mass in masses]) | {VALID: valid}
+            return {metric.name: np.nan for metric in self.figures} | valid
+        return self.measured([mass / mass.sum() for mass in masses]) | valid
 
     def _asked(
         self, subject: Subject, whom: Sequence[str], transcript: str
@@ -198,16 +217,9 @@ class Probe(Suite):
             for number, text in enumerate(texts[who])
         ]
         examples = [self._example(q) for asking in askings for q in asking.questions]
-        probs = iter(self._probs(subject, examples))
-        numbered = iter(examples)
+        answered = zip(examples, self._probs(subject, examples), strict=True)
         return [
-            (
-                asking,
-                [
-                    _Answered(next(numbered), _added_up(next(probs), question))
-                    for question in asking.questions
-                ],
-            )
+            (asking, [_answered(*next(answered), question) for question in asking.questions])
             for asking in askings
         ]
 
@@ -225,10 +237,13 @@ class Probe(Suite):
 
     def _probs(
         self, subject: Subject, examples: Sequence[Example]
-    ) -> list[Float[np.ndarray, " support"]]:
-        """Of every word of each example, and of other: at once, or the mean behind thoughts."""
+    ) -> list[Float[np.ndarray, "sides support"]]:
+        """Of every word of each example, and of other: at once, or the mean behind thoughts.
+
+        In one row where it is exact, else also the least and the most.
+        """
         if not self.thinking:
-            return list(subject.answers(examples, self.name).probs.astype(float))
+            return _with_bounds(subject.answers(examples, self.name))
         ways = {way.name: way for way in subject.ways()}
         if self.thinking not in ways:
             raise ConfigError(unknown_name("way of thinking", self.thinking, ways))
@@ -242,7 +257,7 @@ class Probe(Suite):
         ]
         probs = subject.answers(behind, self.name).probs.astype(float)
         ends = np.cumsum([len(some) for some in thoughts])
-        return [some.mean(axis=0) for some in np.split(probs, ends[:-1])]
+        return [some.mean(axis=0)[None] for some in np.split(probs, ends[:-1])]
 
     def _transcript(self, subject: Subject) -> str:
         """What is shown: questions, and an answer of the subject's to each."""
@@ -258,15 +273,34 @@ class Probe(Suite):
         return "\n\n".join(lines)
 
 
-def _added_up(probs: Float[np.ndarray, " support"], question: Question) -> Probs:
+def _with_bounds(answers: Answers) -> list[Float[np.ndarray, "sides support"]]:
+    probs = answers.probs.astype(float)
+    if not answers.said:
+        return [row[None] for row in probs]
+    width = probs.shape[1]
+    sides = (
+        [np.pad(known[side], (0, width - len(known[side]))) for side in ("low", "high")]
+        for known in answers.said
+    )
+    return [np.stack([row, *both]) for row, both in zip(probs, sides, strict=True)]
+
+
+def _answered(
+    example: Example, probs: Float[np.ndarray, "sides support"], question: Question
+) -> _Answered:
     """The mass on each answer, however it is written."""
     ends = np.cumsum([len(ways) for ways in question.answers])
-    return np.array([some.sum() for some in np.split(probs[: ends[-1]], ends[:-1])])
+    parts = np.split(probs[:, : ends[-1]], ends[:-1], axis=1)
+    added = np.stack([part.sum(axis=1) for part in parts], axis=1)
+    return _Answered(example, added[0], added[1 % len(added)], added[-1], len(added) == 1)
 
 
 def _told(answered: _Answered) -> dict[str, Any]:
-    prompt = plain_prompt(answered.example.prompt)
-    return {"prompt": prompt, "mass": [round(float(p), 6) for p in answered.mass]}
+    sides = ("mass",) if answered.is_exact else ("mass", "low", "high")
+    return {
+        "prompt": plain_prompt(answered.example.prompt),
+        **{side: [round(float(p), 6) for p in getattr(answered, side)] for side in sides},
+    }
 
 
 def said_of(report: Report, who: str, figure: str) -> float:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from distmatch.errors import ConfigError, listed
 from distmatch.evals.metric import Metric
 from distmatch.evals.suites.probes.probe import VALID, Probe, Probs, Question
@@ -37,6 +39,16 @@ class WordsProbe(Probe):
     def measured(self, probs: Sequence[Probs]) -> dict[str, float]:
         """The shares."""
         return dict(zip(self.answers, map(float, probs[0]), strict=True))
+
+    def bounded(self, low: Probs, high: Probs) -> dict[str, float]:
+        """The least and the most that each share may be."""
+        found = {}
+        for i, answer in enumerate(self.answers):
+            for side, mine, others in (("low", low, high), ("high", high, low)):
+                rest = float(others.sum() - others[i])
+                total = float(mine[i]) + rest
+                found[f"{answer}_{side}"] = float(mine[i]) / total if total else np.nan
+        return found
 
 
 def either_case(answer: str) -> tuple[str, ...]:
