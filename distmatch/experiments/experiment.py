@@ -111,9 +111,13 @@ def _nearness(reports: np.ndarray, behaviours: np.ndarray) -> Fits:
     return -np.abs(reports[:, None] - behaviours[None]).sum(axis=-1) / 2
 
 
-FITS = {"slope": _slope, "rank": rank_fits, "nearness": _nearness}
+def _overlap(reports: np.ndarray, behaviours: np.ndarray) -> Fits:
+    return reports @ behaviours.T
+
+
+FITS = {"slope": _slope, "rank": rank_fits, "nearness": _nearness, "overlap": _overlap}
 """By name: the slope of reports on behaviours, rank correlation over parts, less total variation
-between distributions."""
+between distributions, what a report gives to the parts there are."""
 
 
 @dataclass(frozen=True, kw_only=True)
