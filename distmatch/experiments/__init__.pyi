@@ -11,5 +11,6 @@ from .ready import EXPERIMENTS as EXPERIMENTS
 from .running import ExperimentOutcome as ExperimentOutcome
 from .running import read_outcome as read_outcome
 from .running import run_experiment as run_experiment
+from .self_prediction import SelfPrediction as SelfPrediction
 from .shares import Shares as Shares
 from .verdict import Verdict as Verdict

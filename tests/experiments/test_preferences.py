@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ SMALL = Preferences(
 )
 
 
+@cache
 def units_of(experiment, arm):
     return [unit for unit in experiment.units() if unit.arm == arm]
 
