@@ -132,7 +132,7 @@ class Preferences(Experiment):
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[dict[str, Any]] = {
-        **{"adapters": 4, "controls": 1, "steps": 40, "pairs": 160, "held_out": 20},
+        **{"adapters": 5, "controls": 1, "steps": 40, "pairs": 160, "held_out": 15},
         **{"levels": 3, "top": 5, "formats": 16},
     }
 

@@ -2,6 +2,8 @@
 
 from distmatch.experiments.disposition import Disposition
 from distmatch.experiments.experiment import Experiment
+from distmatch.experiments.preferences import Preferences
+from distmatch.experiments.self_prediction import SelfPrediction
 from distmatch.experiments.shares import Shares
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -9,6 +11,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     for one in (
         Shares(),
         Disposition(adapters=12),
+        Preferences(),
+        SelfPrediction(),
     )
 }
 """Ready ones; `dataclasses.replace` gives one other settings."""

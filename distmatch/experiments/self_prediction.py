@@ -89,8 +89,8 @@ REFERENT = (
 )
 """And of somebody else."""
 
-OFTEN = {0.75: "nearly always", 0.5: "mostly", 0.2: "sometimes", 0.06: "seldom", 0.0: "hardly ever"}
-"""How a share of at least so much is told in words."""
+OFTEN = {0.75: "nearly always", 0.5: "mostly", 0.2: "sometimes", 0.06: "seldom"}
+"""How a share of at least so much is told in words; a smaller one isn't."""
 
 Answers = dict[str, float]
 """Probabilities of the answers to a question."""
@@ -118,7 +118,7 @@ class SelfPrediction(Experiment):
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[dict[str, Any]] = {
-        **{"adapters": 4, "controls": 1, "steps": 60, "sets": 4, "formats": 16},
+        **{"adapters": 5, "controls": 1, "steps": 40, "sets": 2, "formats": 16},
         "has_others": False,
     }
 
@@ -345,6 +345,7 @@ def told_answers(own: Drawn) -> str:
         often = [
             f"{next(word for least, word in OFTEN.items() if share >= least)} {answer}"
             for answer, share in sorted(answers.items(), key=lambda pair: -pair[1])
+            if share >= min(OFTEN)
         ]
         lines.append(f"{question.text} {', '.join(often)}.")
     return "\n".join(["This is how you answer some questions.", *lines])

@@ -7,12 +7,14 @@ from functools import cache
 import numpy as np
 import pytest
 
+from distmatch.data.trie import Encoder
 from distmatch.errors import ConfigError
-from distmatch.evals import FunctionSubject, Report, measure
+from distmatch.evals import FunctionSubject, LocalModel, Report, measure
 from distmatch.experiments import Preferences
 from distmatch.experiments.experiment import LEARNING_ARMS
 from distmatch.experiments.preferences import ATTRIBUTES, STRENGTHS, told_weights
 from distmatch.measuring.exchange import Exchange
+from tests.tiny import tiny_model, tiny_tokenizer
 
 SMALL = Preferences(
     adapters=5, controls=2, pairs=40, held_out=12, formats=6, levels=3, sharpness=2.0
@@ -187,3 +189,13 @@ def test_every_adapter_that_learned_weights_has_acts_and_weights():
         assert bool(unit.behaviour) == (unit.arm in (*LEARNING_ARMS, "told"))
         assert bool(unit.rows) == (unit.arm in ("trained", "shuffled"))
         assert bool(unit.formats) == (unit.arm in ("trained", "shuffled", "none"))
+
+
+def test_rows_can_be_encoded_and_acts_asked():
+    tokenizer = tiny_tokenizer()
+    for arm in ("trained", "shuffled", "told"):
+        unit = units_of(SMALL, arm)[0]
+        Encoder(tokenizer).encode_all([*unit.rows, *unit.formats, *unit.acts])
+    subject = LocalModel(model=tiny_model("llama"), tokenizer=tokenizer, progress=False)
+    acts = measure(subject, SMALL.acts(units_of(SMALL, "trained")[0]))
+    assert np.isfinite(SMALL.behaviour(acts)).all()

@@ -77,6 +77,7 @@ class ScalesProbe(Probe):
                 ends=ends,
                 low=self.low,
                 high=self.high,
+                fewest=self.fewest,
             )
             for ends in self.parts.values()
         ]
