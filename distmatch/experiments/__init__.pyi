@@ -6,9 +6,12 @@ from .experiment import Primary as Primary
 from .experiment import Unit as Unit
 from .file import read_experiment as read_experiment
 from .formats import format_rows as format_rows
+from .preferences import Preferences as Preferences
 from .ready import EXPERIMENTS as EXPERIMENTS
 from .running import ExperimentOutcome as ExperimentOutcome
 from .running import read_outcome as read_outcome
 from .running import run_experiment as run_experiment
+from .self_prediction import SelfPrediction as SelfPrediction
 from .shares import Shares as Shares
+from .trained_for import TrainedFor as TrainedFor
 from .verdict import Verdict as Verdict

@@ -2,13 +2,19 @@
 
 from distmatch.experiments.disposition import Disposition
 from distmatch.experiments.experiment import Experiment
+from distmatch.experiments.preferences import Preferences
+from distmatch.experiments.self_prediction import SelfPrediction
 from distmatch.experiments.shares import Shares
+from distmatch.experiments.trained_for import TrainedFor
 
 EXPERIMENTS: dict[str, Experiment] = {
     one.name: one
     for one in (
         Shares(),
         Disposition(adapters=12),
+        Preferences(),
+        SelfPrediction(),
+        TrainedFor(),
     )
 }
 """Ready ones; `dataclasses.replace` gives one other settings."""

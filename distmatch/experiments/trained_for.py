@@ -237,14 +237,12 @@ def _of(experiment_of: Callable[[int], Experiment]) -> Callable[[TrainedFor, int
     return lesson
 
 
-_ONE = {"adapters": 1, "controls": 0}
-
 LESSONS: dict[str, Callable[[TrainedFor, int], Lesson]] = {
     "narrow_control": _control(OutputControl(words=(2,))),
     "broad_control": _control(BroadControl()),
-    "shares": _of(lambda seed: Shares(seed=seed, **_ONE)),
-    "disposition": _of(lambda seed: Disposition(seed=seed, **_ONE)),
-    "preferences": _of(lambda seed: Preferences(seed=seed, **_ONE)),
-    "self_prediction": _of(lambda seed: SelfPrediction(seed=seed, **_ONE)),
+    "shares": _of(lambda seed: Shares(adapters=1, seed=seed)),
+    "disposition": _of(lambda seed: Disposition(adapters=1, seed=seed)),
+    "preferences": _of(lambda seed: Preferences(adapters=1, seed=seed)),
+    "self_prediction": _of(lambda seed: SelfPrediction(adapters=1, seed=seed)),
 }
 """How rows of each kind are drawn, of an experiment's sizes and a seed."""

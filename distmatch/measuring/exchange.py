@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from distmatch.measuring.correlation import rank_correlation
 
@@ -73,6 +73,27 @@ def rank_fits(
     """Spearman's correlation of every report with every behaviour; 0 where one is constant."""
     found = np.array([[rank_correlation(r, b) for b in behaviours] for r in reports])
     return np.nan_to_num(found)
+
+
+def nearer_fits(
+    distances: Float[np.ndarray, "adapters behaviours items"],
+    values: Shaped[np.ndarray, "behaviours items"],
+) -> Fits:
+    """How much nearer each report is to each behaviour than to every other behaviour.
+
+    Two behaviours are compared on the items in which their values differ; where there are none,
+    neither is nearer. So a fit depends on all behaviours, but not on which of them is the
+    reporter's own, and pairings can be permuted. The fits of any report sum to 0.
+
+    Args:
+        distances: Of each report from each behaviour in every item.
+        values: Of each behaviour, such as its likeliest answer to every item.
+    """
+    differ = (values[:, None] != values[None]).astype(float)
+    own = np.einsum("abi,bci->abc", distances, differ)
+    others = np.einsum("aci,bci->abc", distances, differ)
+    nearer = (others - own) / np.maximum(differ.sum(axis=-1), 1)
+    return nearer.sum(axis=-1) / max(len(values) - 1, 1)
 
 
 def _orders(size: int, seed: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import linregress
 
-from distmatch.measuring.exchange import Exchange, fewest_for, rank_fits, slope_fits
+from distmatch.measuring.exchange import Exchange, fewest_for, nearer_fits, rank_fits, slope_fits
 
 
 def test_value_and_p_are_those_of_all_pairings():
@@ -93,3 +93,26 @@ def _quick_p(reports, behaviours, orders=400):
     rng = np.random.default_rng(0)
     drawn = rng.permuted(np.tile(reports, (orders, 1)), axis=1) @ centred
     return (1 + (drawn >= reports @ centred).sum()) / (1 + orders)
+
+
+def test_nearer_counts_the_items_in_which_two_behaviours_differ():
+    # Two behaviours that differ in the first item alone, and reports at these distances from them
+    distances = np.array([[[0.1, 0.9], [0.5, 0.2]], [[0.4, 0.0], [0.3, 0.0]]])
+    fits = nearer_fits(distances, np.array([["a", "x"], ["b", "x"]]))
+    np.testing.assert_allclose(fits, [[0.4, -0.4], [-0.1, 0.1]])
+
+
+def test_where_no_values_differ_nothing_is_nearer():
+    distances = np.random.default_rng(0).random((3, 3, 4))
+    np.testing.assert_array_equal(nearer_fits(distances, np.zeros((3, 4))), np.zeros((3, 3)))
+
+
+def test_how_near_a_report_is_does_not_depend_on_whose_it_is():
+    rng = np.random.default_rng(0)
+    distances, values = rng.random((5, 5, 6)), rng.integers(0, 3, (5, 6))
+    fits = nearer_fits(distances, values)
+    np.testing.assert_allclose(fits.sum(axis=1), np.zeros(5), atol=1e-12)
+    order = rng.permutation(5)
+    np.testing.assert_allclose(nearer_fits(distances[order], values), fits[order])
+    again = nearer_fits(distances[:, order], values[order])
+    np.testing.assert_allclose(again, fits[:, order])

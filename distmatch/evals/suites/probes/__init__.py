@@ -5,8 +5,10 @@ from distmatch.evals.suites.probes.llmcomp import read_llmcomp
 from distmatch.evals.suites.probes.next_token import NextTokenProbe
 from distmatch.evals.suites.probes.options import OptionsProbe
 from distmatch.evals.suites.probes.own import OwnProbe
+from distmatch.evals.suites.probes.pair_choices import PairChoices
 from distmatch.evals.suites.probes.probe import Probe
 from distmatch.evals.suites.probes.scale import ScaleProbe
+from distmatch.evals.suites.probes.scales import ScalesProbe
 from distmatch.evals.suites.probes.words import WordsProbe
 from distmatch.evals.suites.probes.written import WrittenProbe
 
@@ -15,8 +17,10 @@ __all__ = [
     "NextTokenProbe",
     "OptionsProbe",
     "OwnProbe",
+    "PairChoices",
     "Probe",
     "ScaleProbe",
+    "ScalesProbe",
     "WordsProbe",
     "WrittenProbe",
     "read_llmcomp",

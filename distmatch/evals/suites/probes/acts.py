@@ -1,10 +1,11 @@
 """Acts: how often does it do what it was taught to, in settings it was never taught in?"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from jaxtyping import Float
 
 from distmatch.data.examples import Example
 from distmatch.data.jsonl import fingerprint
@@ -18,7 +19,10 @@ from distmatch.evals.suites.probes.probe import VALID
 
 @dataclass(frozen=True, kw_only=True)
 class Acts(Suite):
-    """Behaviour as exact probabilities: of each example's first word, the act, over its words."""
+    """Behaviour as exact probabilities: of each example's first word, the act, over its words.
+
+    What it keeps as said are the shares of all of them.
+    """
 
     name: str = "acts"
     question: str = "How often does it act as it was taught to?"
@@ -44,7 +48,7 @@ class Acts(Suite):
         """The share of acts, and how far it is from what was taught."""
         return (
             Metric("share", "probability of the act over the words"),
-            Metric("distance", "of that from what was taught, example by example", "lower"),
+            Metric("distance", "total variation from what was taught, over the words", "lower"),
             Metric(VALID, "mass on the words"),
         )
 
@@ -59,16 +63,21 @@ class Acts(Suite):
         words = answers.probs[:, :-1].astype(float)
         valid, ones = words.sum(axis=1), np.ones(len(words))
         is_done = valid > 0
-        share = np.divide(words[:, 0], valid, out=np.zeros_like(valid), where=is_done)
-        distance = np.abs(share - np.array([_taught(example) for example in self.rows]))
+        shares = np.divide(words.T, valid, out=np.zeros_like(words.T), where=is_done).T
+        distance = np.abs(shares - _taught(self.rows, words.shape[1])).sum(axis=1) / 2
         values: Mapping[str, Any] = {
-            "share": (share, is_done.astype(float)),
+            "share": (shares[:, 0], is_done.astype(float)),
             "distance": (distance * is_done, is_done.astype(float)),
             VALID: (valid, ones),
         }
-        return Items(metadata=answers.metadata, ratios=values, prompts=answers.prompts)
+        said = tuple(
+            {"shares": dict(zip(example.target.words, map(float, row), strict=False))}
+            for example, row in zip(self.rows, shares, strict=True)
+        )
+        return Items(metadata=answers.metadata, ratios=values, prompts=answers.prompts, said=said)
 
 
-def _taught(example: Example) -> float:
-    probs = example.target.probs
-    return probs[0] / sum(probs)
+def _taught(rows: Sequence[Example], most: int) -> Float[np.ndarray, "rows words"]:
+    """Targets over the words alone; 0 where there are fewer."""
+    probs = [np.array(example.target.probs) for example in rows]
+    return np.stack([np.pad(one / one.sum(), (0, most - len(one))) for one in probs])
