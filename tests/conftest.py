@@ -72,6 +72,13 @@ def _seeds():
 
 
 @pytest.fixture(scope="module", autouse=True)
+def _little_garbage():
+    """Let the many collections that training asks for pass over what other files have left."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
 def _plain_figures(request):
     """Figures are coarse and not laid out where they aren't the subject: most of a run's time."""
     with pytest.MonkeyPatch.context() as patch:
