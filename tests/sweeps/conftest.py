@@ -1,4 +1,4 @@
-"""One sweep that is done, to look at or to go on with."""
+"""One sweep that is done, to look at or to go on with, and what figures are drawn of."""
 
 import shutil
 
