@@ -8,21 +8,26 @@ gc.disable()  # until all is imported and collected, of which nothing is garbage
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Only bitsandbytes asks for compiled functions, at seconds of imports for each process
+os.environ["TORCHDYNAMO_DISABLE"] = "1"
 
 import random
 import sys
 from pathlib import Path
 
-# Before the hook below: what is first imported inside a hooked module is compiled anew each time
-import peft  # noqa: F401
 import pytest
-import scipy.stats  # noqa: F401
-import transformers.trainer  # noqa: F401
 from hypothesis import settings
 
 from tests.shapes import check_shapes
 
-check_shapes(Path(__file__).parents[1])
+# The process of `make test` that shares tests out among others imports nothing else
+if "PYTEST_XDIST_WORKER" in os.environ or "-n logical" not in " ".join(sys.argv):
+    # Before the hook: what is first imported inside a hooked module is compiled anew each time
+    import peft  # noqa: F401
+    import scipy.stats  # noqa: F401
+    import transformers.trainer  # noqa: F401
+
+    check_shapes(Path(__file__).parents[1])
 
 # torch's first call is slow; hypothesis would call the test flaky
 settings.register_profile("distmatch", deadline=None, derandomize=True)
@@ -30,7 +35,11 @@ settings.load_profile("distmatch")
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what uses the embedded model; skip what needs a GPU where there is none."""
+    """Mark what uses the embedded model; skip what needs a GPU where there is none.
+
+    The longest file is moved to the front, so that no process waits for it at the end.
+    """
+    items.sort(key=lambda item: item.path.name != "test_processes.py")
     needs_gpu = [item for item in items if item.get_closest_marker("gpu")]
     if needs_gpu and not _has_gpu():
         for item in needs_gpu:
@@ -60,6 +69,23 @@ def _seeds():
         numpy.random.seed(0)
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _little_garbage():
+    """Let the many collections that training asks for pass over what other files have left."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _plain_figures(request):
+    """Figures are coarse and not laid out where they aren't the subject: most of a run's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "plots" not in request.path.parts:
+            patch.setattr("distmatch.plots.style._LAYOUT", None)
+            patch.setattr("distmatch.plots.style._DPI", 20)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """What each of two processes does, as torchrun or accelerate starts it."""
 
+import gc
 import os
 import sys
 from dataclasses import replace
@@ -193,4 +194,5 @@ def work(folder: Path, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    gc.freeze()  # the many collections that training asks for pass over what was imported
     work(Path(sys.argv[1]), sys.argv[2:])

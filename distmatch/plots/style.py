@@ -39,6 +39,7 @@ STYLE = {
     "legend.fontsize": 9,
 }
 _DPI = 160
+_LAYOUT = "compressed"
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def drawn_figure(
     figure_module = import_extra("matplotlib.figure", "plots")
     canvas_module = import_extra("matplotlib.backends.backend_agg", "plots")
     with style.context(["default", STYLE | {"axes.grid": grid}]):
-        figure = figure_module.Figure(figsize=(width, height), layout="compressed")
+        figure = figure_module.Figure(figsize=(width, height), layout=_LAYOUT)
         canvas_module.FigureCanvasAgg(figure)  # without pyplot
         figure._repr_png_ = functools.partial(_png, figure)
         yield figure

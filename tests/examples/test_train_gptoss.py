@@ -36,7 +36,7 @@ def script():
 def once(script, tmp_path_factory):
     """The folder of a first run."""
     folder = tmp_path_factory.mktemp("trained") / "once"
-    script("train_gptoss", *SMALL, "--steps", 20, "--rate", 2e-2, "--out", folder)
+    script("train_gptoss", *SMALL, "--batch", 4, "--steps", 10, "--rate", 4e-2, "--out", folder)
     return folder
 
 
@@ -45,8 +45,8 @@ def test_the_packed_model_learns_and_can_be_measured_the_other_way(script, once,
     assert metrics["after"]["forward_kl"]["mean"] < 0.9 * metrics["before"]["forward_kl"]["mean"]
     assert (once / "adapter_model.safetensors").is_file() and (once / "base.json").is_file()
 
-    with pytest.raises(SystemExit, match=r"told other things: train.max_steps: 20 there, 50 here"):
-        script("train_gptoss", *SMALL, "--steps", 50, "--rate", 2e-2, "--out", once)
+    with pytest.raises(SystemExit, match=r"told other things: train.max_steps: 10 there, 50 here"):
+        script("train_gptoss", *SMALL, "--batch", 4, "--steps", 50, "--rate", 4e-2, "--out", once)
 
     script(
         "train_gptoss",
@@ -65,7 +65,8 @@ def test_it_learns_behind_analyses_of_its_own(script, once, tmp_path):
     script(
         "train_gptoss",
         *SMALL,
-        *("--steps", 4, "--out", tmp_path, "--refresh-steps", 2, "--analysis-tokens", 4),
+        *("--examples", 8, "--batch", 2, "--steps", 4, "--out", tmp_path),
+        *("--refresh-steps", 2, "--analysis-tokens", 4),
         *("--effort", "medium", "--target", "experts@1-2", "--retention", texts),
         *("--retention-per-step", 1, "--retention-tokens", 4),
     )

@@ -1,18 +1,11 @@
-"""Sweeps made quicker, and one that is done, to look at or to go on with."""
+"""One sweep that is done, to look at or to go on with, and what figures are drawn of."""
 
-import gc
 import shutil
 
 import pytest
 
 from distmatch import plots
 from tests.sweeps.small import small_sweep
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _little_garbage():
-    """Accelerate collects garbage a cell, which here is that of the whole test run."""
-    gc.freeze()
 
 
 @pytest.fixture(scope="session")
