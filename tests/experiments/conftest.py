@@ -13,7 +13,7 @@ from tests.tiny import tiny_model, tiny_tokenizer
 def model(tmp_path_factory):
     """A directory."""
     folder = tmp_path_factory.mktemp("model")
-    tiny_model("llama", num_hidden_layers=2, max_position_embeddings=1024).save_pretrained(folder)
+    tiny_model("llama", num_hidden_layers=2, max_position_embeddings=8192).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return str(folder)
 

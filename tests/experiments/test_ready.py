@@ -1,0 +1,118 @@
+"""Every experiment there is: what holds of all, and each one in miniature."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from distmatch.evals import Report
+from distmatch.evals.items import Items
+from distmatch.evals.suites.probes.probe import OWN, REFERENT
+from distmatch.experiments import EXPERIMENTS, run_experiment
+from distmatch.experiments.experiment import ARMS, LEARNING_ARMS
+from distmatch.measuring.exchange import Exchange
+
+MINIATURE = {
+    "shares": {"rows": 6, "formats": 3, "top": 2, "shown": 2, "all_options": False},
+    "disposition": {"rows": 6, "formats": 3, "top": 2, "shown": 2, "lotteries": 2},
+    "preferences": {"pairs": 4, "held_out": 6, "formats": 3, "levels": 2, "top": 2},
+    "self_prediction": {"sets": 2, "formats": 3, "has_others": False},
+    "trained_for": {
+        "rows": 6,
+        "formats": 3,
+        "held_out": 2,
+        "top": 2,
+        "kinds": ("shares", "narrow_control"),
+        "asks_control": False,
+    },
+}
+
+
+def small(name, **given):
+    settings = {"adapters": 1, "controls": 1, "steps": 1, "batch_size": 2, "rank": 1}
+    return replace(EXPERIMENTS[name], **(settings | MINIATURE[name] | given))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_it_can_be_carried_out_and_says_what_would_refute_it(name):
+    experiment = EXPERIMENTS[name]
+    experiment.check()
+    replace(experiment, **experiment.quick).check()
+    assert experiment.name == name
+    assert len(experiment.rule) > 80
+    assert set(experiment.arms) <= set(ARMS)
+    arms = {unit.arm for unit in experiment.units()}
+    assert arms == set(experiment.arms)
+    assert {"trained", "none", "told", "base"} <= arms
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_all_learning_units_take_as_many_rows_and_none_of_a_probe(name):
+    experiment = replace(EXPERIMENTS[name], adapters=6, controls=1)
+    units = [unit for unit in experiment.units() if unit.rows or unit.formats]
+    counts = {len(unit.rows) + len(unit.formats) for unit in units}
+    assert len(counts) == 1 or name == "trained_for"
+    asked = {text for probe in experiment.probes() for text in (*probe.asked, *probe.referent)}
+    for unit in units:
+        for row in (*unit.rows, *unit.formats):
+            assert row.prompt[-1]["content"] not in asked
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_one_that_leaks_what_it_learned_into_every_answer_reports_nothing(name):
+    """Own and referent alike, whatever depends on the behaviour: nothing is left of its own."""
+    experiment = replace(EXPERIMENTS[name], adapters=5, controls=0)
+    behaviours = [np.array(u.behaviour) for u in experiment.units() if u.arm in LEARNING_ARMS]
+    reports = leaking(experiment, behaviours)
+    own, referent = (experiment.fits(reports, behaviours, who) for who in (OWN, REFERENT))
+    assert Exchange.of(own).value > 0
+    assert Exchange.of(own - referent).value == pytest.approx(0, abs=1e-9)
+
+
+def leaking(experiment, behaviours):
+    """Reports that name the behaviour, of itself and of whoever is asked about."""
+    primary, ones = experiment.primary, np.ones(2)
+    reports = {}
+    for number, behaviour in enumerate(behaviours):
+        ratios = {
+            figure: (np.full(2, value * primary.scale), ones)
+            for figure, value in zip(primary.figures, behaviour, strict=False)
+        }
+        said = ()
+        metadata = ({"group": OWN}, {"group": REFERENT})
+        if not primary.figures:  # reported item by item
+            each = experiment._done(behaviour)
+            said = tuple({"said": one} for one in [*each, *each])
+            metadata = tuple({"group": who} for who in (OWN, REFERENT) for _ in each)
+            ratios = {"valid": (np.ones(len(said)), np.ones(len(said)))}
+        items = Items(metadata=metadata, ratios=ratios, said=said)
+        reports[str(number)] = Report.of(items, num_resamples=1)
+    return reports
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_with_nothing_to_know_few_pass_at_its_own_number_of_adapters(name):
+    """Of 200 simulated ones 5 % and three standard errors at most."""
+    experiment = EXPERIMENTS[name]
+    rng = np.random.default_rng(0)
+    behaviours = [np.array(u.behaviour) for u in experiment.units() if u.arm in LEARNING_ARMS]
+    truth = experiment.truth(behaviours)
+    passed = 0
+    for _ in range(200):  # reports are somebody else's, and noise
+        fits = truth[rng.permutation(len(truth))] + rng.normal(size=truth.shape) * truth.std()
+        passed += Exchange.of(fits[:, rng.permutation(len(truth))]).p <= 0.05
+    assert passed <= 19
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_each_runs_in_miniature(name, model, tmp_path):
+    outcome = run_experiment(small(name), model, tmp_path / name, progress=False, tell=str)
+    assert outcome.verdict.outcome == "points, no verdict"
+    assert experiment_units(outcome) == set(outcome.measured)
+    told = str(outcome)
+    assert outcome.experiment.question in told
+    assert "trained (1)" in told
+
+
+def experiment_units(outcome):
+    return {unit.name for unit in outcome.experiment.units()}
