@@ -1,12 +1,12 @@
 """Knowledge: does it still know what it knew, of which nothing is ever trained?
 
-Plain questions of our own, `knowledge.jsonl` beside the word lists, each with four options of which
-one is right. What training does to them nobody asked for. They are for asking, never for training.
+Plain questions of our own, `knowledge.jsonl` beside the word lists, each with one right answer and
+three wrong ones of the same kind. They are for asking, never for training. The model isn't shown
+the answers, so neither letters nor an order can be preferred: each is scored as a whole.
 """
 
 import functools
 import json
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -19,8 +19,6 @@ from distmatch.evals.subject import Subject
 from distmatch.evals.suite import Suite
 from distmatch.evals.suites.choice_questions import ChoiceQuestion
 from distmatch.evals.suites.choices import Choices, scored_questions
-
-LETTERS = ("A", "B", "C", "D")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,42 +45,31 @@ class Knowledge(Suite):
                 "no more questions of a topic"
             )
 
+    @property
+    def questions(self) -> list[ChoiceQuestion]:
+        """What is asked: the first of each topic."""
+        return [_asked(row) for rows in _topics().values() for row in rows[: self.per_group]]
+
     def items(self, subject: Subject) -> Items:
         """The scores of every question."""
-        return scored_questions(subject, self.questions(subject.seed), self.name)
-
-    def questions(self, seed: int = 0) -> list[ChoiceQuestion]:
-        """What is asked; the right option is as often under one letter as under any other.
-
-        Args:
-            seed: Decides the order of the options.
-        """
-        rng = random.Random(f"{seed}/{self.name}")
-        rows = [row for some in _topics().values() for row in some[: self.per_group]]
-        rounds = (rng.sample(range(len(LETTERS)), len(LETTERS)) for _ in rows)
-        places = [place for one in rounds for place in one]
-        return [_asked(row, place, rng) for row, place in zip(rows, places, strict=False)]
+        return scored_questions(subject, self.questions, self.name)
 
 
-def _asked(row: Mapping[str, Any], place: int, rng: random.Random) -> ChoiceQuestion:
-    options = rng.sample(row["wrong"], len(row["wrong"]))
-    options.insert(place, row["right"])
-    listed = "\n".join(f"{a}. {b}" for a, b in zip(LETTERS, options, strict=True))
-    asked = f"{row['question']}\n\n{listed}\n\nAnswer with the letter alone."
+def _asked(row: Mapping[str, Any]) -> ChoiceQuestion:
     return ChoiceQuestion(
         messages=(
-            {"role": "user", "content": asked},
+            {"role": "user", "content": row["question"]},
             {"role": "assistant", "content": "Answer:"},
         ),
-        choices=LETTERS,
-        answer=LETTERS[place],
+        choices=(row["right"], *row["wrong"]),
+        answer=row["right"],
         task=row["topic"],
     )
 
 
 @functools.cache
 def _topics() -> dict[str, list[dict[str, Any]]]:
-    """The questions of each topic: the right option and the wrong ones."""
+    """The questions of each topic, with the right answer and the wrong ones."""
     text = resources.files("distmatch.data").joinpath("knowledge.jsonl").read_text(encoding="utf-8")
     topics: dict[str, list[dict[str, Any]]] = {}
     for row in map(json.loads, text.splitlines()):
