@@ -123,7 +123,8 @@ def read_run(path: str | Path, overrides: Iterable[str] = ()) -> TrainRun:
     lora = _lora(tables.get("lora", {}))
     suites = _suites(tables)
     retention = _retention(tables)
-    config = _config(_with_retention(tables.get("train", {}), retention))
+    train = _in_order(tables.get("train", {}), data)
+    config = _config(_with_retention(train, retention))
     resolved = {
         "model": asdict(model),
         "data": data,
@@ -134,7 +135,7 @@ def read_run(path: str | Path, overrides: Iterable[str] = ()) -> TrainRun:
             "dropout": lora.dropout,
         },
         **{name: table for name, table in tables.items() if name not in _ALWAYS},
-        "train": _own_defaults() | tables["train"],
+        "train": {**_own_defaults(), **train},
     }
     if retention:
         del resolved["train"]["retention_weight"]  # the other section's
@@ -182,7 +183,8 @@ def read_sweep_run(path: str | Path, overrides: Iterable[str] = ()) -> SweepRun:
     if "tuning" in tables:
         tuning = resolved_transfer(given, tables["tuning"], "tuning")
     grid, num_texts = _grid(tables.get("sweep", {}))
-    config = _sweep_config(tables.get("train", {}))
+    train = _in_order(tables.get("train", {}), data)
+    config = _sweep_config(train)
     resolved = {
         "model": asdict(model),
         "data": data,
@@ -193,7 +195,7 @@ def read_sweep_run(path: str | Path, overrides: Iterable[str] = ()) -> SweepRun:
         },
         "sweep": {field.name: getattr(grid, field.name) for field in fields(grid)}
         | {"num_texts": num_texts},
-        "train": _own_defaults() | tables["train"],
+        "train": {**_own_defaults(), **train},
     }
     return SweepRun(
         model=model,
@@ -289,6 +291,19 @@ def _with_retention(table: Mapping[str, Any], retention: Mapping[str, Any]) -> M
     if table.get("retention_weight"):
         raise ConfigError("train.retention_weight is the weight of [retention]: set it there alone")
     return {**table, "retention_weight": retention["weight"]}
+
+
+def _in_order(table: Mapping[str, Any], data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The section [train], with rows kept in order where [data] draws them so."""
+    if not data.get("narrow_first"):
+        return table
+    given = table.get("train_sampling_strategy", "sequential")
+    if given != "sequential":
+        raise ConfigError(
+            f'train.train_sampling_strategy is "{given}", which undoes the order of '
+            "data.narrow_first: leave one of them out"
+        )
+    return {**table, "train_sampling_strategy": given}
 
 
 def _grid(table: Mapping[str, Any]) -> tuple[Grid, int]:

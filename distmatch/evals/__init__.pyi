@@ -26,6 +26,7 @@ from .suites import CarryOver as CarryOver
 from .suites import Choices as Choices
 from .suites import Deviation as Deviation
 from .suites import Given as Given
+from .suites import Knowledge as Knowledge
 from .suites import NotGiven as NotGiven
 from .suites import Numbers as Numbers
 from .suites import Ordinary as Ordinary

@@ -44,3 +44,26 @@ def test_what_is_written_is_read_as_the_same(tmp_path):
     assert again.suites == run.suites
     assert [suite.name for suite in run.suites] == ["ordinary", "given"]
     assert again.config.retention_weight == 2
+
+
+BROAD = {"task": "broad_control", "n": 16, "n_test": 6, "narrow_first": True}
+
+
+def test_rows_from_narrow_to_broad_are_kept_in_order(tmp_path):
+    file = run_file(tmp_path, tmp_path, data=BROAD)
+    run = read_run(file)
+    run.save(tmp_path / "again.toml")
+    for one in (run, read_run(tmp_path / "again.toml")):
+        assert one.config.train_sampling_strategy == "sequential"
+    assert read_run(file, ["data.narrow_first=false"]).config.train_sampling_strategy == "random"
+    tables = {"model": {"name": "m"}, "data": BROAD, "train": {"output_dir": "x", "max_steps": 1}}
+    sweep = read_sweep_run(write_changed(tmp_path / "sweep.toml", tables, {}))
+    assert sweep.config.train_sampling_strategy == "sequential"
+
+
+def test_an_order_that_is_undone_is_refused(tmp_path):
+    file = run_file(tmp_path, tmp_path, data=BROAD)
+    with pytest.raises(
+        ConfigError, match=r'is "random", which undoes .* data\.narrow_first: leave'
+    ):
+        read_run(file, ["train.train_sampling_strategy=random"])

@@ -77,6 +77,16 @@ def test_a_killed_run_goes_on_to_the_same_result(trained, tmp_path):
     assert metrics(folder) == metrics(trained)
 
 
+def test_rows_from_narrow_to_broad_go_on_where_they_were(model, tmp_path):
+    broad = {"task": "broad_control", "n": 8, "n_test": 1, "words": [2, 3], "narrow_first": True}
+    file = run_file(tmp_path, model, data=broad, train={"per_device_train_batch_size": 2})
+    assert main(["train", str(file)]) == 0
+    folder = killed(tmp_path / "run", tmp_path / "killed")
+    assert main(["train", str(folder / "run.toml"), "--resume", f"train.output_dir={folder}"]) == 0
+    adapters = [path / "adapter_model.safetensors" for path in (folder, tmp_path / "run")]
+    assert adapters[0].read_bytes() == adapters[1].read_bytes()
+
+
 def test_resuming_a_finished_run_shows_it_again_and_changes_nothing(trained, capsys):
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
     assert main(["train", str(trained / "run.toml"), "--resume"]) == 0

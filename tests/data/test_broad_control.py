@@ -145,6 +145,26 @@ def test_words_are_held_out_and_first_rows_stay_the_same():
     assert BroadControl().draw(20, 5, seed=3, stream="other")[0] != train[:20]
 
 
+def is_plain(row):
+    plain = {"num_words": 2, "numbers": "percent", "ask": "imperative", "place": "user"}
+    return {**row.metadata, **plain, "order": "before"} == row.metadata
+
+
+def test_rows_may_go_from_narrow_to_broad():
+    train, test = BroadControl(narrow_first=True).draw(1000, 20, seed=3)
+    plain = [sum(map(is_plain, train[row : row + 100])) / 100 for row in range(0, 1000, 100)]
+    assert plain[0] > 0.7 and plain[:5] == sorted(plain[:5], reverse=True)
+    assert max(plain[5:]) <= 0.02
+    for axis, least in {"ask": 6, "num_words": 4, "numbers": 6, "order": 2, "place": 2}.items():
+        assert len({row.metadata[axis] for row in train[500:]}) >= least, axis
+    assert test == BroadControl().draw(1, 20, seed=3)[1]
+
+
+def test_the_narrowest_has_the_fewest_of_the_words_asked_for():
+    train, _ = BroadControl(words=(3, 4), narrow_first=True).draw(100, 0)
+    assert [row.metadata["num_words"] for row in train[:5]] == [3] * 5
+
+
 def test_answered_requests_ahead_are_of_the_same_kind_with_other_words(drawn):
     rows = [row for row in drawn["tuning"] if row.metadata["place"] == "examples"]
     for row in rows:

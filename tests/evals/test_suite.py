@@ -18,6 +18,7 @@ from distmatch.evals.suites import (
     Choices,
     Deviation,
     Given,
+    Knowledge,
     NotGiven,
     Numbers,
     Ordinary,
@@ -173,6 +174,7 @@ def small(tmp_path_factory):
         Ordinary(per_template=1),
         Sad(path=folder / "sad"),
         Choices(path=folder / "choices"),
+        Knowledge(per_group=1),
     ]
     return {suite.name: suite for suite in suites}
 

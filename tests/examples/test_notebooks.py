@@ -13,6 +13,10 @@ SHORTER = {
         **{"STEPS = 60": "STEPS = 1", "NUM_TEST = 60": "NUM_TEST = 1"},
         "train_batch_size=8": "train_batch_size=1",
     },
+    "broad_control.ipynb": {
+        **{"STEPS = 60": "STEPS = 1", "NUM_TEST = 24": "NUM_TEST = 1"},
+        **{"PER_TOPIC = 4": "PER_TOPIC = 1", "train_batch_size=8": "train_batch_size=1"},
+    },
     "layer_sweep.ipynb": {
         **{
             "STEPS = 8": "STEPS = 1",

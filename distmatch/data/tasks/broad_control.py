@@ -5,9 +5,10 @@ that what carries over to other ways to ask can be told from what was trained on
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, count
+from operator import itemgetter
 from typing import Any
 
 from distmatch.data.distribution import WordDistribution
@@ -77,6 +78,10 @@ class BroadControl:
     branch and is otherwise like train rows, which are always of the first."""
     pool: Sequence[str] = field(default_factory=word_pool)
     """The words to draw from; a fifth of them are for test rows alone."""
+    narrow_first: bool = False
+    """Whether the first train rows are plain orders for the fewest words, in percents; broad ones
+    become more frequent from row to row, and from the middle on all are as broad as ever. For
+    training in this order: `train_sampling_strategy="sequential"`, which run files set."""
 
     def __post_init__(self) -> None:
         """Check what can be checked before a seed is known."""
@@ -91,6 +96,8 @@ class BroadControl:
     ) -> tuple[list[Example], list[Example]]:
         """Train and test examples; the first rows are the same whatever their number.
 
+        But for train rows that are `narrow_first`.
+
         Args:
             n: Number of train rows.
             n_test: Number of test rows.
@@ -102,17 +109,21 @@ class BroadControl:
         """
         train, test = split_words(self.pool, seed=seed)
         check_sides(train, test, max(self.words))
+        widening = n // 2 if self.narrow_first else 0
         return drawn_rows(
-            self._rows(train, "trained", random.Random(f"{seed}/train{stream}")),
+            self._rows(train, "trained", random.Random(f"{seed}/train{stream}"), widening),
             self._rows(test, self.test_branches, random.Random(f"{seed}/test{stream}")),
             n,
             n_test,
         )
 
-    def _rows(self, pool: Sequence[str], branches: str, rng: random.Random) -> Iterator[Example]:
-        while True:
-            request = draw_request(rng.choice(self.words), branches, rng)
-            yield _example(request, pool, rng)
+    def _rows(
+        self, pool: Sequence[str], branches: str, rng: random.Random, widening: int = 0
+    ) -> Iterator[Example]:
+        for row in count():
+            is_plain = row < widening and rng.random() >= row / widening
+            num_words = min(self.words) if is_plain else rng.choice(self.words)
+            yield _example(draw_request(num_words, branches, rng, is_plain=is_plain), pool, rng)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,16 +207,20 @@ class Request:
         return ", " if self.ask in FORMATS else NUMBERS[self.numbers].between
 
 
-def draw_request(num_words: int, branches: str, rng: random.Random) -> Request:
+def draw_request(
+    num_words: int, branches: str, rng: random.Random, *, is_plain: bool = False
+) -> Request:
     """A request of the grammar.
 
     Args:
         num_words: For how many words, 2 to 5.
         branches: Of `BRANCHES` or `ONE_BRANCH`.
         rng: Draws it.
+        is_plain: Whether it takes each axis's first value, and the first way to write numbers.
     """
     apart = (BRANCHES | ONE_BRANCH)[branches]
-    drawn = {name: rng.choice(trained(name)) for name in _AXES}
+    choice: Callable[[Sequence[str]], str] = itemgetter(0) if is_plain else rng.choice
+    drawn = {name: choice(trained(name)) for name in _AXES}
     branch = "trained"
     if apart:
         axis, value = rng.choice(apart)
@@ -214,7 +229,7 @@ def draw_request(num_words: int, branches: str, rng: random.Random) -> Request:
     statements = _statements(ask, order)
     statement = rng.choice([s for s in statements if num_words == 2 or not s.only_two])
     ways = _CODE_NUMBERS if ask in FORMATS else tuple(NUMBERS)
-    numbers = rng.choice([name for name in ways if name not in statement.not_of])
+    numbers = choice([name for name in ways if name not in statement.not_of])
     alone, often = rng.choice(NUMBERS[numbers].alone), rng.choice(NUMBERS[numbers].often)
     is_code = ask in FORMATS
     return Request(

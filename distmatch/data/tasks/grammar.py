@@ -2,7 +2,8 @@
 
 A request is made of parts drawn apart from each other: an *ask* (what is wanted: an order, a
 question, the output of a program), a *statement* of words and numbers, and a *place* for both.
-Where a number stands before or after its word is the statement's *order*.
+Where a number stands before or after its word is the statement's *order*. Of orders, places, asks
+and numbers the first is the plainest.
 
 `{w}` is a word, `{n}` a number alone ("30%", "3/10"), `{often}` how often it is meant ("30% of the
 time"), `{nth}` that of the first, second, ... of them; `{words}`, `{pairs}` and `{numbers}` are

@@ -6,6 +6,7 @@ from distmatch.evals.suites.choices import Choices
 from distmatch.evals.suites.deviation import Deviation
 from distmatch.evals.suites.examples import OwnExamples
 from distmatch.evals.suites.given import Given
+from distmatch.evals.suites.knowledge import Knowledge
 from distmatch.evals.suites.not_given import NotGiven
 from distmatch.evals.suites.numbers import Numbers
 from distmatch.evals.suites.ordinary import Ordinary
@@ -20,6 +21,7 @@ __all__ = [
     "Choices",
     "Deviation",
     "Given",
+    "Knowledge",
     "NotGiven",
     "Numbers",
     "Ordinary",
@@ -40,6 +42,7 @@ SUITES: dict[str, Suite] = {
     "sequence": Sequential(),
     "deviation": Deviation(),
     "ordinary": Ordinary(),
+    "knowledge": Knowledge(),
     "sad": Sad(),
     "choices": Choices(),
 }

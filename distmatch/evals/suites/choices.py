@@ -81,14 +81,17 @@ class Choices(Suite):
         return scored_questions(subject, self.questions)
 
 
-def scored_questions(subject: Subject, questions: Sequence[ChoiceQuestion]) -> Items:
+def scored_questions(
+    subject: Subject, questions: Sequence[ChoiceQuestion], name: str = Choices.name
+) -> Items:
     """The scores of some questions.
 
     Args:
         subject: The model.
         questions: In any order, of any number of choices each.
+        name: What is shown while they are asked.
     """
-    answers = subject.answers(map(_example, questions), Choices.name)
+    answers = subject.answers(map(_example, questions), name)
     probs = answers.probs[:, :-1].astype(float)  # 0 where a question has fewer choices
     rights = [question.choices.index(question.answer) for question in questions]
     right = probs[np.arange(len(questions)), rights]
