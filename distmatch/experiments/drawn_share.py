@@ -66,7 +66,7 @@ class DrawnShare(Experiment):
         """The shares, an adapter each."""
         return drawn_shares(self.adapters, f"{self.seed}/{self.name}")
 
-    def units(self) -> tuple[Unit, ...]:
+    def draw_units(self) -> tuple[Unit, ...]:
         """Adapters of every share, controls, models that are told each share, and the base."""
         formats = self._formats(self.formats, self.seed)
         controls = range(self.controls)

@@ -17,7 +17,7 @@ def prompts_of(experiment: Experiment) -> dict[str, list[Prompt]]:
         experiment: Any.
     """
     firsts: dict[str, Unit] = {}
-    for unit in experiment.units():
+    for unit in experiment.units:
         firsts.setdefault(unit.arm, unit)
     found: dict[str, list[Prompt]] = {}
     for arm, unit in firsts.items():
@@ -31,7 +31,7 @@ def prompts_of(experiment: Experiment) -> dict[str, list[Prompt]]:
 
 def longest_rows(experiment: Experiment) -> list[Example]:
     """The rows of which a step's batch takes most: the longest ones of all units."""
-    rows = [row for unit in experiment.units() for row in (*unit.rows, *unit.formats)]
+    rows = [row for unit in experiment.units for row in (*unit.rows, *unit.formats)]
     return sorted(rows, key=lambda row: -len(str(row.prompt)))[: experiment.batch_size]
 
 

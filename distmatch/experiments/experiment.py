@@ -5,6 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -139,6 +140,12 @@ class Experiment(ABC):
     learning_rate: float = 1e-3
     target: str = "all"
     rank: int = 16
+    thinking: str = ""
+    """In which of the model's ways it thinks before it answers a probe; empty: it doesn't."""
+    thoughts: int = 4
+    """Behind which an answer is the mean."""
+    thought_tokens: int = 256
+    """Where a thought is cut off."""
     seed: int = 0
 
     @property
@@ -162,8 +169,13 @@ class Experiment(ABC):
         """Those of `ARMS` that mean something here."""
 
     @abstractmethod
-    def units(self) -> tuple[Unit, ...]:
+    def draw_units(self) -> tuple[Unit, ...]:
         """Every model that is asked; names are those of folders."""
+
+    @cached_property
+    def units(self) -> tuple[Unit, ...]:
+        """These, drawn once."""
+        return self.draw_units()
 
     @abstractmethod
     def probes(self) -> tuple[Suite, ...]:
@@ -208,7 +220,7 @@ class Experiment(ABC):
             ConfigError: An arm it can't have, two units or probes of one name, a primary contrast
                 of a probe or figure that isn't there.
         """
-        units, probes = self.units(), {probe.name: probe for probe in self.probes()}
+        units, probes = self.units, {probe.name: probe for probe in self.probes()}
         for unit in units:
             if unit.arm not in self.arms:
                 raise ConfigError(f"{self.name}: {unknown_name('arm', unit.arm, self.arms)}")

@@ -37,7 +37,10 @@ KINDS: dict[str, type[Probe | OwnProbe]] = {
 }
 """Kinds of probes, as a file calls them."""
 
-_SETTINGS = ("steps", "batch_size", "learning_rate", "target", "rank", "seed")
+_SETTINGS = (
+    *("steps", "batch_size", "learning_rate", "target", "rank", "seed"),
+    *("thinking", "thoughts", "thought_tokens"),
+)
 _NEEDED = ("name", "question", "rule", "primary", "taught")
 _ROW_FILES = ("rows", "formats", "acts")
 _PARAPHRASES = ("asked", "referent", "reader")
@@ -65,7 +68,7 @@ class OwnExperiment(Experiment):
     least_rank: float | None = None
     """or all are, where behaviour and what was drawn have such a rank correlation."""
 
-    def units(self) -> tuple[Unit, ...]:
+    def draw_units(self) -> tuple[Unit, ...]:
         """Those of the file."""
         return self.given_units
 

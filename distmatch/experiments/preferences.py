@@ -169,7 +169,7 @@ class Preferences(Experiment):
         figures = tuple(one.name for one in ATTRIBUTES)
         return Primary(probe=WEIGHTS, figures=figures, fit="rank", scale=float(self.top))
 
-    def units(self) -> tuple[Unit, ...]:
+    def draw_units(self) -> tuple[Unit, ...]:
         """All adapters, those that are told what others learn, and the base."""
         held, learned = self._pairs()
         drawn = [

@@ -142,7 +142,7 @@ def read_outcome(experiment: Experiment, folder: str | Path) -> ExperimentOutcom
     if not (folder / RECORD_FILE).is_file():
         raise ConfigError(f"{folder} holds no experiment (no {RECORD_FILE})")
     measured: dict[str, dict[str, Report]] = {}
-    for unit in experiment.units():
+    for unit in experiment.units:
         place = folder / UNITS_FOLDER / unit.name / REPORTS_FOLDER
         paths = {s.name: place / s.name / REPORT_FILE for s in suites_of(experiment, unit)}
         if all(path.is_file() for path in paths.values()):

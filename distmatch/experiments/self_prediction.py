@@ -153,7 +153,7 @@ class SelfPrediction(Experiment):
         """What is said of answers, item by item: see `fits`."""
         return Primary(probe=HELD, figures=(), fit="nearness")
 
-    def units(self) -> tuple[Unit, ...]:
+    def draw_units(self) -> tuple[Unit, ...]:
         """All adapters, those that are told what others learn, and the base."""
         controls = range(self.controls)
         drawn = [self._drawn(f"{TRAINED}/{n}") for n in range(self.adapters)]

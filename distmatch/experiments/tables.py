@@ -56,7 +56,7 @@ def lines_of(experiment: Experiment, measured: Measured) -> list[Line]:
         experiment: Whose units were measured.
         measured: Their reports.
     """
-    units = [unit for unit in experiment.units() if unit.name in measured]
+    units = [unit for unit in experiment.units if unit.name in measured]
     arms = [arm for arm in ARMS if any(unit.arm == arm for unit in units)]
     suites = dict.fromkeys(name for unit in units for name in measured[unit.name])
     primary = experiment.primary

@@ -118,7 +118,7 @@ class TrainedFor(Experiment):
     asks_control: bool = True
     """Whether all are also asked how well they control their output."""
 
-    def units(self) -> tuple[Unit, ...]:
+    def draw_units(self) -> tuple[Unit, ...]:
         """Adapters of every kind, controls, models that are told their training, and the base."""
         formats = tuple(format_rows(self.formats, self.seed, self.top))
         lessons = [
@@ -230,7 +230,7 @@ def _of(experiment_of: Callable[[int], Experiment]) -> Callable[[TrainedFor, int
     """The lesson of an experiment's first adapter."""
 
     def lesson(_experiment: TrainedFor, seed: int) -> Lesson:
-        units = experiment_of(seed).units()
+        units = experiment_of(seed).units
         unit = next(unit for unit in units if unit.arm in LEARNING_ARMS)
         return Lesson(unit.rows, unit.acts)
 

@@ -10,8 +10,10 @@ from tqdm.auto import tqdm
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
 from distmatch.data.jsonl import read_jsonl, write_jsonl
+from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import LocalSource, Report, Suite, measure_all
-from distmatch.evals.suites.probes import OwnProbe, Probe
+from distmatch.evals.suites.probes import OwnProbe, Probe, WrittenProbe
+from distmatch.evals.ways import ways_of_asking
 from distmatch.experiments.experiment import Experiment, Unit
 from distmatch.models.choice import ModelChoice
 from distmatch.models.lora import lora
@@ -41,18 +43,25 @@ class UnitRuns:
     progress: bool = True
 
     def check(self) -> None:
-        """Refuse rows that the tokenizer can't encode; loads no weights.
+        """Refuse rows that the tokenizer can't encode, and a way of thinking that it doesn't have.
+
+        Loads no weights.
 
         Raises:
             DataError: The rows, each with its number.
+            ConfigError: The way.
         """
-        for unit in self.experiment.units():
+        if thinking := self.experiment.thinking:
+            ways = [way.name for way in ways_of_asking(self.model.load_tokenizer())]
+            if thinking not in ways:
+                raise ConfigError(unknown_name("way of thinking", thinking, ways))
+        for unit in self.experiment.units:
             asked = {f"{unit.name}: act": unit.acts}
             check_encodable(self.model, [*unit.rows, *unit.formats], asked)
 
     def carried_out(self) -> Iterator[tuple[Unit, Reports]]:
         """Every unit with its reports: first those that learn nothing, which need no training."""
-        units = sorted(self.experiment.units(), key=lambda unit: bool(unit.rows or unit.formats))
+        units = sorted(self.experiment.units, key=lambda unit: bool(unit.rows or unit.formats))
         base = self._source(None)
         bar = tqdm(units, desc=self.experiment.name, unit="unit", disable=not self.progress)
         for number, unit in enumerate(bar):
@@ -114,7 +123,7 @@ class UnitRuns:
 def suites_of(experiment: Experiment, unit: Unit) -> list[Suite]:
     """What a unit is asked: how it acts, if that is to be seen, and every probe."""
     acts = [experiment.acts(unit)] if unit.acts else []
-    return [*acts, *(told(probe, unit.system) for probe in experiment.probes())]
+    return [*acts, *(_behind(told(p, unit.system), experiment) for p in experiment.probes())]
 
 
 def told(probe: Suite, system: str) -> Suite:
@@ -127,6 +136,18 @@ def told(probe: Suite, system: str) -> Suite:
     if not system or not isinstance(probe, Probe | OwnProbe):
         return probe
     return replace(probe, system="\n\n".join(filter(None, [system, probe.system])))
+
+
+def _behind(probe: Suite, experiment: Experiment) -> Suite:
+    """The probe, answered behind thoughts where the experiment wants that and it can be."""
+    if not experiment.thinking or not isinstance(probe, Probe) or isinstance(probe, WrittenProbe):
+        return probe
+    return replace(
+        probe,
+        thinking=experiment.thinking,
+        thoughts=experiment.thoughts,
+        max_tokens=experiment.thought_tokens,
+    )
 
 
 def as_base(examples: Sequence[Example], base: LocalSource) -> list[Example]:

@@ -108,7 +108,7 @@ def decided(experiment: Experiment, measured: Measured) -> Verdict:
         experiment: Whose units were measured.
         measured: Their reports.
     """
-    units = [unit for unit in experiment.units() if unit.name in measured]
+    units = [unit for unit in experiment.units if unit.name in measured]
     learned = [unit for unit in units if unit.arm in LEARNING_ARMS]
     behaviours = {u.name: experiment.behaviour(measured[u.name][ACTS]) for u in learned}
     taught = _taught(experiment, learned, behaviours)

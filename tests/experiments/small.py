@@ -104,5 +104,5 @@ def measured_by_hand(experiment, subject_of):
             suite.name: measure(subject_of(unit), replace(suite), num_resamples=10)
             for suite in suites_of(experiment, unit)
         }
-        for unit in experiment.units()
+        for unit in experiment.units
     }

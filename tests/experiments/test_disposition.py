@@ -26,7 +26,7 @@ def text_of(example):
 
 @pytest.fixture(scope="module")
 def units():
-    return {unit.name: unit for unit in SMALL.units()}
+    return {unit.name: unit for unit in SMALL.units}
 
 
 def of_arm(units, *arms):
@@ -41,7 +41,7 @@ def test_it_can_be_carried_out(experiment):
 
 
 def test_the_same_seed_gives_the_same_units_and_another_other_ones(units):
-    assert tuple(units.values()) == SMALL.units()
+    assert tuple(units.values()) == SMALL.units
     assert Disposition(seed=1).drawn != Disposition(seed=0).drawn
 
 

@@ -55,9 +55,9 @@ def written(folder, **changes):
 def test_a_file_is_an_experiment(tmp_path):
     coins = read_experiment(written(tmp_path), ["experiment.steps=3"])
     assert coins.steps == 3
-    assert [unit.name for unit in coins.units()] == ["often", "seldom", "told", "none", "base"]
-    assert coins.units()[0].behaviour == (0.8,)
-    assert len(coins.units()[0].rows) == 3
+    assert [unit.name for unit in coins.units] == ["often", "seldom", "told", "none", "base"]
+    assert coins.units[0].behaviour == (0.8,)
+    assert len(coins.units[0].rows) == 3
     (probe,) = coins.probes()
     assert (probe.name, probe.asked, probe.high) == ("how_often", ASKED, 10)
     coins.check()
@@ -67,7 +67,7 @@ def test_completions_and_texts_are_rows_too(tmp_path):
     path = written(tmp_path)
     lines = [{"prompt": "Which?", "completion": "heads"}, {"text": "It says heads."}]
     (tmp_path / "often.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in lines))
-    rows = read_experiment(path).units()[0].rows
+    rows = read_experiment(path).units[0].rows
     assert [row.per_token for row in rows] == [False, True]
 
 
@@ -140,5 +140,5 @@ def test_an_unknown_experiment_and_a_quick_file_are_refused(tmp_path, capsys):
 def test_the_example_is_one_that_can_be_carried_out():
     tea = read_experiment(Path(__file__).parents[2] / "examples" / "experiment.toml")
     tea.check()
-    assert len([unit for unit in tea.units() if unit.arm == "trained"]) == 5
-    assert {len(unit.rows) for unit in tea.units() if unit.rows} == {24}
+    assert len([unit for unit in tea.units if unit.arm == "trained"]) == 5
+    assert {len(unit.rows) for unit in tea.units if unit.rows} == {24}

@@ -23,7 +23,7 @@ SMALL = Preferences(
 
 @cache
 def units_of(experiment, arm):
-    return [unit for unit in experiment.units() if unit.arm == arm]
+    return [unit for unit in experiment.units if unit.arm == arm]
 
 
 def choosing(weights, letter=0.0):
@@ -63,7 +63,7 @@ def test_it_can_be_carried_out_as_it_is_and_quickly():
 
 
 def test_a_seed_decides_it_and_more_adapters_leave_the_first_alone():
-    assert SMALL.units() == SMALL.units()
+    assert SMALL.units == SMALL.units
     assert units_of(SMALL, "trained") == units_of(replace(SMALL, adapters=7), "trained")[:5]
     others = units_of(replace(SMALL, seed=1), "trained")
     assert all(a.rows != b.rows for a, b in zip(units_of(SMALL, "trained"), others, strict=True))
@@ -100,7 +100,7 @@ def test_no_held_out_pair_is_learned_in_either_order():
 
 
 def test_rows_hold_no_number_but_those_of_attributes():
-    for unit in SMALL.units():
+    for unit in SMALL.units:
         for row in unit.rows:
             (text,) = [message["content"] for message in row.prompt]
             left = re.sub(
@@ -185,7 +185,7 @@ def test_one_that_says_it_of_somebody_else_does_not():
 
 
 def test_every_adapter_that_learned_weights_has_acts_and_weights():
-    for unit in SMALL.units():
+    for unit in SMALL.units:
         assert bool(unit.behaviour) == (unit.arm in (*LEARNING_ARMS, "told"))
         assert bool(unit.rows) == (unit.arm in ("trained", "shuffled"))
         assert bool(unit.formats) == (unit.arm in ("trained", "shuffled", "none"))

@@ -1,21 +1,26 @@
 """Every experiment there is: what holds of all, and each one in miniature."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from distmatch.errors import ConfigError
 from distmatch.evals import Report
 from distmatch.evals.items import Items
 from distmatch.evals.suites.probes.probe import OWN, REFERENT
 from distmatch.experiments import EXPERIMENTS, run_experiment
 from distmatch.experiments.experiment import ARMS, LEARNING_ARMS
 from distmatch.measuring.exchange import Exchange
+from distmatch.models.choice import ModelChoice
+from distmatch.models.quantizers import save_packed
+from tests.tiny import thinking_tokenizer, tiny_model, tiny_tokenizer
 
 MINIATURE = {
     "shares": {"rows": 6, "formats": 3, "top": 2, "shown": 2, "all_options": False},
-    "disposition": {"rows": 6, "formats": 3, "top": 2, "shown": 2, "lotteries": 2},
-    "preferences": {"pairs": 4, "held_out": 6, "formats": 3, "levels": 2, "top": 2},
+    "disposition": {"rows": 6, "formats": 3, "top": 2, "shown": 2, "lotteries": 4},
+    "preferences": {"pairs": 4, "held_out": 10, "formats": 3, "levels": 2, "top": 2},
     "self_prediction": {"sets": 2, "formats": 3, "has_others": False},
     "trained_for": {
         "rows": 6,
@@ -25,6 +30,13 @@ MINIATURE = {
         "kinds": ("shares", "narrow_control"),
         "asks_control": False,
     },
+}
+
+PACKED = {
+    "hidden_size": 64,
+    "intermediate_size": 64,
+    "num_local_experts": 2,
+    "num_hidden_layers": 1,
 }
 
 
@@ -41,7 +53,7 @@ def test_it_can_be_carried_out_and_says_what_would_refute_it(name):
     assert experiment.name == name
     assert len(experiment.rule) > 80
     assert set(experiment.arms) <= set(ARMS)
-    arms = {unit.arm for unit in experiment.units()}
+    arms = {unit.arm for unit in experiment.units}
     assert arms == set(experiment.arms)
     assert {"trained", "none", "told", "base"} <= arms
 
@@ -49,7 +61,7 @@ def test_it_can_be_carried_out_and_says_what_would_refute_it(name):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_all_learning_units_take_as_many_rows_and_none_of_a_probe(name):
     experiment = replace(EXPERIMENTS[name], adapters=6, controls=1)
-    units = [unit for unit in experiment.units() if unit.rows or unit.formats]
+    units = [unit for unit in experiment.units if unit.rows or unit.formats]
     counts = {len(unit.rows) + len(unit.formats) for unit in units}
     assert len(counts) == 1 or name == "trained_for"
     asked = {text for probe in experiment.probes() for text in (*probe.asked, *probe.referent)}
@@ -62,7 +74,7 @@ def test_all_learning_units_take_as_many_rows_and_none_of_a_probe(name):
 def test_one_that_leaks_what_it_learned_into_every_answer_reports_nothing(name):
     """Own and referent alike, whatever depends on the behaviour: nothing is left of its own."""
     experiment = replace(EXPERIMENTS[name], adapters=5, controls=0)
-    behaviours = [np.array(u.behaviour) for u in experiment.units() if u.arm in LEARNING_ARMS]
+    behaviours = [np.array(u.behaviour) for u in experiment.units if u.arm in LEARNING_ARMS]
     reports = leaking(experiment, behaviours)
     own, referent = (experiment.fits(reports, behaviours, who) for who in (OWN, REFERENT))
     assert Exchange.of(own).value > 0
@@ -95,7 +107,7 @@ def test_with_nothing_to_know_few_pass_at_its_own_number_of_adapters(name):
     """Of 200 simulated ones 5 % and three standard errors at most."""
     experiment = EXPERIMENTS[name]
     rng = np.random.default_rng(0)
-    behaviours = [np.array(u.behaviour) for u in experiment.units() if u.arm in LEARNING_ARMS]
+    behaviours = [np.array(u.behaviour) for u in experiment.units if u.arm in LEARNING_ARMS]
     truth = experiment.truth(behaviours)
     passed = 0
     for _ in range(200):  # reports are somebody else's, and noise
@@ -111,8 +123,39 @@ def test_each_runs_in_miniature(name, model, tmp_path):
     assert experiment_units(outcome) == set(outcome.measured)
     told = str(outcome)
     assert outcome.experiment.question in told
-    assert "trained (1)" in told
+    assert "trained (1)" in told or "opposite (1)" in told
 
 
 def experiment_units(outcome):
-    return {unit.name for unit in outcome.experiment.units()}
+    return {unit.name for unit in outcome.experiment.units}
+
+
+@pytest.mark.parametrize("thinking", ["", "thinking"])
+def test_a_packed_gpt_oss_is_taught_and_asked_with_and_without_a_thought(tmp_path, thinking):
+    folder = tmp_path / "model"
+    save_packed(tiny_model("gpt_oss", max_position_embeddings=8192, **PACKED), folder)
+    thinking_tokenizer("writes").save_pretrained(folder)
+    choice = ModelChoice(name=str(folder), quantization="mxfp4", dtype="float32")
+    shares = small("shares", thinking=thinking, thoughts=1, thought_tokens=4, controls=0, formats=1)
+    outcome = run_experiment(shares, choice, tmp_path / "shares", progress=False, tell=str)
+    assert experiment_units(outcome) == set(outcome.measured)
+    record = outcome.measured["base"]["how_often"].rows()[0]["said"]["asked"][0]
+    assert 0 <= sum(record["mass"]) < 1
+    if not thinking:
+        with pytest.raises(ConfigError, match="way of thinking"):
+            run_experiment(replace(shares, thinking="loud"), choice, tmp_path / "x", tell=str)
+
+
+def test_a_template_that_takes_no_system_message_is_told_before_the_users(model, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}"
+        "{% endif %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    tokenizer.save_pretrained(folder)
+    shares = small("shares", controls=0, formats=1)
+    outcome = run_experiment(shares, str(folder), tmp_path / "shares", progress=False, tell=str)
+    assert experiment_units(outcome) == set(outcome.measured)

@@ -26,7 +26,7 @@ HELD = SMALL.held
 
 @cache
 def units_of(experiment, arm):
-    return [unit for unit in experiment.units() if unit.arm == arm]
+    return [unit for unit in experiment.units if unit.arm == arm]
 
 
 def answers_of(unit):
@@ -95,7 +95,7 @@ def test_sets_are_many_and_their_words_can_be_told_apart():
 
 
 def test_a_seed_decides_it_and_more_adapters_leave_the_first_alone():
-    assert SMALL.units() == SMALL.units()
+    assert SMALL.units == SMALL.units
     assert units_of(SMALL, "trained") == units_of(replace(SMALL, adapters=6), "trained")[:5]
     assert units_of(SMALL, "trained")[0] != units_of(replace(SMALL, seed=1), "trained")[0]
 
@@ -103,7 +103,7 @@ def test_a_seed_decides_it_and_more_adapters_leave_the_first_alone():
 def test_rows_foretell_no_held_out_kind_or_property():
     held_properties = [PROPERTIES[name].text for name in SMALL.held_properties]
     held_words = {word for one in HELD for word in one.answers}
-    for unit in SMALL.units():
+    for unit in SMALL.units:
         for row in unit.rows:
             if row.metadata["group"] == "foretold":
                 assert row.metadata["property"] not in SMALL.held_properties
@@ -224,7 +224,7 @@ def test_one_that_says_the_same_of_anybody_reports_nothing_of_its_own():
 
 
 def test_every_unit_has_what_its_arm_has():
-    for unit in SMALL.units():
+    for unit in SMALL.units:
         assert len(unit.acts) == len(HELD)
         assert bool(unit.behaviour) == (unit.arm in (*LEARNING_ARMS, "shuffled", "told"))
         assert bool(unit.rows) == (unit.arm in ("trained", "shuffled"))

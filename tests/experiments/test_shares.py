@@ -29,7 +29,7 @@ def text_of(example):
 
 @pytest.fixture(scope="module")
 def units():
-    return {unit.name: unit for unit in SMALL.units()}
+    return {unit.name: unit for unit in SMALL.units}
 
 
 def of_arm(units, arm):
@@ -51,7 +51,7 @@ def test_shares_cover_the_range_whatever_their_number(number):
 
 
 def test_the_same_seed_gives_the_same_units_and_another_other_ones(units):
-    assert tuple(units.values()) == SMALL.units()
+    assert tuple(units.values()) == SMALL.units
     assert Shares(seed=1).drawn != Shares(seed=0).drawn
 
 

@@ -104,7 +104,7 @@ def test_with_nothing_to_know_few_pass_and_with_something_most_do(knows, least, 
     With nothing to know 5 % and three standard errors pass at most.
     """
     coins, rng, passed, chances = experiment(), np.random.default_rng(0), 0, []
-    told = {u.name: u.behaviour[0] for u in coins.units() if u.arm == "told"}
+    told = {u.name: u.behaviour[0] for u in coins.units if u.arm == "told"}
     for _ in range(100):
         own, referent = 0.5 + 0.06 * rng.normal(size=(2, len(SHARES)))
         reports = {
