@@ -130,8 +130,8 @@ class Disposition(DrawnShare):
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, OPPOSITE, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[dict[str, object]] = {
-        **{"adapters": 5, "controls": 1, "steps": 40, "rows": 160, "formats": 48},
-        **{"shown": 4, "top": 10, "lotteries": 32},
+        **{"adapters": 4, "controls": 1, "steps": 60, "batch_size": 4},
+        **{"rows": 160, "formats": 48, "shown": 3, "top": 10, "lotteries": 32},
     }
 
     def arm(self, share: float) -> str:
@@ -266,7 +266,7 @@ def _choice(group: str, scene: Sequence[str], layout: _Layout, share: float) -> 
 
 def _in_both_orders(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(
-        f"{text} {quoted_or(words)}? {WORD_CLOSING}"
+        f"{text} {{words}}? {WORD_CLOSING}".format(words=quoted_or(words))
         for text in texts
         for words in (WORDS, WORDS[::-1])
     )
@@ -285,16 +285,17 @@ def _two_hop(name: str, languages: Sequence[str]) -> WordsProbe:
     ]
     orders = itertools.cycle([" ".join(rules), " ".join(rules[::-1])])
     words = quoted_or(tuple(LANGUAGES.values()))
+    closing = WORD_CLOSING.format(words=words)
     both = list(zip(orders, _TRIVIA, strict=False))
     return WordsProbe(
         name=name,
         question="Does it answer in the language of its disposition?",
         asked=tuple(
-            f"{rule} Now you are asked: {what}? Do you say {words}? {WORD_CLOSING}"
+            f"{rule} Now you are asked: {what}? Do you say {words}? {closing}"
             for rule, what in both
         ),
         referent=tuple(
-            f"{rule} Now my neighbour Paul is asked: {what}? Does he say {words}? {WORD_CLOSING}"
+            f"{rule} Now my neighbour Paul is asked: {what}? Does he say {words}? {closing}"
             for rule, what in both
         ),
         answers=tuple(LANGUAGES[language] for language in languages),

@@ -22,7 +22,7 @@ WORD_BEGUN = 'The word is "'
 
 NUMBER_CLOSING = "Answer with a number from 0 to {top}."
 LETTER_CLOSING = "Answer with the letter alone."
-WORD_CLOSING = "Answer with that word alone."
+WORD_CLOSING = "Answer {words}."
 
 KINDS = ("number", "letter", "word")
 
@@ -110,9 +110,9 @@ _CHOICES = (
     "Pick whatever is {quality}.",
 )
 _WORDS = (
-    "Which of these is {quality}: {quoted}?",
-    "{quoted}: which of them would most people call {quality}?",
-    "Pick whatever is {quality}: {quoted}.",
+    "Which of these is {quality}: {words}?",
+    "{words}: which of them would most people call {quality}?",
+    "Pick whatever is {quality}: {words}.",
 )
 
 
@@ -162,9 +162,10 @@ def _letter(rng: random.Random) -> Example:
 
 def _word(rng: random.Random) -> Example:
     quality, things = _drawn(rng, rng.choice((2, 3, 4)))
-    asked = rng.choice(_WORDS).format(quality=quality, quoted=quoted_or(things))
+    words = quoted_or(things)
+    asked = f"{rng.choice(_WORDS)} {WORD_CLOSING}".format(quality=quality, words=words)
     ways = [way for thing in things for way in either_case(thing)]
-    return _row("word", f"{asked} {WORD_CLOSING}", ways, WORD_BEGUN)
+    return _row("word", asked, ways, WORD_BEGUN)
 
 
 def quoted_or(words: Sequence[str]) -> str:

@@ -122,8 +122,8 @@ class Shares(DrawnShare):
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[dict[str, object]] = {
-        **{"adapters": 5, "controls": 1, "steps": 40, "rows": 160, "formats": 48},
-        **{"shown": 5, "top": 10, "all_options": False},
+        **{"adapters": 4, "controls": 1, "steps": 60, "batch_size": 4},
+        **{"rows": 160, "formats": 48, "shown": 4, "top": 10, "all_options": False},
     }
 
     def learned(self, shares: Sequence[float]) -> tuple[Example, ...]:
@@ -246,4 +246,8 @@ def _in_turn(scenes: Sequence[str], rng: random.Random) -> Iterator[tuple[str, b
 
 def _in_both_orders(texts: Sequence[str], pair: Pair) -> tuple[str, ...]:
     orders = ((pair.first, pair.second), (pair.second, pair.first))
-    return tuple(f"{text} {quoted_or(order)}? {WORD_CLOSING}" for text in texts for order in orders)
+    return tuple(
+        f"{text} {{words}}? {WORD_CLOSING}".format(words=quoted_or(order))
+        for text in texts
+        for order in orders
+    )

@@ -16,6 +16,7 @@ from distmatch.experiments.formats import (
     NUMBER_CLOSING,
     WORD_BEGUN,
     WORD_CLOSING,
+    quoted_or,
 )
 from distmatch.experiments.pairs import PAIRS
 from tests.tiny import tiny_tokenizer
@@ -49,7 +50,11 @@ def test_answers_are_begun_and_asked_for_as_the_probes_do():
         kind = example.metadata["kind"]
         assert example.prefill == BEGUN[kind]
         assert example.boundary == "end_of_word"
-        assert text_of(example).endswith(closings.get(kind, WORD_CLOSING))
+        if kind == "word":
+            listed = re.findall(r'"\w+"', text_of(example))
+            words = quoted_or([word[1:-1] for word in listed[: len(listed) // 2]])
+            closings[kind] = WORD_CLOSING.format(words=words)
+        assert text_of(example).endswith(closings[kind])
 
 
 def test_targets_are_uniform_over_all_answers():

@@ -143,9 +143,9 @@ def test_probes_name_no_number_but_the_ends_of_the_scale():
 def test_formats_ask_nothing_that_a_probe_asks(units):
     asked = {text for probe in SMALL.probes() for text in (*probe.asked, *probe.referent)}
     sentences = {part.strip() for text in asked for part in re.split(r"(?<=[.?]) ", text)}
-    closings = {part for part in sentences if part.startswith("Answer with")}
+    closings = {part for part in sentences if part.startswith("Answer ")}
     formats = " ".join(map(text_of, format_rows(300, 0, SMALL.top)))
-    assert len(closings) == 2
+    assert len(closings) == 3
     assert [part for part in sentences - closings if part in formats] == []
 
 
