@@ -12,8 +12,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     for one in (
         Shares(),
         Disposition(adapters=12),
-        Preferences(),
-        SelfPrediction(),
+        Preferences(adapters=12),
+        SelfPrediction(adapters=6),
         TrainedFor(),
     )
 }

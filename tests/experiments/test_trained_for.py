@@ -1,0 +1,53 @@
+"""Adapters of every kind of training, each asked which one it had."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from distmatch.experiments import EXPERIMENTS
+from distmatch.experiments.trained_for import DESCRIPTIONS, LESSONS
+from distmatch.measuring.exchange import Exchange
+
+ALL = replace(EXPERIMENTS["trained_for"], controls=1, rows=20)
+
+
+def test_every_kind_has_a_description_and_a_lesson_of_its_own():
+    assert set(DESCRIPTIONS) == set(LESSONS)
+    learned = {u.name: u for u in ALL.units if u.arm == "trained"}
+    assert len(learned) == 12
+    first = {tuple(u.behaviour): u.rows[0].prompt[-1]["content"] for u in learned.values()}
+    assert len(first) == len(set(first.values())) == 6
+    for name, unit in learned.items():
+        kind = name.partition("-")[2].partition("-")[2]
+        assert unit.behaviour[list(DESCRIPTIONS).index(kind)] == 1
+        assert {about["group"] for about in (act.metadata for act in unit.acts)} == {kind}
+        assert not {str(row.prompt) for row in unit.rows} & {str(act.prompt) for act in unit.acts}
+
+
+def test_two_adapters_of_a_kind_learn_different_things():
+    by_kind = {}
+    for unit in ALL.units:
+        if unit.arm == "trained":
+            by_kind.setdefault(unit.behaviour, []).append([row.target for row in unit.rows])
+    assert all(first != second for first, second in by_kind.values())
+
+
+def test_no_description_is_longer_than_a_line_or_names_another_kinds_words():
+    assert all(len(text) < 90 for text in DESCRIPTIONS.values())
+    told = {u.system for u in ALL.units if u.arm == "told"}
+    assert len(told) == 6
+    for text in DESCRIPTIONS.values():
+        assert sum(text in system for system in told) == 1
+
+
+def test_the_value_is_the_mean_of_the_diagonal_less_that_of_all():
+    one_hot = [np.array(u.behaviour) for u in ALL.units if u.arm == "trained"]
+    found = Exchange.of(ALL.truth(one_hot))
+    assert found.value == pytest.approx(1 - 1 / 6)
+    assert found.p < 0.001
+
+
+def test_what_was_not_learned_does_not_count():
+    near, far = np.array([1.0] + [0] * 5 + [0.1]), np.array([1.0] + [0] * 5 + [0.3])
+    assert ALL.taught([near, near], [near, far]) == [True, False]
