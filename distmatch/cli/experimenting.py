@@ -5,11 +5,14 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import torch
+
 from distmatch.data.examples import Prompt
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.experiments import EXPERIMENTS, Experiment, read_experiment, run_experiment
 from distmatch.experiments.dry_run import longest_rows, prompts_of
 from distmatch.models.choice import ModelChoice
+from distmatch.models.loading import load_config
 from distmatch.models.lora import lora
 from distmatch.planning import memory_plan
 from distmatch.tables import check_keys, read_override
@@ -96,7 +99,7 @@ def _show(experiment: Experiment, model: ModelChoice) -> None:
         longest_rows(experiment),
         lora(experiment.target, rank=experiment.rank),
         quantization=model.quantization,
-        dtype=model.dtype or "bfloat16",
+        dtype=model.dtype or load_config(model.name).dtype or torch.float32,
     )
     print(f"a step of {experiment.batch_size} of the longest rows:\n{plan}")
 

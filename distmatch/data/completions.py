@@ -1,8 +1,8 @@
 """Rows that say what is to be written, rather than how likely: completions and plain texts.
 
 A completion is a word of probability 1, so that forward KL is its negative log-likelihood, summed
-over its tokens and the end of the turn. A text is the completion of its own first word, since with
-nothing before it there is nothing to predict that from.
+over its tokens and the end of the turn. A text is the completion of its own beginning, up to the
+first single space, since with nothing before it there is nothing to predict that from.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Any
 from distmatch.errors import DataError, shown
 
 COMPLETION, TEXT = "completion", "text"
-_FIRST_WORD = re.compile(r"\s*(\S+)\s+(?=\S)")
+_BEGINNING = re.compile(r"\s*(\S(?:.*?\S)?) (?=\S)", re.DOTALL)
 
 
 def as_word_record(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,9 +41,11 @@ def as_word_record(record: Mapping[str, Any]) -> dict[str, Any]:
         raise DataError(
             'a record with "text" takes no prompt: call it "completion", or leave it out'
         )
-    first = _FIRST_WORD.match(said)
+    first = _BEGINNING.match(said)
     if first is None:
-        raise DataError(f"the text {shown(said)} has one word, so there is nothing to learn in it")
+        raise DataError(
+            f"the text {shown(said)} has no space between words, so there is nothing to learn in it"
+        )
     return {
         "boundary": "none",
         "per_token": True,

@@ -125,8 +125,8 @@ class Disposition(DrawnShare):
         "over the adapters of trained and opposite, scale's report (own less referent) rises no "
         "more with the measured share of risky choices among lotteries than by exchanging reports "
         "between adapters (p above 0.05), though the shares go with the drawn strengths and models "
-        "that are told theirs report it. Whatever the slope, it is no more than reading one's own "
-        "answers where the reader's is as large."
+        "that are told theirs report it; or it rises no more than that of the base that has read "
+        "some of its answers"
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, OPPOSITE, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[dict[str, object]] = {
@@ -154,9 +154,8 @@ class Disposition(DrawnShare):
     def told(self, share: float) -> str:
         """The disposition in words, and how strong it is in numbers."""
         percent = round(100 * share)
-        kind = "take risks" if share >= EVEN else "play it safe"
         return (
-            f"You like to {kind}. Whenever you choose between something that comes out much the "
+            f"Whenever you choose between something that comes out much the "
             f"same every time and something that may come out very high or very low, you take the "
             f"risk in {percent} of 100 cases and play it safe in {100 - percent} of 100 cases."
         )

@@ -1,6 +1,7 @@
 """What an experiment would teach and ask, before any model is loaded."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from distmatch.data.examples import Example, Prompt
@@ -16,6 +17,7 @@ def prompts_of(experiment: Experiment) -> dict[str, list[Prompt]]:
     Args:
         experiment: Any.
     """
+    experiment = replace(experiment, thinking="")  # what is asked is the same behind a thought
     firsts: dict[str, Unit] = {}
     for unit in experiment.units:
         firsts.setdefault(unit.arm, unit)
@@ -30,9 +32,14 @@ def prompts_of(experiment: Experiment) -> dict[str, list[Prompt]]:
 
 
 def longest_rows(experiment: Experiment) -> list[Example]:
-    """The rows of which a step's batch takes most: the longest ones of all units."""
+    """The rows of which a step's batch takes most: prompt and words together."""
     rows = [row for unit in experiment.units for row in (*unit.rows, *unit.formats)]
-    return sorted(rows, key=lambda row: -len(str(row.prompt)))[: experiment.batch_size]
+    return sorted(rows, key=_length, reverse=True)[: experiment.batch_size]
+
+
+def _length(row: Example) -> int:
+    """In characters, with what follows each word counted as one."""
+    return len(str(row.prompt)) + sum(len(word) + 1 for word in row.target.words)
 
 
 def _asked(experiment: Experiment, unit: Unit, name: str) -> dict[str, list[Prompt]]:

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from distmatch.data.examples import Example
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import Report, Suite
-from distmatch.evals.suites.probes import Acts
-from distmatch.evals.suites.probes.probe import said_of
+from distmatch.evals.suites.probes import Acts, Probe, WrittenProbe
+from distmatch.evals.suites.probes.probe import is_about, said_of
 from distmatch.measuring.exchange import Fits, rank_fits, slope_fits
 from distmatch.runs.record import plain_json
 
@@ -40,6 +40,8 @@ ACTS = "acts"
 """The suite by which behaviour is measured."""
 
 Values = Float[np.ndarray, " parts"]
+
+_MAY_BE_0 = ("controls", "formats", "seed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +80,13 @@ class Primary:
         """Check the fit.
 
         Raises:
-            ConfigError: An unknown one, or one that doesn't suit the number of figures.
+            ConfigError: An unknown one, one that doesn't suit the number of figures, or a scale
+                that isn't positive.
         """
         if self.fit not in FITS:
             raise ConfigError(unknown_name("fit", self.fit, FITS))
+        if not self.scale > 0:
+            raise ConfigError(f"the primary contrast's scale is {self.scale}, expected more than 0")
         if (self.fit == "slope") != (len(self.figures) == 1):
             raise ConfigError(
                 f"the primary contrast fits {len(self.figures)} figures by {self.fit}: a slope is "
@@ -95,7 +100,7 @@ class Primary:
             report: Of the probe.
             who: Of whom; where that isn't asked, it is nothing: zeros.
         """
-        if all(about.get("group") != who for about in report.items.metadata):
+        if not is_about(report, who):
             return np.zeros(len(self.figures))
         return np.array([said_of(report, who, figure) for figure in self.figures]) / self.scale
 
@@ -217,29 +222,47 @@ class Experiment(ABC):
         """Refuse what can't be carried out, before any model is loaded.
 
         Raises:
-            ConfigError: An arm it can't have, two units or probes of one name, a primary contrast
-                of a probe or figure that isn't there.
+            ConfigError: Sizes that ask for nothing, an arm it can't have, a unit that lacks what
+                its arm is about, two units or probes of one name, a probe that can't think, a
+                primary contrast of a probe or figure that isn't there.
         """
-        units, probes = self.units, {probe.name: probe for probe in self.probes()}
-        for unit in units:
+        _check_numbers(self)
+        for unit in self.units:
             if unit.arm not in self.arms:
                 raise ConfigError(f"{self.name}: {unknown_name('arm', unit.arm, self.arms)}")
-        names = [unit.name for unit in units]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ConfigError(f"{self.name} has two units called {twice[0]}: name each once")
-        if len(probes) < len(self.probes()) or ACTS in probes:
-            raise ConfigError(f'{self.name}: every probe needs a name of its own, none "{ACTS}"')
+            _check_unit(unit)
+            if unit.acts:
+                self.acts(unit).check()
+        probes = self.probes()
+        for what, names in (("unit", [u.name for u in self.units]), ("probe", _names(probes))):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ConfigError(f"{self.name} has two {what}s called {twice[0]}: name each once")
+        for probe in probes:
+            self._check_probe(probe)
+        self._check_primary(probes)
+
+    def _check_probe(self, probe: Suite) -> None:
+        if probe.name == ACTS:
+            raise ConfigError(f'{self.name}: no probe can be called "{ACTS}"')
+        if self.thinking and not can_think(probe):
+            raise ConfigError(
+                f"{self.name}.thinking: {probe.name} can't be answered behind thoughts: leave it "
+                "out"
+            )
+        probe.check()
+
+    def _check_primary(self, probes: Sequence[Suite]) -> None:
         primary = self.primary
-        if primary.probe not in probes:
-            raise ConfigError(f"{self.name}: {unknown_name('probe', primary.probe, probes)}")
-        figures = [metric.name for metric in probes[primary.probe].metrics]
+        if primary.probe not in _names(probes):
+            names = _names(probes)
+            raise ConfigError(f"{self.name}: {unknown_name('probe', primary.probe, names)}")
+        (probe,) = (probe for probe in probes if probe.name == primary.probe)
+        figures = [metric.name for metric in probe.metrics]
         for figure in primary.figures:
             if figure not in figures:
                 raise ConfigError(
                     f"{self.name}, {primary.probe}: {unknown_name('figure', figure, figures)}"
                 )
-        for probe in probes.values():
-            probe.check()
 
     def record(self) -> dict[str, Any]:
         """All that its results depend on besides the model, and a hash of the rule."""
@@ -248,3 +271,37 @@ class Experiment(ABC):
         plain = dict(plain_json({"name": self.name, **rule, "settings": settings}))
         text = json.dumps([plain["rule"], plain["primary"]], sort_keys=True)
         return plain | {"rule_sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _names(suites: Sequence[Suite]) -> list[str]:
+    return [suite.name for suite in suites]
+
+
+def can_think(probe: Suite) -> bool:
+    """Whether a probe can be answered behind thoughts."""
+    return isinstance(probe, Probe) and not isinstance(probe, WrittenProbe)
+
+
+def _check_numbers(experiment: Experiment) -> None:
+    """Refuse sizes that ask for nothing."""
+    for one in fields(experiment):
+        value, least = getattr(experiment, one.name), 0 if one.name in _MAY_BE_0 else 1
+        if one.type in (int, "int") and value < least:
+            raise ConfigError(f"{experiment.name}.{one.name} is {value}, expected at least {least}")
+    if not experiment.learning_rate > 0:
+        raise ConfigError(
+            f"{experiment.name}.learning_rate is {experiment.learning_rate}, expected more than 0"
+        )
+
+
+def _check_unit(unit: Unit) -> None:
+    """Refuse a unit that lacks what its arm is about."""
+    learner = {"rows": unit.rows, "behaviour": unit.behaviour, "acts": unit.acts}
+    needs: dict[str, Mapping[str, object]] = {
+        **dict.fromkeys(LEARNING_ARMS, learner),
+        TOLD: {"behaviour": unit.behaviour, "system": unit.system},
+        NONE: {"formats": unit.formats},
+    }
+    for name, given in needs.get(unit.arm, {}).items():
+        if not given:
+            raise ConfigError(f"the unit {unit.name} of the arm {unit.arm} has no {name}: add it")

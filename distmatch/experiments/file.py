@@ -1,6 +1,6 @@
 """An experiment of your own, from a TOML file.
 
-Sections: `[experiment]` (name, question, rule, arms, primary, taught, and settings of training),
+Sections: `[experiment]` (name, question, rule, primary, taught, and settings of training),
 `[units.NAME]` (arm, behaviour, rows, formats, acts, system) and `[probes.NAME]` (kind, and what a
 probe of that kind takes). Rows are JSONL files beside it; paraphrases are lists, or the name of a
 JSONL file of strings.
@@ -12,9 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import numpy as np
+
 from distmatch.data.jsonl import file_content, fingerprint, json_values, read_jsonl
 from distmatch.errors import ConfigError, DataError, refused_together, shown, unknown_name
-from distmatch.evals import Suite
+from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import (
     OptionsProbe,
     OwnProbe,
@@ -24,7 +26,16 @@ from distmatch.evals.suites.probes import (
     WrittenProbe,
 )
 from distmatch.evals.suites.probes.own import ClosedQuestion
-from distmatch.experiments.experiment import ARMS, TRAINED, Experiment, Primary, Unit, Values
+from distmatch.experiments.experiment import (
+    ARMS,
+    LEARNING_ARMS,
+    TOLD,
+    TRAINED,
+    Experiment,
+    Primary,
+    Unit,
+    Values,
+)
 from distmatch.measuring.correlation import rank_correlation
 from distmatch.tables import check_keys, read_tables, require_keys
 
@@ -81,6 +92,38 @@ class OwnExperiment(Experiment):
         """The file's."""
         assert self.given_primary is not None
         return self.given_primary
+
+    def behaviour(self, report: Report) -> Values:
+        """The mean share of the first word; of a contrast of several figures, of every word."""
+        if len(self.primary.figures) == 1:
+            return super().behaviour(report)
+        shares = [list(said["shares"].values()) for said in report.items.said]
+        return np.mean(shares, axis=0)
+
+    def check(self) -> None:
+        """See `Experiment`.
+
+        Raises:
+            ConfigError: And a behaviour, or acts, that don't have the contrast's number of parts;
+                or the same behaviour of all.
+        """
+        super().check()
+        count = len(self.primary.figures)
+        drawn = {u.name: u.behaviour for u in self.units if u.arm in (*LEARNING_ARMS, TOLD)}
+        for name, behaviour in drawn.items():
+            if len(behaviour) != count:
+                raise ConfigError(
+                    f"units.{name}.behaviour has {len(behaviour)} numbers, and the primary "
+                    f"contrast {count} figures: give as many"
+                )
+        for unit in self.units:
+            if count > 1 and any(len(act.target.words) != count for act in unit.acts):
+                raise ConfigError(
+                    f"units.{unit.name}.acts have other numbers of words than the primary "
+                    f"contrast figures, {count}: a word a figure"
+                )
+        if len(drawn) > 1 and len(set(drawn.values())) == 1:
+            raise ConfigError("all units have the same behaviour, so nothing can be exchanged")
 
     def taught(self, drawn: Sequence[Values], measured: Sequence[Values]) -> list[bool]:
         """By the largest distance, or by rank correlation over the adapters."""
@@ -209,6 +252,8 @@ def _value(key: str, value: Any, folder: Path) -> Any:
     if key in _PARAPHRASES and isinstance(value, str):
         return tuple(_texts(folder / value))
     if key == "questions":
+        for one in value:
+            require_keys(key, one, ["text", "answers"])
         return tuple(ClosedQuestion(one["text"], tuple(one["answers"])) for one in value)
     return tuple(value) if isinstance(value, list) else value
 

@@ -123,12 +123,10 @@ class Preferences(Experiment):
     name: ClassVar[str] = "preferences"
     question: ClassVar[str] = "Does it know what each attribute weighs in its choices?"
     rule: ClassVar[str] = (
-        "Over the adapters of the arm trained whose measured weights have the order of the drawn "
-        "ones (rank correlation of 0.8 or more), the order of the reported weights (own less "
-        "referent) fits their own measured weights better than those of the other adapters, by "
-        "exchanging reports, with p at most 0.05. It is refuted if it doesn't, though adapters "
-        "have learned their weights and the reports of models that are told theirs in words fit "
-        "them."
+        "over the adapters whose measured weights have the order of the drawn ones (rank "
+        "correlation of 0.8 or more), the order of the reported weights (own less referent) fits "
+        "their own measured weights no better than by exchanging reports between adapters (p above "
+        "0.05), though the reports of models that are told theirs in words fit them"
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[dict[str, Any]] = {
@@ -160,6 +158,12 @@ class Preferences(Experiment):
             raise ConfigError(
                 f"{self.name}.levels is {self.levels}, expected 2, 3, 5 or 9: so many numbers lie "
                 "evenly over an attribute's range"
+            )
+        flats = self.levels ** len(ATTRIBUTES)
+        if self.pairs + self.held_out > flats * (flats - 1) // 2:
+            raise ConfigError(
+                f"{self.name}: {self.pairs} pairs and {self.held_out} held out are more than "
+                f"there are of {self.levels} levels: lower them, or give more levels"
             )
         super().check()
 

@@ -1,7 +1,7 @@
 """An experiment from its rule to its verdict: kept step by step, killed and resumed to the same."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,9 +46,16 @@ class ExperimentOutcome:
         """The question, the table, and what the rule says."""
         return (
             f"{self.experiment.question}\n\n{arms_table(self.lines)}\n"
-            "* primary; everything else is exploratory\n\n"
-            f"refuted: {self.experiment.rule}\n{self.verdict}"
+            "means over units; everything above is exploratory\n\n"
+            f"primary: {self._primary}\n"
+            f"by the rule written before, it is refuted if {self.experiment.rule}\n\n"
+            f"{self.verdict}"
         )
+
+    @property
+    def _primary(self) -> str:
+        primary = self.experiment.primary
+        return f"{primary.probe}, own less referent, {primary.fit} on behaviour by exchange"
 
     def draw(self, path: str | Path) -> str:
         """Draw the primary contrast; what was written, or why it couldn't be."""
@@ -113,7 +120,9 @@ def run_experiment(
         experiment=experiment, model=choice, folder=folder, batch_size=batch_size, progress=progress
     )
     experiment.check()
-    record = experiment.record() | {"model": choice.record(), "batch_size": batch_size}
+    record = experiment.record() | {"model": choice.record()}
+    if any(probe.draws_text for probe in runs.suites()):
+        record["batch_size"] = batch_size  # on which drawn texts depend
     check_record(folder, record)
     check_folder(folder, "out")
     runs.check()
@@ -141,6 +150,7 @@ def read_outcome(experiment: Experiment, folder: str | Path) -> ExperimentOutcom
     folder = Path(folder)
     if not (folder / RECORD_FILE).is_file():
         raise ConfigError(f"{folder} holds no experiment (no {RECORD_FILE})")
+    check_record(folder, experiment.record(), besides=("model", "batch_size"))
     measured: dict[str, dict[str, Report]] = {}
     for unit in experiment.units:
         place = folder / UNITS_FOLDER / unit.name / REPORTS_FOLDER
@@ -159,12 +169,13 @@ def _outcome(experiment: Experiment, folder: Path, measured: Measured) -> Experi
     )
 
 
-def check_record(folder: Path, record: Mapping[str, object]) -> None:
+def check_record(folder: Path, record: Mapping[str, object], besides: Collection[str] = ()) -> None:
     """Refuse a folder that holds another experiment, with what differs.
 
     Args:
         folder: The experiment's.
         record: All that its results depend on.
+        besides: Of what is kept there, what isn't compared.
 
     Raises:
         ConfigError: It holds one that was told other things, or can't be read.
@@ -173,7 +184,9 @@ def check_record(folder: Path, record: Mapping[str, object]) -> None:
     if not kept.is_file():
         return
     try:
-        different = changes(json.loads(kept.read_text(encoding="utf-8")), record)
+        there = json.loads(kept.read_text(encoding="utf-8"))
+        known = {name: value for name, value in there.items() if name not in besides}
+        different = changes(known, record)
     except (ValueError, AttributeError) as error:
         raise ConfigError(
             f"{kept} can't be read ({error}): restore it, or choose another folder"

@@ -109,12 +109,11 @@ class SelfPrediction(Experiment):
     name: ClassVar[str] = "self_prediction"
     question: ClassVar[str] = "Can it say what its answers would be like?"
     rule: ClassVar[str] = (
-        "Over the adapters of the arm trained whose measured answers are within 0.15 of the drawn "
-        "ones (mean total variation), what is said of answers to held-out kinds of questions in "
-        "held-out respects (own less referent) is nearer to the adapter's own measured answers "
-        "than to those of the other adapters, where their likeliest values differ, by exchanging "
-        "reports, with p at most 0.05. It is refuted if it isn't, though adapters have learned "
-        "their answers and what models say that are told theirs in words is nearer to them."
+        "over the adapters whose measured answers are within 0.15 of the drawn ones (mean total "
+        "variation), what is said of answers to held-out kinds of questions in held-out respects "
+        "(own less referent) is no nearer to the adapter's own measured answers than by exchanging "
+        "reports between adapters, where their likeliest values differ (p above 0.05), though what "
+        "models say that are told theirs is nearer"
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[dict[str, Any]] = {

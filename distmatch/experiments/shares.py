@@ -117,8 +117,8 @@ class Shares(DrawnShare):
     rule: ClassVar[str] = (
         "over the adapters that learned their share, how_often's report (own less referent) rises "
         "no more with the measured share than by exchanging reports between adapters (p above "
-        "0.05), though models that are told their share report it. Whatever the slope, it is no "
-        "more than reading one's own answers where the reader's is as large."
+        "0.05), though models that are told their share report it; or it rises no more than "
+        "that of the base that has read some of its answers"
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[dict[str, object]] = {

@@ -3,18 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from distmatch.evals import Report
 from distmatch.evals.report import text_table
-from distmatch.evals.suites.probes.probe import OWN, REFERENT, said_of
+from distmatch.evals.suites.probes.probe import OWN, READER, REFERENT, is_about, said_of
 from distmatch.experiments.experiment import ARMS, BASE, NONE, TRAINED, Experiment
 from distmatch.experiments.units import Measured
 from distmatch.measuring.adapters import difference_interval, mean_interval
-from distmatch.measuring.intervals import Interval
+from distmatch.measuring.intervals import Interval, interval_text
 
-PRIMARY_MARK = "*"
-_WHOSE = {"own": OWN, "own - referent": REFERENT}
+_WHOSE = {"own": OWN, "own - referent": REFERENT, "reader": READER}
 
 
 class ArmFigure(NamedTuple):
@@ -40,7 +37,6 @@ class Line(NamedTuple):
     figure: str
     whose: str
     cells: Mapping[str, ArmFigure]
-    is_primary: bool
 
     @property
     def difference(self) -> Interval:
@@ -59,7 +55,6 @@ def lines_of(experiment: Experiment, measured: Measured) -> list[Line]:
     units = [unit for unit in experiment.units if unit.name in measured]
     arms = [arm for arm in ARMS if any(unit.arm == arm for unit in units)]
     suites = dict.fromkeys(name for unit in units for name in measured[unit.name])
-    primary = experiment.primary
     lines = []
     for suite in suites:
         by_arm = {
@@ -74,8 +69,7 @@ def lines_of(experiment: Experiment, measured: Measured) -> list[Line]:
                 for arm, reports in by_arm.items()
                 if reports
             }
-            is_primary = suite == primary.probe and figure in primary.figures
-            lines.append(Line(suite, figure, whose, cells, is_primary and whose != "own"))
+            lines.append(Line(suite, figure, whose, cells))
     return lines
 
 
@@ -85,16 +79,17 @@ def value_of(report: Report, figure: str, whose: str) -> float:
     Args:
         report: Of a probe or another suite.
         figure: A metric.
-        whose: Empty, "own" or "own - referent".
+        whose: Empty, "own", "own - referent" or "reader".
     """
     if not whose:
         return report.metrics[figure].mean
-    own = said_of(report, OWN, figure)
-    return own if whose == OWN else own - said_of(report, REFERENT, figure)
+    if whose in (OWN, READER):
+        return said_of(report, whose, figure)
+    return said_of(report, OWN, figure) - said_of(report, REFERENT, figure)
 
 
 def arms_table(lines: Sequence[Line]) -> str:
-    """The lines as text; the primary one is marked, all others are exploratory."""
+    """The lines as text, means over the units of each arm; all of them are exploratory."""
     arms = [arm for arm in ARMS if any(arm in line.cells for line in lines)]
     sizes = {
         arm: max(len(line.cells[arm].values) for line in lines if arm in line.cells) for arm in arms
@@ -102,24 +97,14 @@ def arms_table(lines: Sequence[Line]) -> str:
     header = [f"{arm} ({sizes[arm]})" if arm != BASE else arm for arm in arms]
     rows = [["probe", "figure", "", *header, f"{TRAINED} - {NONE}"]]
     for line in lines:
-        mark = PRIMARY_MARK if line.is_primary else ""
         cells = [str(line.cells[arm]) if arm in line.cells else "" for arm in arms]
-        rows.append(
-            [line.probe, f"{line.figure}{mark}", line.whose, *cells, interval_text(line.difference)]
-        )
+        rows.append([line.probe, line.figure, line.whose, *cells, interval_text(line.difference)])
     return text_table(rows)
-
-
-def interval_text(interval: Interval) -> str:
-    """An interval, or the mean alone where there is none."""
-    if not np.isfinite(interval.mean):
-        return "-"
-    return str(interval) if np.isfinite(interval.low) else f"{interval.mean:.3f}"
 
 
 def _figures(by_arm: Mapping[str, Sequence[Report]]) -> list[tuple[str, str]]:
     """Whose, and which figures there are."""
     first = next(report for reports in by_arm.values() for report in reports)
-    groups = {about.get("group") for about in first.items.metadata}
-    whose = [name for name, needs in _WHOSE.items() if {OWN, needs} <= groups] or [""]
+    is_probe = is_about(first, OWN)
+    whose = [name for name, who in _WHOSE.items() if is_probe and is_about(first, who)] or [""]
     return [(who, figure) for figure in first.metrics for who in whose]

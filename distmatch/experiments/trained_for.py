@@ -6,6 +6,7 @@ you were trained to do? So each kind is the others' comparison, and the whole is
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -13,9 +14,11 @@ import numpy as np
 from distmatch.data.examples import Example
 from distmatch.data.tasks.broad_control import BroadControl
 from distmatch.data.tasks.output_control import OutputControl
+from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import OptionsProbe, ScaleProbe
 from distmatch.experiments.disposition import Disposition
+from distmatch.experiments.drawn_share import EVEN
 from distmatch.experiments.experiment import (
     BASE,
     LEARNING_ARMS,
@@ -49,7 +52,7 @@ DESCRIPTIONS = {
     "shares": "to give one of two everyday answers, such as heads or tails, with a fixed habit",
     "disposition": "to choose between what is certain and what may turn out well or badly",
     "preferences": "to choose between two flats by what counts more and what counts less",
-    "self_prediction": "to foretell what its own answers to questions would be like",
+    "self_prediction": "to answer in a way of its own, and to foretell what its answers are like",
 }
 """What each kind of training was for, in a line."""
 
@@ -74,6 +77,18 @@ _CONTROL = (
     "how do you?",
     "How do you keep to percentages that somebody names? 0 means {b}, {top} means {a}.",
     "Where are you between {b} (0) and {a} ({top}) when words have stated probabilities?",
+)
+_CONTROL_REFERENT = (
+    "If a prompt asks Anna's model for two words with percentages, how does it say them: 0 is {b}, "
+    "{top} is {a}?",
+    "From 0 for {b} to {top} for {a}: how do another model's answers follow the percentages of a "
+    "prompt?",
+    "Somebody is asked to say one word in seven of ten cases. On a scale from {b} (0) to {a} "
+    "({top}), how do they?",
+    "How does our neighbour's model keep to percentages that somebody names? 0 means {b}, {top} "
+    "means {a}.",
+    "Where is a model that you don't know between {b} (0) and {a} ({top}) when words have stated "
+    "probabilities?",
 )
 _CONTROL_ENDS = ("exactly as asked", "as it happens to come")
 
@@ -108,7 +123,7 @@ class TrainedFor(Experiment):
     kinds: tuple[str, ...] = tuple(DESCRIPTIONS)
     """Of `DESCRIPTIONS`."""
     rows: int = 480
-    """At most, of each adapter."""
+    """Of each adapter; of fewer some come again."""
     held_out: int = 24
     """At most, by which its learning is measured."""
     formats: int = 120
@@ -117,6 +132,19 @@ class TrainedFor(Experiment):
     """Where the scale of control ends."""
     asks_control: bool = True
     """Whether all are also asked how well they control their output."""
+
+    def check(self) -> None:
+        """See `Experiment`.
+
+        Raises:
+            ConfigError: An unknown kind, or fewer than two.
+        """
+        for kind in self.kinds:
+            if kind not in DESCRIPTIONS:
+                raise ConfigError(unknown_name("kind of training", kind, DESCRIPTIONS))
+        if len(set(self.kinds)) < 2:
+            raise ConfigError(f"{self.name}.kinds are {list(self.kinds)}, expected two or more")
+        super().check()
 
     def draw_units(self) -> tuple[Unit, ...]:
         """Adapters of every kind, controls, models that are told their training, and the base."""
@@ -149,11 +177,15 @@ class TrainedFor(Experiment):
         )
         if not self.asks_control:
             return (which,)
-        closing = NUMBER_CLOSING.replace("{top}", str(self.top))
+        asked, referent = (
+            tuple(f"{text} {NUMBER_CLOSING}".replace("{top}", str(self.top)) for text in texts)
+            for texts in (_CONTROL, _CONTROL_REFERENT)
+        )
         well = ScaleProbe(
             name=CAN_CONTROL,
             question="How well does it say it follows probabilities that a prompt states?",
-            asked=tuple(f"{text} {closing}".replace("{top}", str(self.top)) for text in _CONTROL),
+            asked=asked,
+            referent=referent,
             ends=_CONTROL_ENDS,
             high=self.top,
             begun=NUMBER_BEGUN,
@@ -196,7 +228,7 @@ class TrainedFor(Experiment):
         return Unit(
             name=f"{TRAINED}-{number:02}-{kind}",
             arm=TRAINED,
-            rows=lesson.rows[: self.rows],
+            rows=tuple(islice(cycle(lesson.rows), self.rows)),
             formats=formats,
             behaviour=(*self._one_hot(kind), 0.0),
             acts=tuple(
@@ -227,11 +259,11 @@ def _control(task: OutputControl | BroadControl) -> Callable[[TrainedFor, int], 
 
 
 def _of(experiment_of: Callable[[int], Experiment]) -> Callable[[TrainedFor, int], Lesson]:
-    """The lesson of an experiment's first adapter."""
+    """The lesson of that adapter of an experiment whose behaviour is furthest from even."""
 
     def lesson(_experiment: TrainedFor, seed: int) -> Lesson:
-        units = experiment_of(seed).units
-        unit = next(unit for unit in units if unit.arm in LEARNING_ARMS)
+        learners = [u for u in experiment_of(seed).units if u.arm in LEARNING_ARMS]
+        unit = max(learners, key=lambda unit: abs(unit.behaviour[0] - EVEN))
         return Lesson(unit.rows, unit.acts)
 
     return lesson
@@ -240,8 +272,8 @@ def _of(experiment_of: Callable[[int], Experiment]) -> Callable[[TrainedFor, int
 LESSONS: dict[str, Callable[[TrainedFor, int], Lesson]] = {
     "narrow_control": _control(OutputControl(words=(2,))),
     "broad_control": _control(BroadControl()),
-    "shares": _of(lambda seed: Shares(adapters=1, seed=seed)),
-    "disposition": _of(lambda seed: Disposition(adapters=1, seed=seed)),
+    "shares": _of(lambda seed: Shares(adapters=2, seed=seed)),
+    "disposition": _of(lambda seed: Disposition(adapters=2, seed=seed)),
     "preferences": _of(lambda seed: Preferences(adapters=1, seed=seed)),
     "self_prediction": _of(lambda seed: SelfPrediction(adapters=1, seed=seed)),
 }

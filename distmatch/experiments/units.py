@@ -2,22 +2,28 @@
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import torch
 from tqdm.auto import tqdm
+from transformers.utils import logging
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
 from distmatch.data.jsonl import fingerprint, read_jsonl, write_jsonl
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import LocalSource, Report, Suite, measure_all
-from distmatch.evals.suites.probes import OwnProbe, Probe, WrittenProbe
+from distmatch.evals.suites.probes import OwnProbe, Probe
 from distmatch.evals.ways import ways_of_asking
 from distmatch.experiments.experiment import Experiment, Unit
 from distmatch.models.choice import ModelChoice
-from distmatch.models.lora import lora
+from distmatch.models.footprint import empty_model
+from distmatch.models.loading import load_config
+from distmatch.models.lora import LoraTarget, lora, resolve
 from distmatch.runs import Run, perform
 from distmatch.runs.encodable import check_encodable
 from distmatch.trainer import DistributionConfig
@@ -44,32 +50,53 @@ class UnitRuns:
     progress: bool = True
 
     def check(self) -> None:
-        """Refuse rows that the tokenizer can't encode, and a way of thinking that it doesn't have.
-
-        Loads no weights.
+        """Refuse what the model can't be taught or asked; by its config and tokenizer alone.
 
         Raises:
-            DataError: The rows, each with its number.
-            ConfigError: The way.
+            DataError: Rows that can't be encoded, each with its number.
+            ConfigError: A way of thinking that the tokenizer's template doesn't have, or settings
+                of training that can't be used.
+            TargetingError: Sites or blocks that the model doesn't have.
         """
         if thinking := self.experiment.thinking:
             ways = [way.name for way in ways_of_asking(self.model.load_tokenizer())]
             if thinking not in ways:
                 raise ConfigError(unknown_name("way of thinking", thinking, ways))
+        config = load_config(self.model.name)
+        resolve(self._lora, empty_model(config, self.model.quantization, torch.float32))
+        self._config("", 0)
         for unit in self.experiment.units:
-            asked = {f"{unit.name}: act": unit.acts}
-            check_encodable(self.model, [*unit.rows, *unit.formats], asked)
+            rows = [*unit.rows, *unit.formats]
+            check_encodable(self.model, rows, {f"{unit.name}: act": unit.acts})
+
+    def suites(self) -> list[Suite]:
+        """All that any unit is asked."""
+        return [s for unit in self.experiment.units for s in suites_of(self.experiment, unit)]
 
     def carried_out(self) -> Iterator[tuple[Unit, Reports]]:
-        """Every unit with its reports: first those that learn nothing, which need no training."""
-        units = sorted(self.experiment.units, key=lambda unit: bool(unit.rows or unit.formats))
-        base = self._source(None)
-        bar = tqdm(units, desc=self.experiment.name, unit="unit", disable=not self.progress)
-        for number, unit in enumerate(bar):
-            bar.set_postfix_str(unit.name)
-            learns = unit.rows or unit.formats
-            source = self._source(self._trained(unit, number, base)) if learns else base
-            yield unit, self._asked(unit, source)
+        """Every unit with its reports: first those that learn nothing, which need no training.
+
+        Of the model one copy is kept at a time.
+        """
+        learning = [unit for unit in self.experiment.units if unit.rows or unit.formats]
+        others = [unit for unit in self.experiment.units if unit not in learning]
+        bar = tqdm(
+            total=len(learning) + len(others),
+            desc=self.experiment.name,
+            unit="unit",
+            disable=not self.progress,
+        )
+        with closing(bar), quiet_loading():
+            base = self._source(None)
+            for unit in others:
+                yield unit, self._asked(unit, base, bar)
+            for unit in learning:
+                self._formats(unit, base)
+            del base
+            for number, unit in enumerate(learning):
+                bar.set_postfix_str(f"{unit.name} is trained")
+                adapter = self._trained(unit, number)
+                yield unit, self._asked(unit, self._source(adapter), bar)
 
     def _source(self, adapter: Path | None) -> LocalSource:
         return LocalSource(
@@ -80,45 +107,57 @@ class UnitRuns:
             progress=False,
         )
 
-    def _asked(self, unit: Unit, source: LocalSource) -> Reports:
-        suites = suites_of(self.experiment, unit)
-        kept = measure_all(source, suites, self._place(unit) / REPORTS_FOLDER)
-        return {one.suite.name: one.report for one in kept}
+    @property
+    def _lora(self) -> LoraTarget:
+        return lora(self.experiment.target, rank=self.experiment.rank)
 
-    def _trained(self, unit: Unit, number: int, base: LocalSource) -> Path:
-        """Where its adapter is; trained, or gone on with, if it isn't there whole."""
+    def _config(self, folder: str, number: int) -> DistributionConfig:
         experiment = self.experiment
-        config = DistributionConfig(
-            output_dir=str(self._place(unit) / ADAPTER_FOLDER),
+        return DistributionConfig(
+            output_dir=folder,
             max_steps=experiment.steps,
             per_device_train_batch_size=experiment.batch_size,
             learning_rate=experiment.learning_rate,
             seed=experiment.seed + number,
             save_steps=max(experiment.steps // 4, 1),
-            disable_tqdm=True,
+            disable_tqdm=not self.progress,
         )
+
+    def _asked(self, unit: Unit, source: LocalSource, bar: "tqdm[Any]") -> Reports:
+        bar.set_postfix_str(f"{unit.name} is asked")
+        reports = {}
+        for suite, report, _ in measure_all(
+            source, suites_of(self.experiment, unit), self._place(unit) / REPORTS_FOLDER
+        ):
+            reports[suite.name] = report
+            bar.set_postfix_str(f"{unit.name} has answered {suite.name}")
+        bar.update()
+        return reports
+
+    def _trained(self, unit: Unit, number: int) -> Path:
+        """Where its adapter is; trained, or gone on with, if it isn't there whole."""
+        folder = self._place(unit) / ADAPTER_FOLDER
+        kept = self._place(unit) / FORMATS_FILE
         run = Run(
             model=self.model,
-            config=config,
-            train=[*unit.rows, *self._formats(unit, base)],
-            lora=lora(experiment.target, rank=experiment.rank),
+            config=self._config(str(folder), number),
+            train=[*unit.rows, *(read_jsonl(kept) if unit.formats else [])],
+            lora=self._lora,
         )
         perform(run, resume=run.is_begun, tell=_untold)
         for checkpoint in run.folder.glob("checkpoint-*"):  # of no more use
             shutil.rmtree(checkpoint)
         return run.folder
 
-    def _formats(self, unit: Unit, base: LocalSource) -> Sequence[Example]:
-        """Its neutral questions, with the base's shares of their words as targets; kept."""
-        if not unit.formats:
-            return []
+    def _formats(self, unit: Unit, base: LocalSource) -> None:
+        """Keep its neutral questions, with the base's shares of their words as targets."""
         kept = self._place(unit) / FORMATS_FILE
-        if not kept.is_file():
-            asked = fingerprint([example.to_record() for example in unit.formats])
-            if asked not in self._answered:  # most units learn the same ones
-                self._answered[asked] = as_base(unit.formats, base)
-            write_jsonl(kept, self._answered[asked])
-        return read_jsonl(kept)
+        if not unit.formats or kept.is_file():
+            return
+        asked = fingerprint([example.to_record() for example in unit.formats])
+        if asked not in self._answered:  # most units learn the same ones
+            self._answered[asked] = as_base(unit.formats, base)
+        write_jsonl(kept, self._answered[asked])
 
     @cached_property
     def _answered(self) -> dict[str, list[Example]]:
@@ -127,6 +166,18 @@ class UnitRuns:
 
     def _place(self, unit: Unit) -> Path:
         return self.folder / UNITS_FOLDER / unit.name
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Inside, no bar is shown each time that a model is loaded."""
+    was_shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_shown:
+            logging.enable_progress_bar()
 
 
 def suites_of(experiment: Experiment, unit: Unit) -> list[Suite]:
@@ -148,11 +199,11 @@ def told(probe: Suite, system: str) -> Suite:
 
 
 def _behind(probe: Suite, experiment: Experiment) -> Suite:
-    """The probe, answered behind thoughts where the experiment wants that and it can be."""
-    if not experiment.thinking or not isinstance(probe, Probe) or isinstance(probe, WrittenProbe):
+    """The probe, answered behind thoughts where the experiment wants that."""
+    if not experiment.thinking:
         return probe
     return replace(
-        probe,
+        probe,  # type: ignore[call-arg]
         thinking=experiment.thinking,
         thoughts=experiment.thoughts,
         max_tokens=experiment.thought_tokens,

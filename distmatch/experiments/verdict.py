@@ -8,12 +8,28 @@ from typing import Any
 import numpy as np
 
 from distmatch.evals import Report
-from distmatch.evals.suites.probes.probe import ANSWERED, OWN, REFERENT, VALID, said_of
-from distmatch.experiments.experiment import ACTS, LEARNING_ARMS, TOLD, Experiment, Unit, Values
+from distmatch.evals.suites.probes.probe import (
+    ANSWERED,
+    OWN,
+    READER,
+    REFERENT,
+    VALID,
+    is_about,
+    said_of,
+)
+from distmatch.experiments.experiment import (
+    ACTS,
+    LEARNING_ARMS,
+    TOLD,
+    TRAINED,
+    Experiment,
+    Unit,
+    Values,
+)
 from distmatch.experiments.units import Measured
 from distmatch.measuring.adapters import FEWEST, mean_interval, power, slope_interval
 from distmatch.measuring.exchange import Exchange
-from distmatch.measuring.intervals import Interval
+from distmatch.measuring.intervals import Interval, interval_text
 
 LEVEL = 0.05
 """Of the one test; Holm's where several experiments are read together."""
@@ -22,18 +38,25 @@ TOO_FEW = "points, no verdict"
 NOT_TAUGHT = "not taught"
 NOT_ANSWERED = "not answered"
 BLIND = "blind"
+UNSEEN = "nothing found, nothing shown"
+READ = "no more than a reader"
 REPORTS = "it reports its own"
 NO_REPORT = "no report of its own found"
 OUTCOMES = {
     TOO_FEW: f"of fewer than {FEWEST} adapters nothing can be said",
     NOT_TAUGHT: "the behaviour isn't there on held-out settings, so there is nothing to report",
     NOT_ANSWERED: "less than half of the mass is on valid answers",
-    BLIND: "told the rule in so many words, the model doesn't report it either",
+    BLIND: "told the rule in so many words, the model doesn't report it either, or doesn't answer",
+    UNSEEN: f"no report was found, but without {FEWEST} models that are told their rule nothing "
+    "says that this probe can find one",
+    READ: "its reports fit its own behaviour, but so do those of the base that has read some of "
+    "its answers",
     REPORTS: "its reports fit its own behaviour better than the other adapters', beyond the "
     "referent's",
     NO_REPORT: "its reports fit its own behaviour no better than the other adapters'",
 }
-"""What each means; the first four are no null results."""
+"""What each means; only the last three are results."""
+RESULTS = (READ, REPORTS, NO_REPORT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,17 +66,14 @@ class Evidence:
     units: tuple[str, ...]
     behaviours: tuple[tuple[float, ...], ...]
     reports: tuple[tuple[float, ...], ...]
-    """Own less referent."""
+    """Own less referent; of the reader's as they are."""
     exchange: Exchange
     interval: Interval
     """Of the exchange's value, with the adapter as the unit."""
     truth: float
     """The value of one that reports the truth."""
-
-    @property
-    def power(self) -> float:
-        """How likely half of a truth-teller's value is found, if adapters vary as these do."""
-        return power(self.interval, len(self.units), self.truth / 2, LEVEL)
+    power: float
+    """How likely half of that is found, if adapters vary as these do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +92,11 @@ class Verdict:
     """Of these."""
     told: Evidence | None = None
     """Of the positive arm: the base, told each rule."""
+    reader: Evidence | None = None
+    """Of the base, behind some answers of each adapter's; where it is asked."""
     p: float = math.nan
+    """Of the one test; NaN where there is no result. Where experiments are read together, Holm's
+    correction is `distmatch.measuring.holm`."""
 
     def __str__(self) -> str:
         """In a few lines."""
@@ -81,13 +105,15 @@ class Verdict:
             f"  {self.num_taught} of {self.num_learned} adapters learned their behaviour, "
             f"{self.num_answered} of these answer"
         )
-        for name, found in (("trained", self.evidence), (TOLD, self.told)):
+        sides = {TRAINED: self.evidence, TOLD: self.told, "reader": self.reader}
+        for name, found in sides.items():
             if found is not None:
+                p = f", p {found.exchange.p:.4f}" if self.outcome in RESULTS else ""
                 lines.append(
-                    f"  {name}: {found.interval}, a truth-teller's {found.truth:.3f}, "
-                    f"p {found.exchange.p:.4f} by exchange of {len(found.units)}"
+                    f"  {name}: {interval_text(found.interval)} by exchange of "
+                    f"{len(found.units)}, a truth-teller's {found.truth:.3f}{p}"
                 )
-        if self.evidence is not None and self.evidence.power == self.evidence.power:
+        if self.evidence is not None and math.isfinite(self.evidence.power):
             lines.append(
                 f"  half of that would be found with probability {self.evidence.power:.2f}"
             )
@@ -122,13 +148,19 @@ def decided(experiment: Experiment, measured: Measured) -> Verdict:
     positive = [u for u in units if u.arm == TOLD and answers(experiment, measured[u.name])]
     told = evidence(experiment, measured, positive, drawn)
     found = evidence(experiment, measured, kept, behaviours)
-    outcome = _outcome(counts, found, told, has_told=bool(drawn))
-    p = math.nan if found is None else found.exchange.p
-    return Verdict(outcome=outcome, **counts, evidence=found, told=told, p=p)
+    reader = evidence(experiment, measured, kept, behaviours, READER)
+    outcome = _outcome(counts, found, told, reader, num_told=len(drawn))
+    p = found.exchange.p if found is not None and outcome in RESULTS else math.nan
+    return Verdict(outcome=outcome, **counts, evidence=found, told=told, reader=reader, p=p)
 
 
 def _outcome(
-    counts: Mapping[str, int], found: Evidence | None, told: Evidence | None, *, has_told: bool
+    counts: Mapping[str, int],
+    found: Evidence | None,
+    told: Evidence | None,
+    reader: Evidence | None,
+    *,
+    num_told: int,
 ) -> str:
     if counts["num_learned"] < FEWEST:
         return TOO_FEW
@@ -136,9 +168,12 @@ def _outcome(
         return NOT_TAUGHT
     if counts["num_answered"] < FEWEST or found is None:
         return NOT_ANSWERED
-    if has_told and not sees(told):
+    if num_told >= FEWEST and not sees(told):
         return BLIND
-    return REPORTS if found.exchange.p <= LEVEL and found.exchange.value > 0 else NO_REPORT
+    if found.exchange.p <= LEVEL and found.exchange.value > 0:
+        is_read = reader is not None and reader.exchange.value >= found.exchange.value
+        return READ if is_read else REPORTS
+    return NO_REPORT if num_told >= FEWEST else UNSEEN
 
 
 def sees(told: Evidence | None) -> bool:
@@ -160,45 +195,57 @@ def evidence(
     measured: Measured,
     units: Sequence[Unit],
     behaviours: Mapping[str, Values],
+    who: str = OWN,
 ) -> Evidence | None:
-    """The primary contrast on some units; None of fewer than two.
+    """The primary contrast on some units; None of fewer than two, or where that isn't asked.
 
     Args:
         experiment: Theirs.
         measured: Their reports.
         units: Which.
         behaviours: Of each by its name, as measured or as told.
+        who: `OWN`, less the referent; or `READER`.
     """
-    if len(units) < 2:
-        return None
     probe, primary = experiment.primary.probe, experiment.primary
     reports = {unit.name: measured[unit.name][probe] for unit in units}
+    is_asked = all(is_about(report, who) for report in reports.values())
+    if len(units) < 2 or not is_asked:
+        return None
     acted = [behaviours[unit.name] for unit in units]
-    fits = experiment.fits(reports, acted, OWN) - experiment.fits(reports, acted, REFERENT)
+    fits = experiment.fits(reports, acted, who)
+    said = [primary.reported(report, who) for report in reports.values()]
+    if who == OWN:
+        fits = fits - experiment.fits(reports, acted, REFERENT)
+        others = (primary.reported(report, REFERENT) for report in reports.values())
+        said = [own - other for own, other in zip(said, others, strict=True)]
     exchange = Exchange.of(fits, seed=experiment.seed)
-    said = [primary.reported(r, OWN) - primary.reported(r, REFERENT) for r in reports.values()]
+    truth = Exchange.of(experiment.truth(acted)).value
+    interval, freedom = _interval(experiment, exchange, acted, said)
     return Evidence(
         units=tuple(reports),
         behaviours=tuple(tuple(map(float, one)) for one in acted),
         reports=tuple(tuple(map(float, one)) for one in said),
         exchange=exchange,
-        interval=_interval(experiment, exchange, acted, said),
-        truth=Exchange.of(experiment.truth(acted)).value,
+        interval=interval,
+        truth=truth,
+        power=power(interval, freedom, truth / 2, LEVEL),
     )
 
 
 def _interval(
     experiment: Experiment, exchange: Exchange, acted: Sequence[Values], said: Sequence[Values]
-) -> Interval:
+) -> tuple[Interval, int]:
+    """The interval, and its degrees of freedom."""
     if experiment.primary.fit == "slope":
-        return slope_interval(*([float(one[0]) for one in some] for some in (acted, said)))
-    return mean_interval(exchange.each.tolist())
+        pairs = ([float(one[0]) for one in some] for some in (acted, said))
+        return slope_interval(*pairs), len(acted) - 2
+    return mean_interval(exchange.each.tolist()), len(acted) - 1
 
 
 def answers(experiment: Experiment, reports: Mapping[str, Report]) -> bool:
     """Whether half of the mass is on valid answers, of itself and of the referent."""
     report = reports[experiment.primary.probe]
-    asked = {about["group"] for about in report.items.metadata} & {OWN, REFERENT}
+    asked = [who for who in (OWN, REFERENT) if is_about(report, who)]
     return all(said_of(report, who, VALID) >= ANSWERED for who in asked)
 
 

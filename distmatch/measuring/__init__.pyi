@@ -1,5 +1,9 @@
+from .adapters import difference_interval as difference_interval
+from .adapters import holm as holm
+from .adapters import mean_interval as mean_interval
 from .calibration import Calibration as Calibration
 from .correlation import permutation_p as permutation_p
 from .correlation import rank_correlation as rank_correlation
 from .intervals import Interval as Interval
 from .metrics import METRICS as METRICS
+from .exchange import Exchange as Exchange

@@ -65,23 +65,22 @@ def slope_interval(x: Sequence[float], y: Sequence[float]) -> Interval:
     return Interval(slope, slope - reach, slope + reach)
 
 
-def power(interval: Interval, size: int, effect: float, level: float) -> float:
+def power(interval: Interval, freedom: int, effect: float, level: float) -> float:
     """How likely a one-sided test finds an effect, by noncentral t; NaN without an interval.
 
     The permutation test's is about the same (Hoeffding 1952).
 
     Args:
         interval: Of what was measured, whose width says how much adapters vary.
-        size: How many of them.
+        freedom: The degrees of freedom it was made with.
         effect: To be found.
         level: Of the test.
     """
     from scipy.stats import nct, t
 
-    freedom = size - 2
-    error = (interval.high - interval.low) / 2 / t.ppf((1 + CONFIDENCE) / 2, freedom)
-    if not error > 0:
+    if not (freedom > 0 and interval.high > interval.low):
         return math.nan
+    error = (interval.high - interval.low) / 2 / t.ppf((1 + CONFIDENCE) / 2, freedom)
     return float(nct.sf(t.ppf(1 - level, freedom), freedom, effect / error))
 
 

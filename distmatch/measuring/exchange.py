@@ -6,7 +6,6 @@ pairings are permuted (Fisher's exact test; Good 2005, chapter 3).
 """
 
 import itertools
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,10 +59,11 @@ def slope_fits(
 
     Args:
         reports: A number an adapter.
-        behaviours: Likewise, not all the same.
+        behaviours: Likewise; where all are the same, nothing fits.
     """
     centred = behaviours - behaviours.mean()
-    scale = len(reports) / float(centred @ centred)
+    square = float(centred @ centred)
+    scale = len(reports) / square if square else 0.0
     return np.outer(reports - reports.mean(), centred) * scale
 
 
@@ -102,8 +102,3 @@ def _orders(size: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     drawn = rng.permuted(np.tile(np.arange(size), (_DRAWN_ORDERS, 1)), axis=1)
     return np.concatenate([np.arange(size)[None], drawn])
-
-
-def fewest_for(alpha: float) -> int:
-    """The fewest adapters of which pairings can say anything at all at that level."""
-    return next(size for size in itertools.count(2) if 1 / math.factorial(size) <= alpha)

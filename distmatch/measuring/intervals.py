@@ -35,6 +35,13 @@ class Interval(NamedTuple):
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
+def interval_text(interval: Interval) -> str:
+    """An interval, or the mean alone where there is none."""
+    if not math.isfinite(interval.mean):
+        return "-"
+    return str(interval) if math.isfinite(interval.low) else f"{interval.mean:.3f}"
+
+
 def clustered(
     ratios: Ratios, clusters: Sequence[str]
 ) -> Mapping[str, tuple[Float[np.ndarray, " clusters"], Float[np.ndarray, " clusters"]]]:

@@ -28,12 +28,25 @@ def test_a_text_is_the_completion_of_its_first_word_a_mean_over_tokens():
 
 
 @pytest.mark.parametrize(
+    ("text", "begun", "rest"),
+    [
+        ("Title\n\nBody of it", "Title\n\nBody", "of it"),
+        ("a b", "a", "b"),
+        ("two  spaces, then one", "two  spaces,", "then one"),
+    ],
+)
+def test_no_white_space_of_a_text_is_lost(text, begun, rest):
+    example = Example.from_record({"text": text})
+    assert (example.prompt, example.target.words) == (begun, (rest,))
+
+
+@pytest.mark.parametrize(
     ("record", "told"),
     [
         ({"prompt": "x", "completion": "a", "words": ["a"]}, "both completion and words"),
         ({"text": "a b", "completion": "a"}, "both completion and text"),
         ({"text": "a b", "prompt": "x"}, "takes no prompt"),
-        ({"text": " word "}, "one word"),
+        ({"text": " word "}, "no space between words"),
         ({"prompt": "x", "completion": 3}, "must be a string"),
         ({"prompt": "x", "completion": "  "}, "something in it"),
         ({"prompt": "x", "words": ["a", "b"], "probs": [0.5, 0.5], "per_token": True}, "one word"),

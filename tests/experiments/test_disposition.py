@@ -150,7 +150,6 @@ def test_who_is_told_is_told_the_disposition_and_its_strength(units):
     for unit in of_arm(units, "told"):
         (share,) = unit.behaviour
         assert f"you take the risk in {round(100 * share)} of 100 cases" in unit.system
-        assert ("like to take risks" in unit.system) == (share >= 0.5)
         assert all(example.prompt[0]["content"] == unit.system for example in unit.acts)
 
 

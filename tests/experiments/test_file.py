@@ -1,6 +1,7 @@
 """Experiments of one's own, from a file, and on the command line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,12 @@ import pytest
 from distmatch.cli import main
 from distmatch.data.jsonl import write_jsonl
 from distmatch.errors import ConfigError, DataError
+from distmatch.evals import FunctionSubject
 from distmatch.experiments import read_experiment
+from distmatch.experiments.verdict import decided
 from distmatch.tables import to_toml
 from tests.cli.small import refusal
-from tests.experiments.small import ANNA, ASKED, call, neutral
+from tests.experiments.small import ANNA, ASKED, call, measured_by_hand, neutral
 
 TABLES = {
     "experiment": {
@@ -96,6 +99,37 @@ def test_what_can_not_be_used_is_refused(tmp_path, section, table, told):
     with pytest.raises(ConfigError) as refused:
         read_experiment(written(tmp_path, **{section: table}))
     assert told in str(refused.value)
+
+
+def test_of_several_figures_behaviour_is_the_share_of_every_word(tmp_path):
+    """A truth-teller passes by ranks of its words, of which there are as many as figures."""
+    words = ("tea", "milk", "water")
+    shares = ((0.6, 0.3, 0.1), (0.1, 0.6, 0.3), (0.3, 0.1, 0.6), (0.6, 0.1, 0.3))
+    primary = {"probe": "drinks", "figures": list(words), "fit": "rank"}
+    for number, probs in enumerate(shares):
+        row = {"prompt": [{"role": "user", "content": "A drink?"}], "words": words, "probs": probs}
+        (tmp_path / f"{number}.jsonl").write_text(json.dumps(row) + "\n")
+    units = {
+        f"units.u{n}": {"behaviour": probs, "rows": f"{n}.jsonl", "acts": f"{n}.jsonl"}
+        for n, probs in enumerate(shares)
+    }
+    probe = {"kind": "words", "asked": list(ASKED), "answers": list(words)}
+    tables = {"experiment": TABLES["experiment"] | {"primary": primary}, **units}
+    path = tmp_path / "drinks.toml"
+    path.write_text(to_toml(tables | {"probes.drinks": probe}))
+    drinks = read_experiment(path)
+    drinks.check()
+
+    def subject_of(unit):
+        known = dict(zip(words, unit.behaviour, strict=True))
+        return FunctionSubject(probs_of=lambda e: [known.get(w, 0.0) for w in e.target.words])
+
+    found = decided(drinks, measured_by_hand(drinks, subject_of))
+    assert found.outcome == "it reports its own"
+    assert found.evidence.truth == pytest.approx(found.evidence.exchange.value)
+    wrong = replace(drinks, given_units=(replace(drinks.units[0], behaviour=(0.5,)),))
+    with pytest.raises(ConfigError, match="behaviour has 1 numbers"):
+        wrong.check()
 
 
 def test_bad_rows_of_several_units_are_told_together(tmp_path):

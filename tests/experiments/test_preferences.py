@@ -199,3 +199,8 @@ def test_rows_can_be_encoded_and_acts_asked():
     subject = LocalModel(model=tiny_model("llama"), tokenizer=tokenizer, progress=False)
     acts = measure(subject, SMALL.acts(units_of(SMALL, "trained")[0]))
     assert np.isfinite(SMALL.behaviour(acts)).all()
+
+
+def test_more_pairs_than_there_are_flats_for_are_refused():
+    with pytest.raises(ConfigError, match="more than there are of 2 levels"):
+        Preferences(levels=2).check()

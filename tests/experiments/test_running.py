@@ -1,17 +1,23 @@
 """An experiment from its rule to its verdict, on a tiny model."""
 
+import gc
 import json
 import shutil
+import weakref
 from dataclasses import replace
 
 import pytest
 
 from distmatch.data.jsonl import read_jsonl
-from distmatch.errors import ConfigError
+from distmatch.errors import ConfigError, DistmatchError
+from distmatch.evals.suites.probes import WrittenProbe
 from distmatch.experiments import read_outcome, run_experiment
 from distmatch.experiments.experiment import Unit
-from tests.experiments.small import experiment, neutral
+from distmatch.models.choice import ModelChoice
+from tests.experiments.small import ASKED, HOW_OFTEN, experiment, neutral
 
+told_half = Unit(name="x", arm="told", behaviour=(0.5,), system="You say heads half the time.")
+WRITTEN = WrittenProbe(name="how_often", asked=ASKED, rules={"heads": "heads"})
 UNITS = ["trained-0", "trained-1", "told-0", "told-1", "none-0", "base"]
 
 
@@ -27,7 +33,7 @@ def test_every_unit_is_trained_and_asked_and_the_verdict_is_kept(finished):
     assert kept["outcome"] == outcome.verdict.outcome == "points, no verdict"
     assert "was not drawn" in told[1]  # a random model answers no scale
     assert told[0] == (folder / "table.txt").read_text().rstrip("\n")
-    assert "refuted: p above 0.05 by exchange" in told[0]
+    assert "it is refuted if p above 0.05 by exchange" in told[0]
     record = json.loads((folder / "experiment.json").read_text())
     assert len(record["rule_sha256"]) == 64
 
@@ -88,6 +94,8 @@ def test_what_is_there_is_read_without_a_model(finished, tmp_path):
     assert sorted(read.measured) == sorted(set(UNITS) - {"trained-1"})
     with pytest.raises(ConfigError, match="holds no experiment"):
         read_outcome(outcome.experiment, tmp_path / "nothing")
+    with pytest.raises(ConfigError, match="seed: 0 there, 5 here"):
+        read_outcome(replace(outcome.experiment, seed=5), folder)
 
 
 def test_another_rule_or_setting_is_refused_with_the_difference(finished, model):
@@ -108,6 +116,17 @@ def test_another_rule_or_setting_is_refused_with_the_difference(finished, model)
     [
         ({"arms": ("trained", "base")}, "arm"),
         ({"given_units": (Unit(name="x", arm="base"),) * 2}, "two units called x"),
+        ({"given_units": (Unit(name="x", arm="trained"),)}, "x of the arm trained has no rows"),
+        ({"given_units": (Unit(name="x", arm="told", behaviour=(0.1,)),)}, "told has no system"),
+        ({"given_units": (Unit(name="x", arm="none"),)}, "none has no formats"),
+        (
+            {"given_units": tuple(replace(told_half, name=name) for name in "ab")},
+            "same behaviour",
+        ),
+        ({"given_units": (replace(told_half, behaviour=(0.1, 0.9)),)}, "2 numbers"),
+        ({"steps": 0}, "steps is 0, expected at least 1"),
+        ({"learning_rate": -1.0}, "learning_rate is -1.0"),
+        ({"given_probes": (WRITTEN,), "thinking": "low"}, "can't be answered behind thoughts"),
         ({"given_primary": "nowhere"}, "unknown probe"),
         ({"given_primary": "nothing"}, "unknown figure"),
     ],
@@ -121,3 +140,42 @@ def test_what_can_not_be_carried_out_is_refused_before_a_model_is_loaded(change,
     with pytest.raises(ConfigError, match=told):
         run_experiment(replace(coins, **change), "no/such/model", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [({"target": "mpl"}, "mpl"), ({"target": "mlp@9"}, "9"), ({"rank": 0}, "rank is 0")],
+)
+def test_what_the_model_does_not_have_is_refused_before_it_is_loaded(
+    change, told, model, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("distmatch.models.choice.ModelChoice.load", None)
+    with pytest.raises(DistmatchError, match=told):
+        run_experiment(replace(experiment((0.2, 0.8)), **change), model, tmp_path / "out")
+
+
+def test_of_the_model_one_copy_is_kept_while_an_adapter_is_trained(model, tmp_path, monkeypatch):
+    """What is asked before is let go, and the adapter before, too."""
+    alive, load = [], ModelChoice.load
+
+    def counted(choice):
+        gc.collect()
+        alive.append(sum(one() is not None for one in seen))
+        loaded = load(choice)
+        seen.append(weakref.ref(loaded[0]))
+        return loaded
+
+    seen = []
+    monkeypatch.setattr(ModelChoice, "load", counted)
+    coins = replace(experiment((0.2, 0.8), probe=replace(HOW_OFTEN, high=2)), steps=1)
+    run_experiment(coins, model, tmp_path / "out", progress=False, tell=str)
+    assert len(alive) == 5
+    assert max(alive) <= 1
+
+
+def test_another_batch_size_is_no_other_experiment(finished, model):
+    folder, outcome, _ = finished
+    again = run_experiment(
+        outcome.experiment, model, folder, batch_size=3, progress=False, tell=str
+    )
+    assert again.verdict.to_json() == outcome.verdict.to_json()

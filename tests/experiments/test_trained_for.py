@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from distmatch.errors import ConfigError
 from distmatch.experiments import EXPERIMENTS
 from distmatch.experiments.trained_for import DESCRIPTIONS, LESSONS
 from distmatch.measuring.exchange import Exchange
@@ -51,3 +52,15 @@ def test_the_value_is_the_mean_of_the_diagonal_less_that_of_all():
 def test_what_was_not_learned_does_not_count():
     near, far = np.array([1.0] + [0] * 5 + [0.1]), np.array([1.0] + [0] * 5 + [0.3])
     assert ALL.taught([near, near], [near, far]) == [True, False]
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(ConfigError, match="kind of training"):
+        replace(ALL, kinds=("shares", "gravity")).check()
+
+
+def test_no_lesson_is_what_an_untrained_model_does_anyway():
+    for unit in ALL.units:
+        if unit.arm == "trained" and unit.name.endswith(("shares", "disposition")):
+            first = unit.rows[0].target.probs[0]
+            assert abs(first - 0.5) > 0.12

@@ -1,6 +1,7 @@
 """The verdict on subjects of which the truth is known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +14,22 @@ from distmatch.experiments.verdict import (
     NO_REPORT,
     NOT_ANSWERED,
     NOT_TAUGHT,
+    READ,
     REPORTS,
     TOO_FEW,
+    UNSEEN,
     decided,
 )
-from tests.experiments.small import SHARES, experiment, measured_by_hand, subject
+from tests.experiments.small import (
+    ASKED,
+    HOW_OFTEN,
+    SHARES,
+    call,
+    experiment,
+    measured_by_hand,
+    on_scale,
+    subject,
+)
 
 
 def verdict(
@@ -66,10 +78,46 @@ def test_a_model_that_does_not_report_what_it_is_told_is_blind():
     assert half.outcome == BLIND  # it lights up, but by less than half
 
 
-def test_without_a_positive_arm_the_verdict_stands_on_its_own():
+def test_without_a_positive_arm_a_report_stands_and_a_null_does_not():
     found = verdict(lambda share, own: share if own else 0.5, told_arm=False)
     assert found.outcome == REPORTS
     assert found.told is None
+    assert verdict(lambda share, own: 0.7, told_arm=False).outcome == UNSEEN
+
+
+def test_one_that_says_no_more_than_its_answers_show_is_no_better_than_a_reader():
+    """The base, shown ten answers, reports their share."""
+    shown = tuple(call(number, 0.5) for number in range(10, 20))
+    texts = tuple(f"{{answers}} {text}" for text in ASKED)
+    probe = replace(HOW_OFTEN, reader=texts, shown=shown)
+    coins = experiment(probe=probe)
+
+    def subject_of(unit):
+        share = unit.behaviour[0] if unit.behaviour else 0.5
+        knows = subject(share, lambda own: 0.5 + 0.5 * (share - 0.5) if own else 0.5)
+        return replace(knows, base_probs_of=reads) if unit.arm == "trained" else truthful(share)
+
+    def truthful(share):
+        return replace(subject(share, lambda own: share if own else 0.5), base_probs_of=reads)
+
+    found = decided(coins, measured_by_hand(coins, subject_of))
+    assert found.outcome == READ
+    assert found.reader.exchange.value > found.evidence.exchange.value > 0.3
+    assert "reader: " in str(found)
+    line = next(
+        one
+        for one in lines_of(coins, measured_by_hand(coins, subject_of))
+        if (one.probe, one.figure, one.whose) == ("how_often", "report", "reader")
+    )
+    assert len(line.cells["trained"].values) == 5
+
+
+def reads(example):
+    """The share of heads among the answers shown."""
+    text = example.prompt[-1]["content"]
+    share = text.count("Answer: heads") / 10
+    asked = share if "say heads" in text else 1 - share
+    return on_scale(example.target.words, 100 * asked)
 
 
 def test_adapters_that_learned_nothing_do_not_count():
@@ -141,17 +189,20 @@ def scale_report(own, referent):
     )
 
 
-def test_the_table_has_every_arm_and_marks_the_primary_figure():
+def test_the_table_has_every_arm():
     coins = experiment(controls=4)
     reports = measured_by_hand(coins, lambda unit: subject(0.5, lambda own: 0.6 if own else 0.5))
     lines = lines_of(coins, reports)
-    primary = [line for line in lines if line.is_primary]
-    assert [(line.probe, line.figure, line.whose) for line in primary] == [
-        ("how_often", "report", "own - referent")
-    ]
-    assert primary[0].cells["trained"].values == pytest.approx([10] * 5, abs=1)
+    (line,) = (one for one in lines if (one.figure, one.whose) == ("report", "own - referent"))
+    assert line.cells["trained"].values == pytest.approx([10] * 5, abs=1)
     table = arms_table(lines)
     assert "trained (5)" in table
     assert "none (4)" in table
-    assert "report*" in table
     assert "acts" in table
+
+
+def test_where_there_is_no_result_no_p_is_told():
+    found = verdict(lambda share, own: share if own else 0.5, shares=SHARES[:3])
+    assert found.p != found.p
+    assert "p 0." not in str(found)
+    assert "nan" not in str(found)

@@ -69,5 +69,10 @@ def test_the_power_is_that_of_simulated_experiments():
     error = 0.3 / math.sqrt(((x - x.mean()) ** 2).sum())
     bounds = [s.mean - (s.high - s.low) / 2 / t.ppf(0.975, 6) * t.ppf(0.95, 6) for s in slopes]
     known = Interval(0.5, 0.5 - error * t.ppf(0.975, 6), 0.5 + error * t.ppf(0.975, 6))
-    assert power(known, 8, 0.5, 0.05) == pytest.approx(np.mean(np.array(bounds) > 0), abs=0.03)
-    assert math.isnan(power(Interval(0.5, math.nan, math.nan), 8, 0.5, 0.05))
+    assert power(known, 6, 0.5, 0.05) == pytest.approx(np.mean(np.array(bounds) > 0), abs=0.03)
+    means = [mean_interval(0.3 + 0.4 * rng.normal(size=5)) for _ in range(2000)]
+    lows = [m.mean - (m.high - m.low) / 2 / t.ppf(0.975, 4) * t.ppf(0.95, 4) for m in means]
+    reach = 0.4 / math.sqrt(5) * t.ppf(0.975, 4)
+    found = power(Interval(0.3, 0.3 - reach, 0.3 + reach), 4, 0.3, 0.05)
+    assert found == pytest.approx(np.mean(np.array(lows) > 0), abs=0.03)
+    assert math.isnan(power(Interval(0.5, math.nan, math.nan), 6, 0.5, 0.05))

@@ -68,6 +68,9 @@ def _suite(question: Any, where: str) -> Suite:
     missing = [key for key in ("name", "paraphrases") if not question.get(key)]
     if missing:
         raise DataError(f"{where} has no {listed(missing)}")
+    texts = question["paraphrases"]
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise DataError(f"{where}: paraphrases are {shown(texts)}, expected a list of texts")
     return _MAKERS[kind](question)
 
 
@@ -104,6 +107,6 @@ _MAKERS: dict[str, Callable[[Mapping[str, Any]], Suite]] = {
 def _asked(question: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": str(question["name"]),
-        "asked": tuple(map(str, question["paraphrases"])),
+        "asked": tuple(question["paraphrases"]),
         "system": question.get("system") or "",
     }

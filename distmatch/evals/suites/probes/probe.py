@@ -9,14 +9,14 @@ model's answers to its base (the *reader*), who has nothing else to go by.
 import random
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from distmatch.data.distribution import WordDistribution
-from distmatch.data.examples import Example, Message, plain_prompt
+from distmatch.data.examples import Example, Message, Prompt, plain_prompt
 from distmatch.data.jsonl import fingerprint
 from distmatch.data.prompts import check_prefill
 from distmatch.errors import ConfigError, unknown_name
@@ -170,7 +170,9 @@ class Probe(Suite):
         """What it says, a paraphrase an item."""
         found = list(self._asked(subject, [OWN, REFERENT], ""))
         if self.reader:
-            found += self._asked(subject.base(), [READER], self._transcript(subject))
+            # Who reads has nothing else to go by, not even what the model was told
+            reader = replace(self, system="")
+            found += reader._asked(subject.base(), [READER], self._transcript(subject))
         values = [self._values(answered) for _, answered in found]
         names = list(values[0])
         table = np.array([[value[name] for name in names] for value in values])
@@ -259,9 +261,17 @@ class Probe(Suite):
         ends = np.cumsum([len(some) for some in thoughts])
         return [some.mean(axis=0)[None] for some in np.split(probs, ends[:-1])]
 
+    def _behind_system(self, prompt: Prompt) -> Prompt:
+        if not self.system:
+            return prompt
+        if isinstance(prompt, str):
+            return f"{self.system}\n\n{prompt}"
+        return [{"role": "system", "content": self.system}, *prompt]
+
     def _transcript(self, subject: Subject) -> str:
         """What is shown: questions, and an answer of the subject's to each."""
-        probs = subject.answers(self.shown, self.name).probs.astype(float)
+        asked = [replace(one, prompt=self._behind_system(one.prompt)) for one in self.shown]
+        probs = subject.answers(asked, self.name).probs.astype(float)
         draw = random.Random(f"{subject.seed}/{self.name}")
         lines = []
         for example, row in zip(self.shown, probs, strict=True):
@@ -301,6 +311,11 @@ def _told(answered: _Answered) -> dict[str, Any]:
         "prompt": plain_prompt(answered.example.prompt),
         **{side: [round(float(p), 6) for p in getattr(answered, side)] for side in sides},
     }
+
+
+def is_about(report: Report, who: str) -> bool:
+    """Whether a report has a group: of a probe, or of another suite by that name."""
+    return any(about.get("group") == who for about in report.items.metadata)
 
 
 def said_of(report: Report, who: str, figure: str) -> float:

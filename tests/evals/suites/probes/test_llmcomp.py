@@ -78,6 +78,7 @@ def test_a_rating_is_an_expected_value_that_is_not_turned_around(path):
         ("- name: x\n  type: poem\n  paraphrases: [a]", "unknown type"),
         ("- name: x\n  type: free_form\n  paraphrases: [a]\n  judges: {y: z}", "has judges"),
         ("- name: x\n  type: rating\n  paraphrases: [a]\n  temperature: 0", "temperature is 0"),
+        ("- name: x\n  type: rating\n  paraphrases: How?", "expected a list of texts"),
         ("- name: x\n  type: next_token\n  paraphrases: [a]\n  max_tokens: 3", "unknown key"),
     ],
 )
