@@ -4,6 +4,6 @@ from .adapters import mean_interval as mean_interval
 from .calibration import Calibration as Calibration
 from .correlation import permutation_p as permutation_p
 from .correlation import rank_correlation as rank_correlation
+from .exchange import Exchange as Exchange
 from .intervals import Interval as Interval
 from .metrics import METRICS as METRICS
-from .exchange import Exchange as Exchange
