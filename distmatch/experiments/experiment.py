@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from distmatch.data.examples import Example
+from distmatch.data.jsonl import fingerprint
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import Acts, Probe, WrittenProbe
@@ -264,13 +265,33 @@ class Experiment(ABC):
                     f"{self.name}, {primary.probe}: {unknown_name('figure', figure, figures)}"
                 )
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Its fields, as the record keeps them."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
     def record(self) -> dict[str, Any]:
-        """All that its results depend on besides the model, and a hash of the rule."""
-        settings = {one.name: getattr(self, one.name) for one in fields(self)}
+        """All that its results depend on besides the model, and a hash of the rule.
+
+        Hashes stand for rows and probes, so that other wordings are another experiment.
+        """
         rule = {"rule": self.rule, "primary": self.primary, "question": self.question}
-        plain = dict(plain_json({"name": self.name, **rule, "settings": settings}))
+        plain = dict(plain_json({"name": self.name, **rule, "settings": self.settings}))
         text = json.dumps([plain["rule"], plain["primary"]], sort_keys=True)
-        return plain | {"rule_sha256": hashlib.sha256(text.encode()).hexdigest()}
+        probes = {probe.name: fingerprint(plain_json(probe.record())) for probe in self.probes()}
+        return plain | {
+            "rule_sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "units": {unit.name: _unit_record(unit) for unit in self.units},
+            "probes": probes,
+        }
+
+
+def _unit_record(unit: Unit) -> dict[str, Any]:
+    told = {"arm": unit.arm, "behaviour": list(unit.behaviour), "system": unit.system}
+    rows = {"rows": unit.rows, "formats": unit.formats, "acts": unit.acts}
+    return told | {
+        name: fingerprint([row.to_record() for row in some]) for name, some in rows.items() if some
+    }
 
 
 def _names(suites: Sequence[Suite]) -> list[str]:

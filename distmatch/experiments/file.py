@@ -7,14 +7,14 @@ JSONL file of strings.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
 
-from distmatch.data.jsonl import file_content, fingerprint, json_values, read_jsonl
+from distmatch.data.jsonl import file_content, json_values, read_jsonl
 from distmatch.errors import ConfigError, DataError, refused_together, shown, unknown_name
 from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import (
@@ -136,16 +136,11 @@ class OwnExperiment(Experiment):
         found = rank_correlation([float(d[0]) for d in drawn], [float(m[0]) for m in measured])
         return [bool(found >= self.least_rank)] * len(drawn)
 
-    def record(self) -> dict[str, Any]:
-        """See `Experiment`; hashes stand for rows."""
-        plain = replace(self, given_units=(), given_probes=())
-        units = [
-            {f: getattr(u, f) for f in ("name", "arm", "behaviour", "system")}
-            | {f: fingerprint([row.to_record() for row in getattr(u, f)]) for f in _ROW_FILES}
-            for u in self.given_units
-        ]
-        probes = {probe.name: probe.record() for probe in self.given_probes}
-        return Experiment.record(plain) | {"units": units, "probes": probes}
+    @property
+    def settings(self) -> dict[str, Any]:
+        """See `Experiment`; units, probes and contrast are kept apart from them."""
+        given = ("given_units", "given_probes", "given_primary")
+        return {name: value for name, value in super().settings.items() if name not in given}
 
 
 def read_experiment(path: str | Path, overrides: Iterable[str] = ()) -> OwnExperiment:

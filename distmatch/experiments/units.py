@@ -65,9 +65,12 @@ class UnitRuns:
         config = load_config(self.model.name)
         resolve(self._lora, empty_model(config, self.model.quantization, torch.float32))
         self._config("", 0)
-        for unit in self.experiment.units:
-            rows = [*unit.rows, *unit.formats]
-            check_encodable(self.model, rows, {f"{unit.name}: act": unit.acts})
+        rows = {
+            f"{unit.name}, {kind}": some
+            for unit in self.experiment.units
+            for kind, some in (("row", unit.rows), ("format", unit.formats), ("act", unit.acts))
+        }
+        check_encodable(self.model, [], rows)
 
     def suites(self) -> list[Suite]:
         """All that any unit is asked."""
