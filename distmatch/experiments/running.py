@@ -67,9 +67,9 @@ class ExperimentOutcome:
         primary = self.experiment.primary
         if primary.fit == "slope":
             points = {arm: _points(some) for arm, some in known.items()}
-            return plots.reported(
-                points, ("done (told: the rule)", f"{primary.probe}: own - referent"), path=path
-            )
+            labels = ("done (told: the rule)", f"{primary.probe}: own - referent")
+            truth = max((some.truth for some in known.values()), default=None)
+            return plots.reported(points, labels, truth=truth, path=path)
         evidence = self.verdict.evidence
         if evidence is None:
             raise DataError("too few adapters answer to be drawn")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ def reported(
     points: Mapping[str, Points],
     labels: tuple[str, str],
     *,
+    truth: float | None = None,
     path: str | Path | None = None,
 ) -> "matplotlib.figure.Figure":
     """Reported on done, a dot an adapter, with each arm's least-squares line.
@@ -26,6 +27,8 @@ def reported(
     Args:
         points: By arm: done and reported.
         labels: Of the two axes.
+        truth: The slope of one that tells the truth, drawn through the middle of all dots, so that
+            what is small is seen to be.
         path: Where to save the figure too, in the format of its ending.
 
     Raises:
@@ -44,6 +47,11 @@ def reported(
                 slope, height = np.polyfit(x, y, 1)
                 ends = np.array([x.min(), x.max()])
                 axis.plot(ends, height + slope * ends, color=colour, linewidth=1.2)
+        if truth is not None:
+            x, y = np.concatenate([np.array(some) for some in points.values() if len(some)]).T
+            ends = np.array([x.min(), x.max()])
+            look: dict[str, Any] = {"color": GREY, "linewidth": 1.2, "linestyle": "--"}
+            axis.plot(ends, y.mean() + truth * (ends - x.mean()), label="a truth-teller", **look)
         axis.set_xlabel(labels[0])
         axis.set_ylabel(labels[1])
         figure.legend(loc="outside lower center", ncols=4)
