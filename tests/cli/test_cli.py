@@ -111,7 +111,7 @@ def test_the_example_is_a_run_file():
     assert run.config.max_steps * run.config.per_device_train_batch_size == run.data["n"]
     broad = read_run(ROOT / "examples" / "broad_control.toml")
     assert broad.data["test_branches"] == "tuning"
-    assert [suite.name for suite in broad.suites] == ["carry_over", "ordinary"]
+    assert [suite.name for suite in broad.suites] == ["carry_over", "ordinary", "knowledge"]
     assert broad.config.max_steps * broad.config.per_device_train_batch_size <= broad.data["n"]
 
 
