@@ -1,7 +1,6 @@
 """Saved adapters, checked and put onto the base they were trained on; and adapters switched off."""
 
 import re
-import warnings
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from distmatch.models.expert_lora import factored_experts, targets_as_written
 from distmatch.models.fused_lora import fuse_lora
 from distmatch.models.head import unwrapped
 from distmatch.models.merge_guard import refuse_merging
+from distmatch.models.pefts_warnings import without_pefts_warnings
 
 _FILES = ("adapter_config.json", "adapter_model.safetensors")
 
@@ -54,9 +54,7 @@ def load_adapter(
     config.inference_mode = not trainable
     is_old = _is_of_transformers_4(model, path, config)
     as_written = nullcontext() if is_old else targets_as_written()
-    with factored_experts(model, config), as_written, warnings.catch_warnings():
-        # PEFT warns about keys it misses; the same keys are an error below.
-        warnings.filterwarnings("ignore", message="Found missing adapter keys")
+    with factored_experts(model, config), as_written, without_pefts_warnings():
         try:
             adapted = PeftModel.from_pretrained(model, path, is_trainable=trainable, config=config)
             # Loaded again because only this call says which keys it missed or had no place for.

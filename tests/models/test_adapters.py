@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from transformers import AutoModelForCausalLM, Qwen3MoeConfig
 
 from distmatch.errors import LoadError
 from distmatch.models.adapters import load_adapter
+from distmatch.models.attaching import attach_lora
 from distmatch.models.base_record import write_base_record
 from distmatch.models.loading import load_model
+from distmatch.models.lora import lora
 from distmatch.models.quantizers import save_packed
 from tests.models.test_loading import Bomb, logits, saved, truncate
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -210,3 +213,11 @@ def test_an_adapter_of_transformers_4_finds_what_its_routers_have_become(tmp_pat
     ids = torch.tensor([[5, 9, 40, 77]])
     loaded = load_adapter(mixture(), tmp_path)
     torch.testing.assert_close(loaded(ids).logits, stock(ids).logits, rtol=1e-5, atol=1e-5)
+
+
+def test_nothing_is_warned_of_where_nobody_can_do_anything_about_it(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        adapted = attach_lora(tiny_model("llama"), lora("q", rank=2))
+        adapted.save_pretrained(tmp_path)
+        load_adapter(tiny_model("llama"), tmp_path)
