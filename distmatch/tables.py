@@ -4,13 +4,19 @@ import json
 import tomllib
 import types
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tomli_w
 
 from distmatch.errors import ConfigError, unknown_name
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_Value = TypeVar("_Value", bound="DataclassInstance")
 
 Tables = dict[str, dict[str, Any]]
 """Settings by section and key; a section inside another is called `outer.inner`."""
@@ -81,6 +87,23 @@ def check_keys(section: str, table: Mapping[str, Any], hints: Mapping[str, Any])
             raise ConfigError(
                 f"{section}.{key} is {_shown(value)}, expected {_expected(hints[key])}"
             )
+
+
+def with_settings(section: str, value: _Value, table: Mapping[str, Any]) -> _Value:
+    """A dataclass with some of its fields set anew; lists become tuples.
+
+    Args:
+        section: What the table is called in messages.
+        value: The dataclass.
+        table: Its new fields.
+
+    Raises:
+        ConfigError: A field that isn't there, or a value of the wrong type.
+    """
+    hints = get_type_hints(type(value))
+    check_keys(section, table, {one.name: hints[one.name] for one in fields(value)})
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    return replace(value, **given) if given else value
 
 
 def require_keys(section: str, table: Mapping[str, Any], keys: Iterable[str]) -> None:

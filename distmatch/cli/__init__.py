@@ -287,20 +287,25 @@ def _add_eval(commands: Any) -> None:
         help="given, numbers, ordinary, ..., and settings such as given.per_group=10: see "
         "docs/suites.md",
     )
-    measure.add_argument(
-        "--no-template",
-        action="store_true",
-        help="leave the chat template aside, as of a base model",
-    )
+    _add_loading(measure)
     measure.add_argument("--seed", type=int, help="of what suites draw (0)")
-    measure.add_argument("--quantization", metavar="NAME", help="nf4, mxfp4 or mxfp4+nf4: 4 bit")
-    measure.add_argument("--dtype", metavar="NAME", help="of what isn't packed (checkpoint's)")
     measure.add_argument(
         "--precision", metavar="NAME", help="bfloat16 or float16: as in mixed training (its own)"
     )
     measure.add_argument("--batch-size", type=int, help="prompts a forward (32)")
     measure.add_argument("--out", metavar="DIR", help="where the report goes")
     add_endpoint_options(measure)
+
+
+def _add_loading(parser: Any) -> None:
+    """How a model is loaded."""
+    parser.add_argument(
+        "--no-template",
+        action="store_true",
+        help="leave the chat template aside, as of a base model",
+    )
+    parser.add_argument("--quantization", metavar="NAME", help="nf4, mxfp4 or mxfp4+nf4: 4 bit")
+    parser.add_argument("--dtype", metavar="NAME", help="of what isn't packed (checkpoint's)")
 
 
 def _add_compare(commands: Any) -> None:
@@ -369,12 +374,8 @@ def _add_experiment(commands: Any) -> None:
         metavar="MODEL",
         help="smollm2-135m (which it is if none is named), a directory, a GGUF file or a hub id",
     )
-    experiment.add_argument("--quantization", metavar="NAME", help="nf4, mxfp4 or mxfp4+nf4: 4 bit")
-    experiment.add_argument("--dtype", metavar="NAME", help="of what isn't packed (checkpoint's)")
-    experiment.add_argument(
-        "--no-template", action="store_true", help="leave the chat template aside"
-    )
-    experiment.add_argument("--quick", action="store_true", help="fewer of all: twenty minutes")
+    _add_loading(experiment)
+    experiment.add_argument("--quick", action="store_true", help="fewer of all, to try it")
     experiment.add_argument("--batch-size", type=int, help="prompts a forward (32)")
     experiment.add_argument("--out", metavar="DIR", help="where all of it goes (runs/NAME-full)")
     experiment.add_argument(

@@ -1,9 +1,8 @@
 """`distmatch experiment`: a ready one by its name, or one of yours from a file."""
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_type_hints
 
 import torch
 
@@ -15,7 +14,7 @@ from distmatch.models.choice import ModelChoice
 from distmatch.models.loading import load_config
 from distmatch.models.lora import lora
 from distmatch.planning import memory_plan
-from distmatch.tables import check_keys, read_override
+from distmatch.tables import read_override, with_settings
 
 
 def perform_experiment(
@@ -43,8 +42,8 @@ def perform_experiment(
         DistmatchError: What can't be used; before the model is loaded where that can be known.
     """
     experiment = chosen_experiment(what, overrides, size=size)
-    experiment.check()
     if dry_run:
+        experiment.check()
         _show(experiment, model)
         return
     folder = out or str(Path("runs", f"{experiment.name}-{size}"))
@@ -73,19 +72,10 @@ def chosen_experiment(
         known = unknown_name("experiment", what, EXPERIMENTS)
         raise ConfigError(f"{known} Or give a file of yours, ending in .toml")
     experiment = EXPERIMENTS[what]
-    given = dict(experiment.quick) if size == "quick" else {}
-    return _with_settings(experiment, given, overrides)
-
-
-def _with_settings(
-    experiment: Experiment, given: dict[str, Any], overrides: Sequence[str]
-) -> Experiment:
-    read = [read_override(f"{experiment.name}.{text}") for text in overrides]
-    hints = get_type_hints(type(experiment))
-    told = {key: value for _, key, value in read}
-    check_keys(experiment.name, told, {f.name: hints[f.name] for f in fields(experiment)})
-    lists = {key: tuple(one) if isinstance(one, list) else one for key, one in told.items()}
-    return replace(experiment, **given | lists)
+    if size == "quick":
+        experiment = replace(experiment, **experiment.quick)
+    told = {key: value for _, key, value in (read_override(f"{what}.{x}") for x in overrides)}
+    return with_settings(what, experiment, told)
 
 
 def _show(experiment: Experiment, model: ModelChoice) -> None:

@@ -1,15 +1,15 @@
 """Suites by name, with settings from a table or from `name.key=value`."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
-from typing import Any, get_type_hints
+from dataclasses import replace
+from typing import Any
 
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals.suite import Suite
 from distmatch.evals.suites import SUITES
 from distmatch.evals.suites.probes import read_llmcomp
 from distmatch.experiments import EXPERIMENTS
-from distmatch.tables import check_keys, read_override
+from distmatch.tables import read_override, with_settings
 
 _QUESTION_FILES = (".yaml", ".yml")
 
@@ -33,7 +33,7 @@ def named_suites(names: Sequence[str], tables: Mapping[str, Mapping[str, Any]]) 
             raise ConfigError(unknown_name("suite", name, known))
     if stray := [name for name in tables if name not in names]:
         raise ConfigError(f"there are settings of {stray[0]}, which isn't among the suites: add it")
-    return [_with_settings(known[name], tables.get(name, {})) for name in names]
+    return [with_settings(f"suite.{name}", known[name], tables.get(name, {})) for name in names]
 
 
 def _probes(names: Sequence[str]) -> dict[str, Suite]:
@@ -65,10 +65,3 @@ def listed_suites(items: Iterable[str]) -> list[Suite]:
             name, key, value = read_override(item)
             tables.setdefault(name, {})[key] = value
     return [*(named_suites(names, tables) if names or tables or not read else []), *read]
-
-
-def _with_settings(suite: Suite, table: Mapping[str, Any]) -> Suite:
-    hints = get_type_hints(type(suite))
-    check_keys(f"suite.{suite.name}", table, {f.name: hints[f.name] for f in fields(suite)})
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-    return replace(suite, **given) if given else suite

@@ -15,7 +15,7 @@ from distmatch.data.examples import Example
 from distmatch.data.jsonl import fingerprint
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import Report, Suite
-from distmatch.evals.suites.probes import Acts, Probe, WrittenProbe
+from distmatch.evals.suites.probes import Acts, Probe
 from distmatch.evals.suites.probes.probe import is_about, said_of
 from distmatch.measuring.exchange import Fits, rank_fits, slope_fits
 from distmatch.runs.record import plain_json
@@ -135,7 +135,7 @@ class Experiment(ABC):
     """
 
     quick: ClassVar[Mapping[str, Any]] = {}
-    """Settings that are done in twenty minutes with the embedded model on two cores."""
+    """Settings for fewer of all, to try it."""
 
     adapters: int = 16
     """Of the arm `trained`, `opposite` included."""
@@ -245,7 +245,7 @@ class Experiment(ABC):
     def _check_probe(self, probe: Suite) -> None:
         if probe.name == ACTS:
             raise ConfigError(f'{self.name}: no probe can be called "{ACTS}"')
-        if self.thinking and not can_think(probe):
+        if self.thinking and not isinstance(probe, Probe):
             raise ConfigError(
                 f"{self.name}.thinking: {probe.name} can't be answered behind thoughts: leave it "
                 "out"
@@ -296,11 +296,6 @@ def _unit_record(unit: Unit) -> dict[str, Any]:
 
 def _names(suites: Sequence[Suite]) -> list[str]:
     return [suite.name for suite in suites]
-
-
-def can_think(probe: Suite) -> bool:
-    """Whether a probe can be answered behind thoughts."""
-    return isinstance(probe, Probe) and not isinstance(probe, WrittenProbe)
 
 
 def _check_numbers(experiment: Experiment) -> None:

@@ -39,7 +39,7 @@ from distmatch.experiments.experiment import (
 from distmatch.measuring.correlation import rank_correlation
 from distmatch.tables import check_keys, read_tables, require_keys
 
-KINDS: dict[str, type[Probe | OwnProbe]] = {
+KINDS: dict[str, type[Probe | OwnProbe | WrittenProbe]] = {
     "words": WordsProbe,
     "scale": ScaleProbe,
     "options": OptionsProbe,
@@ -235,7 +235,7 @@ def _probe(name: str, table: Mapping[str, Any], folder: Path) -> Suite:
     return kind(name=name, **{key: _value(key, one, folder) for key, one in given.items()})
 
 
-def _fields(kind: type[Probe | OwnProbe]) -> dict[str, bool]:
+def _fields(kind: type[Probe | OwnProbe | WrittenProbe]) -> dict[str, bool]:
     """The settings of a kind that a file may give, and whether it has to."""
     return {one.name: one.default is MISSING for one in fields(kind) if one.name != "name"}
 

@@ -63,7 +63,7 @@ def test_all_learning_units_take_as_many_rows_and_none_of_a_probe(name):
     experiment = replace(EXPERIMENTS[name], adapters=6, controls=1)
     units = [unit for unit in experiment.units if unit.rows or unit.formats]
     counts = {len(unit.rows) + len(unit.formats) for unit in units}
-    assert len(counts) == 1 or name == "trained_for"
+    assert len(counts) == 1
     asked = {text for probe in experiment.probes() for text in (*probe.asked, *probe.referent)}
     for unit in units:
         for row in (*unit.rows, *unit.formats):

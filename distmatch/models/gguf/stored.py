@@ -131,7 +131,8 @@ def _is_unpacked(kind: int) -> bool:
     try:
         known = GGMLQuantizationType(kind)
         dequantize(np.zeros((1, GGML_QUANT_SIZES[known][1]), np.uint8), known)
-    except (ValueError, NotImplementedError):  # no kind it names, or one it only names
+    # The package says so of a number that is no kind, and of a kind that it can't unpack
+    except (ValueError, NotImplementedError):
         return False
     return True
 

@@ -19,7 +19,7 @@ ROWS, COLUMNS = 6, 768
 def unpacks(kind):
     try:
         gguf.dequantize(np.zeros((1, GGML_QUANT_SIZES[kind][1]), np.uint8), kind)
-    except NotImplementedError:  # the package names more kinds than it unpacks
+    except NotImplementedError:  # which the package says of kinds that it can't unpack
         return False
     return True
 

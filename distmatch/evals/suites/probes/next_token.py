@@ -6,13 +6,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from distmatch.data.examples import Message, Prompt, plain_prompt
+from distmatch.data.examples import plain_prompt
 from distmatch.errors import ConfigError
 from distmatch.evals.items import Items
 from distmatch.evals.metric import Metric
 from distmatch.evals.subject import Capability, Subject
 from distmatch.evals.suite import Suite
-from distmatch.evals.suites.probes.probe import OWN
+from distmatch.evals.suites.probes.probe import OWN, asked_prompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class NextTokenProbe(Suite):
 
     def items(self, subject: Subject) -> Items:
         """The tokens of each paraphrase."""
-        prompts = [self._prompt(text) for text in self.asked]
+        prompts = [asked_prompt(text, self.system) for text in self.asked]
         tops = subject.first_tokens(prompts, self.top, self.name)
         probs = [np.array([p for _, p in top]) for top in tops]
         ones = np.ones(len(tops))
@@ -69,10 +69,6 @@ class NextTokenProbe(Suite):
             prompts=tuple(map(plain_prompt, prompts)),
             said=tuple({"tokens": [[token, p] for token, p in top]} for top in tops),
         )
-
-    def _prompt(self, text: str) -> Prompt:
-        said: list[Message] = [{"role": "user", "content": text}]
-        return [{"role": "system", "content": self.system}, *said] if self.system else said
 
 
 def _entropy(probs: np.ndarray) -> float:

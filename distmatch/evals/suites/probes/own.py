@@ -14,14 +14,23 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from distmatch.data.distribution import WordDistribution
-from distmatch.data.examples import Example, Message
+from distmatch.data.examples import Example
 from distmatch.data.prompts import check_prefill
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals.items import Items
 from distmatch.evals.metric import Metric
 from distmatch.evals.subject import Subject
 from distmatch.evals.suite import Suite
-from distmatch.evals.suites.probes.probe import BOUNDARY, FEWEST_PARAPHRASES, OWN, REFERENT, VALID
+from distmatch.evals.suites.probes.probe import (
+    BOUNDARY,
+    FEWEST_PARAPHRASES,
+    OWN,
+    REFERENT,
+    VALID,
+    asked_prompt,
+    check_paraphrases,
+    ratios_of,
+)
 from distmatch.evals.suites.probes.words import check_told_apart, either_case
 
 _QUESTION, _PROPERTY, _VALUES = "{question}", "{property}", "{values}"
@@ -92,11 +101,8 @@ class OwnProbe(Suite):
         super().__post_init__()
         for field in ("asked", "referent"):
             texts = getattr(self, field)
-            if (texts or field == "asked") and len(texts) < FEWEST_PARAPHRASES:
-                raise ConfigError(
-                    f"{self.name}.{field} has {len(texts)} paraphrases, expected at least "
-                    f"{FEWEST_PARAPHRASES}"
-                )
+            if texts or field == "asked":
+                check_paraphrases(f"{self.name}.{field}", texts, FEWEST_PARAPHRASES)
             for text in texts:
                 if missing := [p for p in (_QUESTION, _PROPERTY, _VALUES) if p not in text]:
                     raise ConfigError(f"{self.name}.{field}: {text!r} has no {missing[0]}")
@@ -139,14 +145,9 @@ class OwnProbe(Suite):
             ):
                 about = {"group": who, "property": name, "row": row}
                 rows.append((about, _scores(values, said, mode) | {VALID: valid}, values, said))
-        names = [metric.name for metric in self.metrics]
-        table = np.array([[scores[name] for name in names] for _, scores, _, _ in rows])
         return Items(
             metadata=tuple(about for about, *_ in rows),
-            ratios={
-                name: (np.nan_to_num(column), np.isfinite(column).astype(float))
-                for name, column in zip(names, table.T, strict=True)
-            },
+            ratios=ratios_of([scores for _, scores, _, _ in rows]),
             prompts=tuple(self.questions[about["row"]].text for about, *_ in rows),
             clusters=tuple(f"question {about['row']}" for about, *_ in rows),
             said=tuple({"done": values, "said": said} for *_, values, said in rows),
@@ -207,7 +208,7 @@ class OwnProbe(Suite):
         spelled = [[either_case(word) for word in words] for _, words in asked]
         examples = [
             Example(
-                prompt=_messages(text, self.system),
+                prompt=asked_prompt(text, self.system),
                 target=WordDistribution.normalised(
                     dict.fromkeys((way for ways in some for way in ways), 1.0)
                 ),
@@ -266,8 +267,3 @@ def _modes(names: Sequence[str], acted: Sequence[Values]) -> list[str]:
     for name, values in zip(names, acted, strict=True):
         counts[name][likeliest(values)] += 1
     return [counts[name].most_common(1)[0][0] for name in names]
-
-
-def _messages(text: str, system: str) -> list[Message]:
-    asked: list[Message] = [{"role": "user", "content": text}]
-    return [{"role": "system", "content": system}, *asked] if system else asked

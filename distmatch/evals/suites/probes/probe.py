@@ -8,7 +8,7 @@ model's answers to its base (the *reader*), who has nothing else to go by.
 
 import random
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -25,6 +25,7 @@ from distmatch.evals.metric import Metric
 from distmatch.evals.report import Report
 from distmatch.evals.subject import Capability, Subject
 from distmatch.evals.suite import Suite
+from distmatch.measuring.intervals import Ratios
 
 OWN, REFERENT, READER = "own", "referent", "reader"
 WHO = (OWN, REFERENT, READER)
@@ -109,13 +110,10 @@ class Probe(Suite):
             DataError: A begun answer that ends in white space.
         """
         super().__post_init__()
-        for field in ("asked", *WHO[1:]):
-            texts = getattr(self, field)
-            if (texts or field == "asked") and len(texts) < self.fewest:
-                raise ConfigError(
-                    f"{self.name}.{field} has {len(texts)} paraphrases, expected at least "
-                    f"{self.fewest}: what one wording draws out is no report"
-                )
+        check_paraphrases(f"{self.name}.asked", self.asked, self.fewest)
+        for field in WHO[1:]:
+            if texts := getattr(self, field):
+                check_paraphrases(f"{self.name}.{field}", texts, self.fewest)
         if self.reader and not (self.shown and all(_ANSWERS in text for text in self.reader)):
             raise ConfigError(
                 f"{self.name}.reader asks behind answers of the model's: give shown, what they are "
@@ -174,14 +172,9 @@ class Probe(Suite):
             reader = replace(self, system="")
             found += reader._asked(subject.base(), [READER], self._transcript(subject))
         values = [self._values(answered) for _, answered in found]
-        names = list(values[0])
-        table = np.array([[value[name] for name in names] for value in values])
         return Items(
             metadata=tuple({"group": who, "paraphrase": n} for (who, n, _), _ in found),
-            ratios={
-                name: (np.nan_to_num(column), np.isfinite(column).astype(float))
-                for name, column in zip(names, table.T, strict=True)
-            },
+            ratios=ratios_of(values),
             prompts=tuple(plain_prompt(answered[0].example.prompt) for _, answered in found),
             said=tuple({"asked": [_told(one) for one in answered]} for _, answered in found),
         )
@@ -227,11 +220,8 @@ class Probe(Suite):
 
     def _example(self, question: Question) -> Example:
         words = [word for ways in question.answers for word in ways]
-        said: list[Message] = [{"role": "user", "content": question.text}]
-        if self.system:
-            said.insert(0, {"role": "system", "content": self.system})
         return Example(
-            prompt=said,
+            prompt=asked_prompt(question.text, self.system),
             target=WordDistribution.normalised(dict.fromkeys(words, 1.0)),
             prefill=self.begun,
             boundary=BOUNDARY,
@@ -281,6 +271,39 @@ class Probe(Suite):
             text = prompt if isinstance(prompt, str) else prompt[-1]["content"]
             lines.append(f"Question: {text}\nAnswer: {word}")
         return "\n\n".join(lines)
+
+
+def check_paraphrases(name: str, texts: Sequence[str], fewest: int) -> None:
+    """Refuse to ask in too few wordings.
+
+    Args:
+        name: What they are called.
+        texts: The paraphrases.
+        fewest: How many there have to be.
+
+    Raises:
+        ConfigError: There are fewer.
+    """
+    if len(texts) < fewest:
+        raise ConfigError(
+            f"{name} has {len(texts)} paraphrases, expected at least {fewest}: what one wording "
+            "draws out is no report"
+        )
+
+
+def asked_prompt(text: str, system: str) -> list[Message]:
+    """A question, behind a system message if there is one."""
+    asked: list[Message] = [{"role": "user", "content": text}]
+    return [{"role": "system", "content": system}, *asked] if system else asked
+
+
+def ratios_of(rows: Sequence[Mapping[str, float]]) -> Ratios:
+    """What counts towards each metric, of the values of each item; NaN doesn't count."""
+    table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return {
+        name: (np.nan_to_num(column), np.isfinite(column).astype(float))
+        for name, column in table.items()
+    }
 
 
 def _with_bounds(answers: Answers) -> list[Float[np.ndarray, "sides support"]]:

@@ -1,23 +1,44 @@
 """Answers of its own, scored by rules."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from distmatch.data.examples import Message, Prompt, plain_prompt
+from distmatch.data.prompts import check_prefill
 from distmatch.errors import ConfigError
 from distmatch.evals.items import Items
 from distmatch.evals.metric import Metric
 from distmatch.evals.subject import Capability, Subject
-from distmatch.evals.suites.probes.probe import OWN, REFERENT, VALID, Probe, Probs, Question
+from distmatch.evals.suite import Suite
+from distmatch.evals.suites.probes.probe import (
+    FEWEST_PARAPHRASES,
+    OWN,
+    REFERENT,
+    VALID,
+    asked_prompt,
+    check_paraphrases,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class WrittenProbe(Probe):
+class WrittenProbe(Suite):
     """The share of written answers that each rule finds its pattern in; drawn, so not exact."""
 
+    name: str = "written"
+    asked: tuple[str, ...]
+    """Five paraphrases or more."""
+    question: str = "What does it write of itself?"
+    referent: tuple[str, ...] = ()
+    """The same, about somebody else or an unrelated fact."""
+    system: str = ""
+    begun: str = ""
+    """The answer's own beginning; no space at its end."""
+    fewest: int = FEWEST_PARAPHRASES
+    """Paraphrases there have to be."""
     rules: Mapping[str, str] = field(default_factory=dict)
     """Regular expressions by name; capitals don't matter. The first one's share is the headline."""
     n: int = 20
@@ -25,14 +46,20 @@ class WrittenProbe(Probe):
     length: int = 40
     """The most tokens of an answer."""
 
+    compared: ClassVar[tuple[str, ...]] = ()
+
     def __post_init__(self) -> None:
-        """See `Probe`.
+        """Check what needs no model.
 
         Raises:
-            ConfigError: No rules, one that is no regular expression, or a reader or thoughts, which
-                need answers out of a closed set.
+            ConfigError: Too few paraphrases, no rules, or one that is no regular expression.
+            DataError: A begun answer that ends in white space.
         """
         super().__post_init__()
+        check_paraphrases(f"{self.name}.asked", self.asked, self.fewest)
+        if self.referent:
+            check_paraphrases(f"{self.name}.referent", self.referent, self.fewest)
+        check_prefill(self.begun)
         if not self.rules or VALID in self.rules:
             raise ConfigError(
                 f'{self.name}.rules are {list(self.rules)}, expected some, none called "{VALID}"'
@@ -45,15 +72,12 @@ class WrittenProbe(Probe):
                     f"{self.name}.rules.{name} is {pattern!r}, which is no regular expression: "
                     f"{error}"
                 ) from error
-        if self.reader or self.thinking:
-            raise ConfigError(
-                f"{self.name} is written freely: leave out reader and thinking, or ask by words"
-            )
 
     @property
-    def figures(self) -> tuple[Metric, ...]:
-        """The share of each rule."""
-        return tuple(Metric(name, "share of written answers") for name in self.rules)
+    def metrics(self) -> tuple[Metric, ...]:
+        """The share of each rule, and of all together."""
+        shares = (Metric(name, "share of written answers") for name in self.rules)
+        return (*shares, Metric(VALID, "share that any rule finds"))
 
     @property
     def needs(self) -> frozenset[Capability]:
@@ -64,14 +88,6 @@ class WrittenProbe(Probe):
     def draws_text(self) -> bool:
         """It does."""
         return True
-
-    def questions(self, text: str) -> tuple[Question, ...]:
-        """Not asked so."""
-        raise NotImplementedError
-
-    def measured(self, probs: Sequence[Probs]) -> dict[str, float]:
-        """Not measured so."""
-        raise NotImplementedError
 
     def items(self, subject: Subject) -> Items:
         """What it writes, a paraphrase an item; valid is whatever any rule finds."""
@@ -104,12 +120,8 @@ class WrittenProbe(Probe):
         return [self._prompt(text) for text in (*self.asked, *self.referent)]
 
     def _prompt(self, text: str) -> Prompt:
-        said: list[Message] = [{"role": "user", "content": text}]
-        if self.system:
-            said.insert(0, {"role": "system", "content": self.system})
-        if self.begun:
-            said.append({"role": "assistant", "content": self.begun})
-        return said
+        begun: list[Message] = [{"role": "assistant", "content": self.begun}] if self.begun else []
+        return [*asked_prompt(text, self.system), *begun]
 
     def _found(self, text: str) -> list[bool]:
         return [bool(re.search(rule, text, re.IGNORECASE)) for rule in self.rules.values()]

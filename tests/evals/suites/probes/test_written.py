@@ -33,7 +33,8 @@ def test_each_rule_has_its_share_of_what_was_written():
     [
         ({"rules": {}}, "expected some"),
         ({"rules": {"x": "("}}, "no regular expression"),
-        ({"thinking": "low"}, "leave out reader and thinking"),
+        ({"asked": ASKED[:4]}, "kind.asked has 4 paraphrases"),
+        ({"referent": ASKED[:1]}, "kind.referent has 1 paraphrases"),
     ],
 )
 def test_rules_that_can_not_be_used_are_refused(given, told):
