@@ -3,17 +3,18 @@
 The race is between `DistributionTrainer` and what one would do without it: TRL's `SFTTrainer` on
 prompts with one word each, sampled from the target, and the end of the turn, with the loss on the
 completion alone. Both see the same prompts in the same order (each once, so every sample is a fresh
-one), have the same words, targets, base, adapter sites and optimiser, and train in float32 at a
-constant learning rate after a warm-up, so that nothing depends on where a run would end. What is
-measured are averaged weights, of either (`race_watch.Average`), since the last ones are noisy at a
-constant rate: in 3,200 examples distmatch's (seed 0, rate 1e-3, 24 test rows) came to 0.8 of the
-policy and no further, and only then were averages put into the rule. It is `RULE`; of the three
-learning rates each method has the one that is best on tuning rows.
+one), have the same words, targets, base, adapter sites and optimiser, and train in float32 (or,
+with --bf16, both in mixed precision, measured in float32) at a constant learning rate after a
+warm-up, so that nothing depends on where a run would end. What is measured are averaged weights, of
+either (`race_watch.Average`), since the last ones are noisy at a constant rate: in 3,200 examples
+distmatch's (seed 0, rate 1e-3, 24 test rows) came to 0.8 of the policy and no further, and only
+then were averages put into the rule. It is `RULE`; of the three learning rates each method has the
+one that is best on tuning rows.
 
 Every run leaves a line an evaluation and checkpoints in --out; a command that was killed goes on
 from there, and what is finished isn't repeated. With another --cap, runs that ended at it go on.
 
-    python benchmarks/learning_race.py --json benchmarks/results/learning_race.json
+    python benchmarks/learning_race.py --bf16 --json benchmarks/results/learning_race.json
     python benchmarks/learning_race.py --tiny --out runs/tiny_race          # seconds
 """
 
@@ -23,7 +24,7 @@ import os
 import statistics
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ class Sizes:
     tuning: int = 480
     tuning_rows: int = 24
     test_rows: int = 32
+    bf16: bool = False
 
     def rule(self) -> str:
         """What is counted, and when a run stops."""
@@ -118,12 +120,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/learning_race"))
     parser.add_argument("--json", type=Path, help="where the results go")
     parser.add_argument("--cap", type=float, help="times ours at which the other stops")
+    parser.add_argument("--bf16", action="store_true", help="train in mixed precision, both")
     parser.add_argument("--tiny", action="store_true", help="a random model, a few steps")
     parser.add_argument("--figure", type=Path, help="draw the curves of what there is, and leave")
     args = parser.parse_args()
     sizes = TINY if args.tiny else Sizes()
-    if args.cap:
-        sizes = Sizes(**{**asdict(sizes), "cap": args.cap})
+    sizes = replace(sizes, cap=args.cap or sizes.cap, bf16=args.bf16)
     if args.figure:
         from peer_figures import race_figure
 
@@ -235,6 +237,7 @@ class Race:
         examples = self.stream(heat.seed, most)
         told = {"learning_rate": heat.rate, "seed": heat.seed, "max_steps": most // BATCH}
         told |= {"output_dir": str(folder), "save_steps": 5 * self.sizes.every // BATCH}
+        told |= {"bf16": self.sizes.bf16}
         trainer = TRAINERS[heat.method](model, tokenizer, examples, SETTINGS | told)
         encoder = model_encoder(model, tokenizer)
         watch = Watch(heat.name, path, lambda m: self.asked[heat.phase].measure(m, encoder))

@@ -1,6 +1,6 @@
 """`DistributionTrainer`, and TRL's `SFTTrainer` on words sampled from the same targets.
 
-Both go through the examples in their order, in float32, with the same LoRA: the quickstart's.
+Both go through the examples in their order, with the same LoRA: the quickstart's.
 """
 
 import os
@@ -42,7 +42,7 @@ def distribution_trainer(
         model=model,
         processing_class=tokenizer,
         train_dataset=examples,
-        args=dm.DistributionConfig(**SETTINGS, **settings),
+        args=dm.DistributionConfig(**(SETTINGS | settings)),
         peft_config=dm.lora("all", rank=RANK),
     )
 
@@ -58,7 +58,7 @@ def sft_trainer(
     Nothing is computed twice to save memory, which is TRL's default.
     """
     disable_progress_bars()
-    config = SFTConfig(**SETTINGS, **settings, gradient_checkpointing=False)
+    config = SFTConfig(**(SETTINGS | settings), gradient_checkpointing=False)
     return SFTTrainer(
         model=model,
         processing_class=tokenizer,

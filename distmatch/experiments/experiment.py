@@ -18,6 +18,7 @@ from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import Acts, Probe
 from distmatch.evals.suites.probes.probe import is_about, said_of
 from distmatch.measuring.exchange import Fits, rank_fits, slope_fits
+from distmatch.models.loading import mixed_dtype
 from distmatch.runs.record import plain_json
 
 TRAINED, NONE, SHUFFLED, OPPOSITE = "trained", "none", "shuffled", "opposite"
@@ -146,6 +147,9 @@ class Experiment(ABC):
     learning_rate: float = 1e-3
     target: str = "all"
     rank: int = 16
+    precision: str = ""
+    """In which products are computed, in training and where they are asked: "bfloat16", or
+    "float16"; empty: as the model was loaded."""
     thinking: str = ""
     """In which of the model's ways it thinks before it answers a probe; empty: it doesn't."""
     thoughts: int = 4
@@ -308,6 +312,10 @@ def _check_numbers(experiment: Experiment) -> None:
         raise ConfigError(
             f"{experiment.name}.learning_rate is {experiment.learning_rate}, expected more than 0"
         )
+    try:
+        mixed_dtype(experiment.precision or None)
+    except ConfigError as error:
+        raise ConfigError(f"{experiment.name}.{error}") from error
 
 
 def _check_unit(unit: Unit) -> None:

@@ -49,7 +49,7 @@ KINDS: dict[str, type[Probe | OwnProbe | WrittenProbe]] = {
 """Kinds of probes, as a file calls them."""
 
 _SETTINGS = (
-    *("steps", "batch_size", "learning_rate", "target", "rank", "seed"),
+    *("steps", "batch_size", "learning_rate", "target", "rank", "precision", "seed"),
     *("thinking", "thoughts", "thought_tokens"),
 )
 _NEEDED = ("name", "question", "rule", "primary", "taught")

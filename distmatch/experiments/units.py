@@ -108,6 +108,7 @@ class UnitRuns:
             batch_size=self.batch_size,
             seed=self.experiment.seed,
             progress=False,
+            precision=self.experiment.precision or None,
         )
 
     @property
@@ -122,6 +123,10 @@ class UnitRuns:
             per_device_train_batch_size=experiment.batch_size,
             learning_rate=experiment.learning_rate,
             seed=experiment.seed + number,
+            bf16=experiment.precision == "bfloat16",
+            fp16=experiment.precision == "float16",
+            # Mixed on a CPU has to be asked for like this
+            use_cpu=bool(experiment.precision) and not torch.cuda.is_available(),
             save_steps=max(experiment.steps // 4, 1),
             disable_tqdm=not self.progress,
         )

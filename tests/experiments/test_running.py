@@ -86,6 +86,15 @@ def test_cut_short_and_started_again_it_comes_to_the_same(finished, model, tmp_p
     assert rows == outcome.measured["trained-1"]["how_often"].rows()
 
 
+def test_units_are_trained_and_asked_in_the_precision_asked_for(model, tmp_path):
+    mixed = experiment((0.2,), told=False, precision="bfloat16")
+    run_experiment(mixed, model, tmp_path / "coins", progress=False, tell=str)
+    unit = tmp_path / "coins" / "units" / "trained-0"
+    assert json.loads((unit / "adapter" / "run.json").read_text())["train"]["bf16"] is True
+    kept = json.loads((unit / "reports" / "how_often" / "settings.json").read_text())
+    assert "bfloat16" in json.dumps(kept)
+
+
 def test_what_is_there_is_read_without_a_model(finished, tmp_path):
     folder, outcome, _ = finished
     copied = shutil.copytree(folder, tmp_path / "coins")
@@ -126,6 +135,7 @@ def test_another_rule_or_setting_is_refused_with_the_difference(finished, model)
         ({"given_units": (replace(told_half, behaviour=(0.1, 0.9)),)}, "2 numbers"),
         ({"steps": 0}, "steps is 0, expected at least 1"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0"),
+        ({"precision": "int8"}, r'\.precision "int8" is no mixed one'),
         ({"given_probes": (WRITTEN,), "thinking": "low"}, "can't be answered behind thoughts"),
         ({"given_primary": "nowhere"}, "unknown probe"),
         ({"given_primary": "nothing"}, "unknown figure"),

@@ -1,0 +1,302 @@
+"""Broad control of a model of half a billion parameters: which recipe, and what it reaches.
+
+Pilots of at most 200 steps choose a recipe by branches and words that are neither trained on nor
+measured with later. Each run of the ledger is then measured once, by the suites of the table. What
+is there is not made again, and a run that was stopped goes on: start the same command once more, or
+name single runs; several commands may each do some.
+
+    python benchmarks/models.py qwen2.5-coder-0.5b
+    python benchmarks/broad_recipe.py --pilots --json benchmarks/results/broad_pilots.jsonl
+    python benchmarks/broad_recipe.py --json benchmarks/results/broad_recipe.jsonl
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from machine import device_and_versions
+from models import FOLDER as MODELS
+
+import distmatch as dm
+from distmatch.data import (
+    AHEAD_WORDINGS,
+    TASKS,
+    BroadControl,
+    OutputControl,
+    mixture,
+    negatives,
+    read_texts,
+    shuffled,
+    split_words,
+    word_pool,
+    write_texts,
+)
+from distmatch.data.examples import Prompt
+from distmatch.evals import (
+    CarryOver,
+    Given,
+    Knowledge,
+    LocalSource,
+    Metric,
+    Numbers,
+    Ordinary,
+    OwnExamples,
+    Sequential,
+    Subject,
+    Suite,
+    Suppression,
+    measure_all,
+)
+from distmatch.evals.items import Items
+from distmatch.files import write_text
+from distmatch.models import ModelChoice
+from distmatch.runs import Run, perform
+
+OUT = Path("runs/broad_recipe")
+MODEL_PATHS = {
+    "0.5B": str(MODELS / "qwen2.5-coder-0.5b.gguf"),
+    "135M": "smollm2-135m",
+    "1.5B": str(MODELS / "qwen2.5-coder-1.5b.gguf"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What one run is told."""
+
+    model: str = "0.5B"
+    data: str = "broad"
+    """Or "narrow": the five wordings of the quickstart; "given": of the suite `given`; "others":
+    every other task that a suite measures."""
+    shuffled: bool = False
+    steps: int = 200
+    batch: int = 8
+    learning_rate: float = 5e-4
+    rank: int = 16
+    target: str = "all"
+    weight: float = 2.0
+    """Of retention; 0: none."""
+    per_step: int = 2
+    own_chats: int = 96
+    negatives: int = 64
+    narrow_first: bool = False
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """What differs from the defaults."""
+        default = asdict(Recipe())
+        told = {key: value for key, value in asdict(self).items() if value != default[key]}
+        return " ".join(f"{key}={value}" for key, value in told.items()) or "defaults"
+
+
+PILOTS = (
+    Recipe(),
+    Recipe(learning_rate=1e-3),
+    Recipe(weight=5.0),
+    Recipe(per_step=4),
+)
+RECIPE = Recipe()
+LEDGER = {
+    "recipe": RECIPE,
+    "recipe, seed 1": replace(RECIPE, seed=1),
+    "shuffled": replace(RECIPE, shuffled=True),
+    "narrow": Recipe(data="narrow", weight=0.0),
+    "no retention": replace(RECIPE, weight=0.0, steps=200),
+    "others": replace(RECIPE, data="others", steps=200),
+    "given alone": replace(RECIPE, data="given", steps=200),
+}
+TABLE: tuple[Suite, ...] = (
+    CarryOver(per_group=12),
+    Ordinary(),
+    Knowledge(),
+    Given(per_group=8),
+    Suppression(),
+    Sequential(per_kind=12),
+    Numbers(per_kind=12),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NearBase(Suite):
+    """How far from the base on chats and negatives of the kinds, but not the rows, trained on."""
+
+    name: ClassVar[str] = "near_base"
+    question: ClassVar[str] = "Does it stay near its base on texts like those of retention?"
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("kl", "nats from the base, a token", "lower"),
+        Metric("slot_tvd", "from the base, at the answer's first token", "lower"),
+    )
+    needs = Ordinary.needs
+    texts: tuple[Prompt, ...] = ()
+
+    def items(self, subject: Subject) -> Items:
+        """The drift of each chat, and at the beginning of its answer."""
+        slots = [chat[:-1] for chat in self.texts]
+        rows = subject.drift(self.texts, slots, self.name)
+        groups = ["whole"] * len(self.texts) + ["answer's beginning"] * len(slots)
+        return Items(
+            metadata=tuple({"group": g, "number": n} for n, g in enumerate(groups)),
+            ratios={
+                m.name: tuple(np.array([row.get(m.name, (0, 0)) for row in rows], dtype=float).T)
+                for m in self.metrics
+            },
+            prompts=tuple(str(text) for text in (*self.texts, *slots)),
+        )
+
+
+def main() -> None:
+    """Do what isn't done yet, a run at a time."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", help="runs by name or number; default: all")
+    parser.add_argument("--pilots", action="store_true", help="those that choose the recipe")
+    parser.add_argument("--json", type=Path, help="where lines of results go")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"default: {OUT}")
+    args = parser.parse_args()
+    runs = {recipe.name: recipe for recipe in PILOTS} if args.pilots else {"base": None, **LEDGER}
+    for name in args.names or runs:
+        name = list(runs)[int(name)] if name.isdigit() else name
+        for line in done(name, runs[name], args.out, is_pilot=args.pilots):
+            print(json.dumps(line), flush=True)
+            if args.json:
+                keep(args.json, line)
+
+
+def done(name: str, recipe: Recipe | None, out: Path, *, is_pilot: bool) -> list[dict]:
+    """The lines of a run's results, one a suite; trained and measured unless it is there."""
+    model = choice((recipe or RECIPE).model)
+    folder = out / ("pilots" if is_pilot else "ledger") / name.replace(" ", "_")
+    seconds = 0.0
+    if recipe is not None:
+        seconds = train(recipe, model, folder, out, is_pilot=is_pilot)
+    suites = pilot_suites(model, out) if is_pilot else TABLE
+    source = LocalSource(
+        choice=model,
+        adapter=None if recipe is None else folder,
+        precision="bfloat16" if is_pilot else None,
+    )
+    lines = []
+    for kept in measure_all(source, suites, folder / "reports"):
+        told = kept.report.to_json()
+        lines.append(
+            {
+                "run": name,
+                "suite": kept.suite.name,
+                "settings": None if recipe is None else asdict(recipe),
+                "training_s": round(seconds),
+                "metrics": told["metrics"],
+                "groups": told.get("groups"),
+                "command": " ".join(["python", *sys.argv]),
+                **device_and_versions(torch.device("cpu")),
+            }
+        )
+    return lines
+
+
+def choice(model: str) -> ModelChoice:
+    """A model by its size; on a CPU, in bf16, eager attention is sooner done than torch's fused."""
+    return ModelChoice(name=MODEL_PATHS[model], attention="eager")
+
+
+def train(recipe: Recipe, model: ModelChoice, folder: Path, out: Path, *, is_pilot: bool) -> float:
+    """Leave the run's adapter in its folder; seconds it took this time."""
+    texts: Sequence[Prompt] = ()
+    if recipe.weight:
+        texts = chats(recipe, model, out)
+    run = Run(
+        model=model,
+        train=rows(recipe, is_pilot=is_pilot),
+        lora=dm.lora(recipe.target, rank=recipe.rank),
+        retention=texts,
+        config=dm.DistributionConfig(
+            output_dir=str(folder),
+            learning_rate=recipe.learning_rate,
+            adam_beta2=0.97,
+            warmup_steps=10,
+            max_steps=recipe.steps,
+            per_device_train_batch_size=recipe.batch,
+            train_sampling_strategy="sequential" if recipe.narrow_first else "random",
+            retention_weight=recipe.weight,
+            retention_per_step=recipe.per_step if texts else None,
+            retention_tokens=320,
+            save_steps=20,
+            save_total_limit=1,
+            logging_steps=10,
+            seed=recipe.seed,
+            bf16=True,
+            use_cpu=not torch.cuda.is_available(),
+        ),
+    )
+    start = time.perf_counter()
+    perform(run, resume=run.is_begun)
+    return time.perf_counter() - start
+
+
+def rows(recipe: Recipe, *, is_pilot: bool) -> list[dm.Example]:
+    """What a run is trained on."""
+    n = recipe.steps * recipe.batch
+    pool = pilot_pool() if is_pilot else word_pool()
+    if recipe.data == "others":
+        tasks = [TASKS[name]() for name in ("numbers", "sequence", "suppression", "deviation")]
+        drawn = mixture(tasks, n=n, n_test=0, seed=recipe.seed)[0]
+    else:
+        task = {
+            "broad": BroadControl(pool=pool, narrow_first=recipe.narrow_first),
+            "narrow": OutputControl(words=(2,), wordings=AHEAD_WORDINGS, pool=pool),
+            "given": OutputControl(words=(2, 3, 4, 5), phrasings=tuple(dm.data.PHRASINGS)),
+        }[recipe.data]
+        drawn = task.draw(n, 0, recipe.seed)[0]
+    return shuffled(drawn, recipe.seed) if recipe.shuffled else drawn
+
+
+def pilot_pool() -> tuple[str, ...]:
+    """Words that no suite of the table holds out."""
+    return tuple(split_words(word_pool(), seed=0)[0])
+
+
+def chats(
+    recipe: Recipe, model: ModelChoice, out: Path, *, is_tuning: bool = False
+) -> list[Prompt]:
+    """The base's own chats and its answers to negatives, written once for all runs."""
+    own, asked, seed = recipe.own_chats, recipe.negatives, 0
+    if is_tuning:
+        own, asked, seed = 24, 24, 1
+    path = out / f"chats-{recipe.model}-{own}-{asked}-{seed}.jsonl"
+    if not path.is_file():
+        questions = negatives(asked, seed) if asked else ()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        written = dm.OwnChats(n=own, questions=questions, seed=seed)(*model.load())
+        write_texts(path, written)
+    return read_texts(path)
+
+
+def pilot_suites(model: ModelChoice, out: Path) -> tuple[Suite, ...]:
+    """What pilots are judged by."""
+    task = BroadControl(test_branches="tuning", pool=pilot_pool())
+    texts = chats(RECIPE, model, out, is_tuning=True)
+    return (
+        OwnExamples(rows=task.draw(1, 120, seed=0, stream="pilots")[1]),
+        NearBase(texts=tuple(texts)),
+    )
+
+
+def keep(path: Path, line: Mapping[str, object]) -> None:
+    """Put the line in the file, in place of an earlier one of its run and suite."""
+    kept = []
+    if path.is_file():
+        kept = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
+    kept = [one for one in kept if (one["run"], one["suite"]) != (line["run"], line["suite"])]
+    write_text(path, "".join(json.dumps(one) + "\n" for one in [*kept, line]))
+
+
+if __name__ == "__main__":
+    main()
