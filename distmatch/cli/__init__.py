@@ -314,9 +314,12 @@ def _add_compare(commands: Any) -> None:
         help="how measured models differ",
         description="Print how later measurements differ from the first, on the same items, with "
         "intervals; with --out draw them side by side there. Of one folder: how a suite's ways of "
-        "asking differ, such as thinking or not.",
+        "asking differ, such as thinking or not. Of experiments: their verdicts, with p-values "
+        "corrected for how many are read together.",
     )
-    compare.add_argument("folders", nargs="+", metavar="DIR", help="as eval --out left them")
+    compare.add_argument(
+        "folders", nargs="+", metavar="DIR", help="as eval or experiment --out left them"
+    )
     compare.add_argument("--out", metavar="DIR", help="where table and figures go")
 
 

@@ -8,17 +8,21 @@ from distmatch.errors import ConfigError, DataError, listed
 from distmatch.evals.comparison import difference_table, on_shared_items, ways_apart
 from distmatch.evals.report import Report
 from distmatch.evals.store import REPORT_FILE
+from distmatch.experiments.together import is_experiment, read_together, together_table
 from distmatch.files import check_folder, write_text
 from distmatch.runs.figures import group_figure
+
+_COMPARISON_FILE = "comparison.txt"
 
 
 def compare_folders(folders: Sequence[str | Path], out: str | Path | None = None) -> None:
     """Print how later runs differ from the first, suite by suite, and draw them side by side.
 
     Of one folder, suites that ask the same in several ways: how later ways differ from the first.
+    Of experiments their verdicts, read together.
 
     Args:
-        folders: As `distmatch eval --out` leaves them.
+        folders: As `distmatch eval --out` or `distmatch experiment --out` leaves them.
         out: Where comparison.txt and a figure of each suite go; None: tables are only printed.
 
     Raises:
@@ -35,6 +39,12 @@ def compare_folders(folders: Sequence[str | Path], out: str | Path | None = None
             f"{twice[0]} is given twice, and a model doesn't differ from itself: give another "
             "folder, or one alone to compare its ways of asking"
         )
+    if any(map(is_experiment, paths)):
+        table = together_table(read_together(paths))
+        print(table)
+        if out is not None:
+            write_text(Path(out) / _COMPARISON_FILE, f"{table}\n")
+        return
     are_told_apart = len({path.name for path in paths}) == len(paths)
     found = {path.name if are_told_apart else str(path): _reports(path) for path in paths}
     compared = _ways(*found.values()) if len(found) == 1 else _side_by_side(found)
@@ -45,7 +55,7 @@ def compare_folders(folders: Sequence[str | Path], out: str | Path | None = None
         if out is not None:
             print(group_figure(reports, Path(out) / f"{name.partition(',')[0]}.png"))
     if out is not None:
-        write_text(Path(out) / "comparison.txt", "\n".join(told))
+        write_text(Path(out) / _COMPARISON_FILE, "\n".join(told))
 
 
 def _ways(kept: Mapping[str, Path]) -> dict[str, dict[str, Report]]:

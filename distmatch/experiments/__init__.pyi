@@ -13,5 +13,6 @@ from .running import read_outcome as read_outcome
 from .running import run_experiment as run_experiment
 from .self_prediction import SelfPrediction as SelfPrediction
 from .shares import Shares as Shares
+from .together import read_together as read_together
 from .trained_for import TrainedFor as TrainedFor
 from .verdict import Verdict as Verdict

@@ -15,7 +15,8 @@ from distmatch.data.examples import Example
 from distmatch.data.jsonl import fingerprint
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import Report, Suite
-from distmatch.evals.suites.probes import Acts, Probe
+from distmatch.evals.suites.probes import Acts
+from distmatch.evals.suites.probes.behind_thoughts import BehindThoughts
 from distmatch.evals.suites.probes.probe import is_about, said_of
 from distmatch.measuring.exchange import Fits, rank_fits, slope_fits
 from distmatch.models.loading import mixed_dtype
@@ -187,6 +188,11 @@ class Experiment(ABC):
         """These, drawn once."""
         return self.draw_units()
 
+    def seed_of(self, unit: Unit) -> int:
+        """Of its training: the first adapters of all arms have the same, and so have the next."""
+        arm = [one.name for one in self.units if one.arm == unit.arm]
+        return self.seed + arm.index(unit.name)
+
     @abstractmethod
     def probes(self) -> tuple[Suite, ...]:
         """What every model is asked."""
@@ -249,7 +255,7 @@ class Experiment(ABC):
     def _check_probe(self, probe: Suite) -> None:
         if probe.name == ACTS:
             raise ConfigError(f'{self.name}: no probe can be called "{ACTS}"')
-        if self.thinking and not isinstance(probe, Probe):
+        if self.thinking and not isinstance(probe, BehindThoughts):
             raise ConfigError(
                 f"{self.name}.thinking: {probe.name} can't be answered behind thoughts: leave it "
                 "out"

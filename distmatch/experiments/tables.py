@@ -3,14 +3,26 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from distmatch.data.examples import plain_prompt
+from distmatch.data.jsonl import fingerprint
 from distmatch.evals import Report
 from distmatch.evals.report import text_table
 from distmatch.evals.suites.probes.probe import OWN, READER, REFERENT, is_about, said_of
-from distmatch.experiments.experiment import ARMS, BASE, NONE, TRAINED, Experiment
+from distmatch.experiments.experiment import (
+    ARMS,
+    BASE,
+    DECORRELATED,
+    NONE,
+    SHUFFLED,
+    TRAINED,
+    Experiment,
+    Unit,
+)
 from distmatch.experiments.units import Measured
 from distmatch.measuring.adapters import difference_interval, mean_interval
 from distmatch.measuring.intervals import Interval, interval_text
 
+_COMPARED = (NONE, SHUFFLED, DECORRELATED)
 _WHOSE = {"own": OWN, "own - referent": REFERENT, "reader": READER}
 
 
@@ -19,6 +31,8 @@ class ArmFigure(NamedTuple):
 
     values: tuple[float, ...]
     """One a unit."""
+    twins: tuple[str, ...] = ()
+    """Of each unit what pairs it with one of another arm: its seed and prompts."""
 
     @property
     def interval(self) -> Interval:
@@ -28,6 +42,13 @@ class ArmFigure(NamedTuple):
     def __str__(self) -> str:
         """Mean and interval, or the mean alone."""
         return interval_text(self.interval)
+
+    def less(self, other: "ArmFigure") -> Interval:
+        """This minus the other: of units that share seed and prompts, else of all by Welch."""
+        theirs = dict(zip(other.twins, other.values, strict=False))
+        mine = zip(self.twins, self.values, strict=False)
+        paired = [value - theirs[twin] for twin, value in mine if twin in theirs]
+        return mean_interval(paired) if paired else difference_interval(other.values, self.values)
 
 
 class Line(NamedTuple):
@@ -39,10 +60,10 @@ class Line(NamedTuple):
     cells: Mapping[str, ArmFigure]
 
     @property
-    def difference(self) -> Interval:
-        """Trained less none, unpaired: each adapter has rows of its own."""
-        first, second = (self.cells.get(arm, ArmFigure(())) for arm in (NONE, TRAINED))
-        return difference_interval(first.values, second.values)
+    def differences(self) -> dict[str, Interval]:
+        """Trained less each arm that learned something else."""
+        trained = self.cells.get(TRAINED, ArmFigure(()))
+        return {arm: trained.less(self.cells[arm]) for arm in _COMPARED if arm in self.cells}
 
 
 def lines_of(experiment: Experiment, measured: Measured) -> list[Line]:
@@ -54,23 +75,28 @@ def lines_of(experiment: Experiment, measured: Measured) -> list[Line]:
     """
     units = [unit for unit in experiment.units if unit.name in measured]
     arms = [arm for arm in ARMS if any(unit.arm == arm for unit in units)]
+    twins = {unit.name: _twin(experiment, unit) for unit in units}
     suites = dict.fromkeys(name for unit in units for name in measured[unit.name])
     lines = []
     for suite in suites:
-        by_arm = {
-            arm: [
-                measured[u.name][suite] for u in units if u.arm == arm and suite in measured[u.name]
-            ]
-            for arm in arms
-        }
-        for whose, figure in _figures(by_arm):
+        asked = [u for u in units if suite in measured[u.name]]
+        by_arm = {arm: [u.name for u in asked if u.arm == arm] for arm in arms}
+        by_arm = {arm: names for arm, names in by_arm.items() if names}
+        for whose, figure in _figures(measured[asked[0].name][suite]):
             cells = {
-                arm: ArmFigure(tuple(value_of(report, figure, whose) for report in reports))
-                for arm, reports in by_arm.items()
-                if reports
+                arm: ArmFigure(
+                    tuple(value_of(measured[name][suite], figure, whose) for name in names),
+                    tuple(twins[name] for name in names),
+                )
+                for arm, names in by_arm.items()
             }
             lines.append(Line(suite, figure, whose, cells))
     return lines
+
+
+def _twin(experiment: Experiment, unit: Unit) -> str:
+    prompts = [plain_prompt(row.prompt) for row in (*unit.rows, *unit.formats)]
+    return f"{experiment.seed_of(unit)}/{fingerprint(prompts)}" if prompts else unit.name
 
 
 def value_of(report: Report, figure: str, whose: str) -> float:
@@ -94,17 +120,18 @@ def arms_table(lines: Sequence[Line]) -> str:
     sizes = {
         arm: max(len(line.cells[arm].values) for line in lines if arm in line.cells) for arm in arms
     }
+    compared = [arm for arm in _COMPARED if arm in arms]
     header = [f"{arm} ({sizes[arm]})" if arm != BASE else arm for arm in arms]
-    rows = [["probe", "figure", "", *header, f"{TRAINED} - {NONE}"]]
+    rows = [["probe", "figure", "", *header, *(f"{TRAINED} - {arm}" for arm in compared)]]
     for line in lines:
         cells = [str(line.cells[arm]) if arm in line.cells else "" for arm in arms]
-        rows.append([line.probe, line.figure, line.whose, *cells, interval_text(line.difference)])
+        apart = [interval_text(line.differences[a]) if a in line.cells else "" for a in compared]
+        rows.append([line.probe, line.figure, line.whose, *cells, *apart])
     return text_table(rows)
 
 
-def _figures(by_arm: Mapping[str, Sequence[Report]]) -> list[tuple[str, str]]:
+def _figures(report: Report) -> list[tuple[str, str]]:
     """Whose, and which figures there are."""
-    first = next(report for reports in by_arm.values() for report in reports)
-    is_probe = is_about(first, OWN)
-    whose = [name for name, who in _WHOSE.items() if is_probe and is_about(first, who)] or [""]
-    return [(who, figure) for figure in first.metrics for who in whose]
+    is_probe = is_about(report, OWN)
+    whose = [name for name, who in _WHOSE.items() if is_probe and is_about(report, who)] or [""]
+    return [(who, figure) for figure in report.metrics for who in whose]

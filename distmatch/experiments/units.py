@@ -96,9 +96,9 @@ class UnitRuns:
             for unit in learning:
                 self._formats(unit, base)
             del base
-            for number, unit in enumerate(learning):
+            for unit in learning:
                 bar.set_postfix_str(f"{unit.name} is trained")
-                adapter = self._trained(unit, number)
+                adapter = self._trained(unit)
                 yield unit, self._asked(unit, self._source(adapter), bar)
 
     def _source(self, adapter: Path | None) -> LocalSource:
@@ -115,14 +115,14 @@ class UnitRuns:
     def _lora(self) -> LoraTarget:
         return lora(self.experiment.target, rank=self.experiment.rank)
 
-    def _config(self, folder: str, number: int) -> DistributionConfig:
+    def _config(self, folder: str, seed: int) -> DistributionConfig:
         experiment = self.experiment
         return DistributionConfig(
             output_dir=folder,
             max_steps=experiment.steps,
             per_device_train_batch_size=experiment.batch_size,
             learning_rate=experiment.learning_rate,
-            seed=experiment.seed + number,
+            seed=seed,
             bf16=experiment.precision == "bfloat16",
             fp16=experiment.precision == "float16",
             # Mixed on a CPU has to be asked for like this
@@ -142,13 +142,13 @@ class UnitRuns:
         bar.update()
         return reports
 
-    def _trained(self, unit: Unit, number: int) -> Path:
+    def _trained(self, unit: Unit) -> Path:
         """Where its adapter is; trained, or gone on with, if it isn't there whole."""
         folder = self._place(unit) / ADAPTER_FOLDER
         kept = self._place(unit) / FORMATS_FILE
         run = Run(
             model=self.model,
-            config=self._config(str(folder), number),
+            config=self._config(str(folder), self.experiment.seed_of(unit)),
             train=[*unit.rows, *(read_jsonl(kept) if unit.formats else [])],
             lora=self._lora,
         )

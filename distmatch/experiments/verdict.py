@@ -32,7 +32,7 @@ from distmatch.measuring.exchange import Exchange
 from distmatch.measuring.intervals import Interval, interval_text
 
 LEVEL = 0.05
-"""Of the one test; Holm's where several experiments are read together."""
+"""Of the one test; where several experiments are read together, Holm's."""
 
 TOO_FEW = "points, no verdict"
 NOT_TAUGHT = "not taught"
@@ -95,8 +95,8 @@ class Verdict:
     reader: Evidence | None = None
     """Of the base, behind some answers of each adapter's; where it is asked."""
     p: float = math.nan
-    """Of the one test; NaN where there is no result. Where experiments are read together, Holm's
-    correction is `distmatch.measuring.holm`."""
+    """Of the one test; NaN where there is no result. Where experiments are read together it is
+    corrected (`read_together`)."""
 
     def __str__(self) -> str:
         """In a few lines."""

@@ -29,7 +29,6 @@ from distmatch.losses.words import support_log_probs, word_log_probs
 from distmatch.measuring.metrics import Outcomes, Ratio
 from distmatch.measuring.outcomes import outcomes_of
 from distmatch.models.adapters import switched_off
-from distmatch.models.attaching import attach_lora
 from distmatch.models.base_record import check_base_record, write_base_record
 from distmatch.models.cast_once import CastOnce
 from distmatch.models.head import HeadInput
@@ -129,12 +128,7 @@ class DistributionTrainer(Trainer):
         given.check_sharding(args, self.adapted, self.train_examples, has_texts=bool(self.texts))
         self._companions = Companions(self.texts, len(self.train_tries), args)
         self._asked = self._encoded({} if eval_dataset is None else eval_dataset)
-        if peft_config is not None:  # the seed that shuffles the data draws the adapter too
-            self.adapted = attach_lora(
-                self.adapted,  # type: ignore[arg-type]
-                peft_config,
-                seed=args.seed,
-            )
+        self.adapted = given.given_adapter(self.adapted, peft_config, args.seed)
         keep_buffers(self.adapted, args.world_size)
         args = with_named_loss(args)
         self._observed = RunningMeans(args.device)

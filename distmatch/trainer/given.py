@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
+from peft import PeftConfig
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 from transformers.training_args import ParallelMode
@@ -10,8 +11,10 @@ from transformers.training_args import ParallelMode
 from distmatch.data.examples import Example
 from distmatch.errors import ConfigError, DataError
 from distmatch.files import check_folder
+from distmatch.models.attaching import attach_lora
 from distmatch.models.experts import PackedExperts
 from distmatch.models.loading import load_model
+from distmatch.models.lora import LoraTarget
 from distmatch.trainer.settings import DistributionConfig
 
 NEEDS_BASE = "needs the base model beside the trained one: give a peft_config"
@@ -32,6 +35,19 @@ def given_model(
     if tokenizer is None:
         raise ConfigError("processing_class is missing: give the model's tokenizer")
     return model, tokenizer
+
+
+def given_adapter(
+    model: nn.Module, peft_config: LoraTarget | PeftConfig | None, seed: int
+) -> nn.Module:
+    """The model with a new adapter, drawn by the seed that shuffles the data; None: as it is.
+
+    Raises:
+        TargetingError: Of weights the model doesn't have.
+    """
+    if peft_config is None:
+        return model
+    return attach_lora(model, peft_config, seed=seed)  # type: ignore[arg-type]
 
 
 def check_given(args: Any, eval_dataset: Any, refresh: Any) -> None:

@@ -1,9 +1,10 @@
 """Its own answers: does it know what it would answer?
 
-In two stages. What it answers to a question with a closed set of answers is an exact distribution;
-a property of the answer (its first letter, say) is that distribution pushed forward. What it says
-the property would be is another. With nobody's own answers to go by one can still name the value
-that is commonest over all questions: the mode baseline.
+In two stages, both behind thoughts where it thinks. What it answers to a question with a closed set
+of answers is an exact distribution; a property of the answer (its first letter, say) is that
+distribution pushed forward. What it says the property would be is another. With nobody's own
+answers to go by one can still name the value that is commonest over all questions: the mode
+baseline.
 """
 
 from collections import Counter, defaultdict
@@ -20,7 +21,7 @@ from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals.items import Items
 from distmatch.evals.metric import Metric
 from distmatch.evals.subject import Subject
-from distmatch.evals.suite import Suite
+from distmatch.evals.suites.probes.behind_thoughts import BehindThoughts
 from distmatch.evals.suites.probes.probe import (
     BOUNDARY,
     FEWEST_PARAPHRASES,
@@ -73,7 +74,7 @@ Values = dict[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class OwnProbe(Suite):
+class OwnProbe(BehindThoughts):
     """What it says it would answer, held against what it answers."""
 
     name: str = "own"
@@ -217,7 +218,7 @@ class OwnProbe(Suite):
             )
             for (text, _), some in zip(asked, spelled, strict=True)
         ]
-        probs = subject.answers(examples, self.name).probs.astype(float)
+        probs = [sides[0] for sides in self.probs(subject, examples)]
         found: list[tuple[float, Values]] = []
         for (_, words), some, row in zip(asked, spelled, probs, strict=True):
             places = iter(row)

@@ -19,12 +19,12 @@ from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example, Message, Prompt, plain_prompt
 from distmatch.data.jsonl import fingerprint
 from distmatch.data.prompts import check_prefill
-from distmatch.errors import ConfigError, unknown_name
-from distmatch.evals.items import Answers, Items
+from distmatch.errors import ConfigError
+from distmatch.evals.items import Items
 from distmatch.evals.metric import Metric
 from distmatch.evals.report import Report
 from distmatch.evals.subject import Capability, Subject
-from distmatch.evals.suite import Suite
+from distmatch.evals.suites.probes.behind_thoughts import BehindThoughts
 from distmatch.measuring.intervals import Ratios
 
 OWN, REFERENT, READER = "own", "referent", "reader"
@@ -70,7 +70,7 @@ class _Answered(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Probe(Suite):
+class Probe(BehindThoughts):
     """A question about the model itself, whose answers are exact distributions over a closed set.
 
     Its report has a group for each of `WHO` that is asked.
@@ -90,12 +90,6 @@ class Probe(Suite):
     system: str = ""
     begun: str = ""
     """The answer's own beginning; no space at its end."""
-    thinking: str = ""
-    """In which of the model's ways it thinks before it answers, such as "low" or "step by step";
-    then answers are the mean behind `thoughts`. Empty: it answers at once."""
-    thoughts: int = 4
-    max_tokens: int = 256
-    """Of a thought."""
     fewest: int = FEWEST_PARAPHRASES
     """Paraphrases there have to be; of fewer the wording is as good an explanation as the model."""
 
@@ -145,14 +139,8 @@ class Probe(Suite):
 
     @property
     def needs(self) -> frozenset[Capability]:
-        """Words' probabilities; of a reader the base; of one that thinks its thoughts."""
-        also = {Capability.BASE: self.reader, Capability.THOUGHTS: self.thinking}
-        return frozenset({Capability.WORDS, *(one for one, is_needed in also.items() if is_needed)})
-
-    @property
-    def draws_text(self) -> bool:
-        """Whether it thinks."""
-        return bool(self.thinking)
+        """As of other suites that can be asked behind thoughts; of a reader also the base."""
+        return super().needs | ({Capability.BASE} if self.reader else set())
 
     def record(self) -> dict[str, Any]:
         """See `Suite`; a hash stands for the examples that are shown, and defaults are left out."""
@@ -212,7 +200,7 @@ class Probe(Suite):
             for number, text in enumerate(texts[who])
         ]
         examples = [self._example(q) for asking in askings for q in asking.questions]
-        answered = zip(examples, self._probs(subject, examples), strict=True)
+        answered = zip(examples, self.probs(subject, examples), strict=True)
         return [
             (asking, [_answered(*next(answered), question) for question in asking.questions])
             for asking in askings
@@ -226,30 +214,6 @@ class Probe(Suite):
             prefill=self.begun,
             boundary=BOUNDARY,
         )
-
-    def _probs(
-        self, subject: Subject, examples: Sequence[Example]
-    ) -> list[Float[np.ndarray, "sides support"]]:
-        """Of every word of each example, and of other: at once, or the mean behind thoughts.
-
-        In one row where it is exact, else also the least and the most.
-        """
-        if not self.thinking:
-            return _with_bounds(subject.answers(examples, self.name))
-        ways = {way.name: way for way in subject.ways()}
-        if self.thinking not in ways:
-            raise ConfigError(unknown_name("way of thinking", self.thinking, ways))
-        way = ways[self.thinking]
-        asked = [(way, way.ask(example)) for example in examples]
-        thoughts = subject.think(asked, self.thoughts, lambda _: self.max_tokens, self.name)
-        behind = [
-            way.behind(example, thought.text)
-            for (_, example), some in zip(asked, thoughts, strict=True)
-            for thought in some
-        ]
-        probs = subject.answers(behind, self.name).probs.astype(float)
-        ends = np.cumsum([len(some) for some in thoughts])
-        return [some.mean(axis=0)[None] for some in np.split(probs, ends[:-1])]
 
     def _behind_system(self, prompt: Prompt) -> Prompt:
         if not self.system:
@@ -304,18 +268,6 @@ def ratios_of(rows: Sequence[Mapping[str, float]]) -> Ratios:
         name: (np.nan_to_num(column), np.isfinite(column).astype(float))
         for name, column in table.items()
     }
-
-
-def _with_bounds(answers: Answers) -> list[Float[np.ndarray, "sides support"]]:
-    probs = answers.probs.astype(float)
-    if not answers.said:
-        return [row[None] for row in probs]
-    width = probs.shape[1]
-    sides = (
-        [np.pad(known[side], (0, width - len(known[side]))) for side in ("low", "high")]
-        for known in answers.said
-    )
-    return [np.stack([row, *both]) for row, both in zip(probs, sides, strict=True)]
 
 
 def _answered(

@@ -1,13 +1,17 @@
 """What it says it would answer, held against what it answers."""
 
+from dataclasses import replace
+
 import pytest
 
+from distmatch.data import Example, WordDistribution
 from distmatch.errors import ConfigError
-from distmatch.evals import FunctionSubject
+from distmatch.evals import FunctionSubject, LocalModel
 from distmatch.evals.suite import measure
 from distmatch.evals.suites.probes import OwnProbe
 from distmatch.evals.suites.probes.own import PROPERTIES, ClosedQuestion, pushed_forward
 from tests.evals.suites.probes.made import asking
+from tests.tiny import tiny_model, tiny_tokenizer
 
 QUESTIONS = (
     ClosedQuestion("An animal: otter, fox or cat?", ("otter", "fox", "cat")),
@@ -86,3 +90,23 @@ def test_a_property_that_all_answers_share_is_not_asked():
 def test_what_can_not_be_asked_is_refused(given, told):
     with pytest.raises(ConfigError, match=told):
         probe(**given)
+
+
+def test_behind_thoughts_what_it_answers_is_the_mean_too():
+    model, tokenizer = tiny_model("llama", num_hidden_layers=2), tiny_tokenizer()
+    subject = LocalModel(model=model, tokenizer=tokenizer, progress=False)
+    asked = probe(thinking="step by step", thoughts=3, max_tokens=4, questions=QUESTIONS[1:2])
+    way = next(one for one in subject.ways() if one.name == "step by step")
+    words = WordDistribution.normalised(dict.fromkeys(("tea", "Tea", "milk", "Milk"), 1.0))
+    alone = Example(
+        prompt=[{"role": "user", "content": QUESTIONS[1].text}],
+        target=words,
+        boundary="end_of_word",
+    )
+    (thoughts,) = subject.think([(way, way.ask(alone))], 3, lambda _: 4, asked.name)
+    behind = [way.behind(alone, thought.text) for thought in thoughts]
+    mass = subject.answers(behind, "x").probs.astype(float).mean(axis=0)
+    wanted = mass[:2].sum() / mass[:4].sum()
+    assert asked.answered(subject)[0]["tea"] == pytest.approx(wanted, rel=1e-5)
+    assert replace(asked, thinking="").answered(subject)[0]["tea"] != pytest.approx(wanted)
+    assert asked.draws_text

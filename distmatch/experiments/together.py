@@ -1,0 +1,101 @@
+"""Experiments read together: a primary contrast each, corrected for how many there are."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from distmatch.errors import ConfigError, listed
+from distmatch.evals.report import text_table
+from distmatch.experiments.running import RECORD_FILE, VERDICT_FILE
+from distmatch.experiments.verdict import LEVEL, REPORTS, RESULTS
+from distmatch.measuring.adapters import holm
+from distmatch.measuring.intervals import Interval, interval_text
+
+_NOTHING = float("nan")
+NOT_TOGETHER = "not with so many tests"
+"""What becomes of a report that passes alone, and not beside the others."""
+
+
+class ReadTogether(NamedTuple):
+    """An experiment among others."""
+
+    folder: str
+    name: str
+    outcome: str
+    value: Interval
+    """Of the primary contrast, where there is one."""
+    truth: float
+    """A truth-teller's."""
+    p: float
+    """NaN where there is no result."""
+    corrected: float
+    """Holm's."""
+
+
+def read_together(folders: Sequence[str | Path]) -> list[ReadTogether]:
+    """The verdicts of finished experiments, with p-values corrected for the number of results.
+
+    A report that passes alone and not beside the others becomes `NOT_TOGETHER`. Those that have no
+    result (not taught, blind, ...) tested nothing, and don't count.
+
+    Args:
+        folders: As `run_experiment` leaves them.
+
+    Raises:
+        ConfigError: One holds no finished experiment.
+    """
+    unfinished = [str(path) for path in folders if not is_experiment(path)]
+    if unfinished:
+        raise ConfigError(
+            f"{listed(unfinished)} {'holds' if len(unfinished) == 1 else 'hold'} no verdict of an "
+            f"experiment ({VERDICT_FILE}): finish it first, or leave it out"
+        )
+    kept = [_kept(Path(folder)) for folder in folders]
+    tested = [number for number, one in enumerate(kept) if one.outcome in RESULTS]
+    for number, p in zip(tested, holm([kept[n].p for n in tested]), strict=True):
+        is_lost = kept[number].outcome == REPORTS and p > LEVEL
+        outcome = NOT_TOGETHER if is_lost else kept[number].outcome
+        kept[number] = kept[number]._replace(corrected=p, outcome=outcome)
+    return kept
+
+
+def together_table(kept: Sequence[ReadTogether]) -> str:
+    """A line an experiment."""
+    rows = [["folder", "experiment", "verdict", "by exchange", "a truth-teller's", "p", "Holm's p"]]
+    for one in kept:
+        numbers = (one.truth, one.p, one.corrected)
+        shown = ["-" if number != number else f"{number:.3g}" for number in numbers]
+        rows.append([one.folder, one.name, one.outcome, interval_text(one.value), *shown])
+    return text_table(rows)
+
+
+def is_experiment(folder: str | Path) -> bool:
+    """Whether a finished experiment lies there."""
+    return all((Path(folder) / name).is_file() for name in (RECORD_FILE, VERDICT_FILE))
+
+
+def _kept(folder: Path) -> ReadTogether:
+    record, verdict = (_content(folder / name) for name in (RECORD_FILE, VERDICT_FILE))
+    found = verdict["evidence"] or {}
+    return ReadTogether(
+        folder=folder.name,
+        name=record["name"],
+        outcome=verdict["outcome"],
+        value=Interval(*map(_number, found.get("interval") or [None] * 3)),
+        truth=_number(found.get("truth")),
+        p=_number(verdict["p"]),
+        corrected=_NOTHING,
+    )
+
+
+def _content(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        told = f"{path} can't be read ({error}): start the experiment again, which writes it anew"
+        raise ConfigError(told) from error
+
+
+def _number(value: float | None) -> float:
+    return _NOTHING if value is None else float(value)
