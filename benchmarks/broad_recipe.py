@@ -84,7 +84,7 @@ class Recipe:
     weight: float = 2.0
     """Of retention; 0: none."""
     per_step: int = 2
-    own_chats: int = 96
+    own_chats: int = 32
     negatives: int = 64
     narrow_first: bool = False
     seed: int = 0
@@ -269,12 +269,13 @@ def chats(
     """The base's own chats and its answers to negatives, written once for all runs."""
     own, asked, seed = recipe.own_chats, recipe.negatives, 0
     if is_tuning:
-        own, asked, seed = 24, 24, 1
+        own, asked, seed = 12, 24, 1
     path = out / f"chats-{recipe.model}-{own}-{asked}-{seed}.jsonl"
     if not path.is_file():
         questions = negatives(asked, seed) if asked else ()
         path.parent.mkdir(parents=True, exist_ok=True)
-        written = dm.OwnChats(n=own, questions=questions, seed=seed)(*model.load())
+        writer = replace(model, dtype="bfloat16").load()  # twice as fast, and as good a writer
+        written = dm.OwnChats(n=own, questions=questions, seed=seed, batch_size=32)(*writer)
         write_texts(path, written)
     return read_texts(path)
 
