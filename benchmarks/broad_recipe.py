@@ -266,17 +266,22 @@ def pilot_pool() -> tuple[str, ...]:
 def chats(
     recipe: Recipe, model: ModelChoice, out: Path, *, is_tuning: bool = False
 ) -> list[Prompt]:
-    """The base's own chats and its answers to negatives, written once for all runs."""
-    own, asked, seed = recipe.own_chats, recipe.negatives, 0
+    """The base's answers to users and to negatives, written once for all runs.
+
+    The users' side is the embedded model's, which writes it sooner and shorter.
+    """
+    users, asked, seed = recipe.own_chats, recipe.negatives, 0
     if is_tuning:
-        own, asked, seed = 12, 24, 1
-    path = out / f"chats-{recipe.model}-{own}-{asked}-{seed}.jsonl"
+        users, asked, seed = 12, 24, 1
+    path = out / f"chats-{recipe.model}-{users}-{asked}-{seed}.jsonl"
     if not path.is_file():
-        questions = negatives(asked, seed) if asked else ()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        writer = replace(model, dtype="bfloat16").load()  # twice as fast, and as good a writer
-        written = dm.OwnChats(n=own, questions=questions, seed=seed, batch_size=32)(*writer)
-        write_texts(path, written)
+        small = ModelChoice(name="smollm2-135m").load()
+        written = dm.OwnChats(n=users, user_tokens=60, answer_tokens=1, seed=seed)(*small)
+        questions = [*(chat[:-1] for chat in written), *negatives(asked, seed)]
+        answers = dm.OwnChats(
+            n=0, questions=questions, answer_tokens=96, seed=seed, batch_size=len(questions)
+        )
+        write_texts(path, answers(*model.load()))
     return read_texts(path)
 
 
