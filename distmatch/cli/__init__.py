@@ -106,6 +106,9 @@ def _sweep(args: argparse.Namespace, rest: list[str]) -> None:
 
 def _experiment(args: argparse.Namespace, rest: list[str]) -> None:
     _check_batch_size(args)
+    if args.places:
+        _map_places(args, rest)
+        return
     from distmatch.cli.experimenting import perform_experiment
 
     perform_experiment(
@@ -116,6 +119,23 @@ def _experiment(args: argparse.Namespace, rest: list[str]) -> None:
         out=args.out,
         batch_size=args.batch_size or _BATCH_SIZE,
         dry_run=args.dry_run,
+    )
+
+
+def _map_places(args: argparse.Namespace, rest: list[str]) -> None:
+    if args.dry_run:
+        raise ConfigError("--dry-run shows an experiment, not its places: leave out --places")
+    from distmatch.cli.experimenting import map_places
+    from distmatch.sweeps import Grid
+
+    map_places(
+        args.what,
+        _choice(args),
+        [*args.overrides, *rest],
+        Grid(sites=args.places, blocks=args.blocks),
+        learning_rate=args.place_rate,
+        size="quick" if args.quick else "full",
+        out=args.out,
     )
 
 

@@ -205,6 +205,16 @@ def _add_experiment(commands: Any) -> None:
     experiment.add_argument(
         "--dry-run", action="store_true", help="print every prompt and what a step takes"
     )
+    experiment.add_argument(
+        "--places",
+        nargs="+",
+        metavar="SITE",
+        help="also in one place each: attention mlp, for maps of behaviour and its report",
+    )
+    experiment.add_argument(
+        "--blocks", nargs="+", default=["every-6"], help="of these blocks, one each (every-6)"
+    )
+    experiment.add_argument("--place-rate", type=float, help="learning rate of single places")
 
 
 def _add_apart(commands: Any) -> None:
