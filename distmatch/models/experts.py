@@ -156,26 +156,49 @@ def _project(
     groups: _Groups,
     loras: Mapping[str, Sequence[ExpertLora]],
 ) -> Float[Tensor, "rows out"]:
-    """Each row through its expert's matrix, bias and LoRAs of one stack."""
+    """Each row through its expert's matrix, bias and LoRAs of one stack.
+
+    LoRA's update comes first and the large product is added to it before it is rounded, since small
+    updates added to what is rounded already are lost in 16 bits (`fused_lora.py`).
+    """
+    update = _update(rows, groups, loras.get(name, ()))
     if isinstance(experts, PackedExperts):
-        product = _PackedProduct.apply(_autocast(rows), *experts.packed(name), groups)
+        cast = _autocast(rows)
+        added = None if update is None else update.to(cast.dtype)
+        product = _PackedProduct.apply(cast, added, *experts.packed(name), groups)
     else:
         stack = getattr(experts, name)
-        product = _grouped(rows, stack.mT if experts.is_transposed else stack, groups)
+        matrices = stack.mT if experts.is_transposed else stack
+        product = _grouped(rows, matrices, groups, update)
     bias = getattr(experts, f"{name}_bias", None)
-    if bias is not None:
-        product = product + bias[groups.expert_of]
-    for a, b, scaling in loras.get(name, ()):
-        update = _grouped(_grouped(rows.to(a.dtype), a, groups), b, groups)
-        product = product + (scaling * update).to(product.dtype)
-    return product
+    return product if bias is None else product + bias[groups.expert_of]
+
+
+def _update(
+    rows: Float[Tensor, "rows in"], groups: _Groups, loras: Sequence[ExpertLora]
+) -> Float[Tensor, "rows out"] | None:
+    """What the LoRAs of a stack add; None without any."""
+    updates = [
+        scaling * _grouped(_grouped(rows.to(a.dtype), a, groups), b, groups)
+        for a, b, scaling in loras
+    ]
+    return sum(updates[1:], updates[0]) if updates else None
 
 
 def _grouped(
-    rows: Float[Tensor, "rows in"], stack: Float[Tensor, "experts out in"], groups: _Groups
+    rows: Float[Tensor, "rows in"],
+    stack: Float[Tensor, "experts out in"],
+    groups: _Groups,
+    added: Float[Tensor, "rows out"] | None = None,
 ) -> Float[Tensor, "rows out"]:
     matrices = stack.unbind()  # at once, so that their gradients are put together at once
-    return torch.cat([rows[span] @ matrices[expert].T for expert, span in groups.spans])
+    products = (
+        rows[span] @ matrices[expert].T
+        if added is None
+        else torch.addmm(added[span].to(rows.dtype), rows[span], matrices[expert].T)
+        for expert, span in groups.spans
+    )
+    return torch.cat(list(products))
 
 
 def _autocast(rows: Tensor) -> Tensor:
@@ -189,17 +212,24 @@ class _PackedProduct(torch.autograd.Function):
     """Each row times its expert's matrix, unpacked once in each direction and never kept."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, blocks: Tensor, scales: Tensor, groups: _Groups) -> Tensor:
+    def forward(
+        ctx: Any,
+        rows: Tensor,
+        added: Tensor | None,
+        blocks: Tensor,
+        scales: Tensor,
+        groups: _Groups,
+    ) -> Tensor:
         ctx.save_for_backward(blocks, scales)
-        ctx.groups = groups
-        return _multiply(rows, blocks, scales, groups, transposed=True)
+        ctx.groups, ctx.is_added_to = groups, added is not None
+        return _multiply(rows, blocks, scales, groups, added, transposed=True)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         blocks, scales = ctx.saved_tensors
         product = _multiply(gradient, blocks, scales, ctx.groups, transposed=False)
-        return product, None, None, None
+        return product, gradient if ctx.is_added_to else None, None, None, None
 
 
 def _multiply(
@@ -207,10 +237,14 @@ def _multiply(
     blocks: UInt8[Tensor, "experts out g 16"],
     scales: UInt8[Tensor, "experts out g"],
     groups: _Groups,
+    added: Float[Tensor, "rows _"] | None = None,
     *,
     transposed: bool,
 ) -> Float[Tensor, "rows _"]:
-    """Each row times its expert's matrix (out, in) or that transposed, a few experts at a time."""
+    """Each row times its expert's matrix (out, in) or that transposed, a few experts at a time.
+
+    What is to be added to that is added before it is rounded.
+    """
     if isinstance(rows, FakeTensor):  # thousands of matrices would be unpacked for a shape
         return rows.new_empty(len(rows), blocks.shape[1] if transposed else scales.shape[2] * GROUP)
     matrix_bytes = scales[0].numel() * GROUP * rows.dtype.itemsize
@@ -221,7 +255,10 @@ def _multiply(
         matrices = dequantize(blocks[few], scales[few], rows.dtype)
         spans = [span for _, span in groups.spans[start : start + at_once]]
         pairs = zip(spans, matrices.mT if transposed else matrices, strict=True)
-        products += [rows[span] @ matrix for span, matrix in pairs]
+        products += [
+            rows[span] @ matrix if added is None else torch.addmm(added[span], rows[span], matrix)
+            for span, matrix in pairs
+        ]
         del matrices, pairs  # before the next are unpacked
     return torch.cat(products)
 

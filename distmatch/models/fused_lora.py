@@ -6,8 +6,11 @@ scales inside of products. With G = dL/dy:
 
     dL/dA = s (G B)ᵀ x,    dL/dB = s Gᵀ (x Aᵀ),    dL/dx = G W + s (G B) A
 
-(Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021). PEFT places, names, saves
-and loads the layers; whatever else they may be asked to do goes through PEFT's own forward.
+(Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021). The update comes first and
+the large product is added to it, in the precision that it is accumulated in, and rounded once: in
+16 bits a small update added to a product that is rounded already is lost, as it is in PEFT's layer,
+and early steps learn nothing. PEFT places, names, saves and loads the layers; whatever else they
+may be asked to do goes through PEFT's own forward.
 """
 
 from typing import Any, NamedTuple
@@ -134,7 +137,9 @@ class _AdaptedProduct(torch.autograd.Function):
         weight, a, b = (matrix.to(how.dtype) for matrix in (base[0], a, b))
         bias = None if base[1] is None else base[1].to(how.dtype)
         inner = rows @ a.T
-        product = nn.functional.linear(rows, weight, bias).addmm_(inner, b.T, alpha=how.scaling)
+        product = scaled_product(inner, b.T, how.scaling).addmm_(rows, weight.T)
+        if bias is not None:
+            product += bias
         ctx.save_for_backward(rows, inner, weight, a, b)
         return product.reshape(*x.shape[:-1], len(weight))
 
@@ -150,7 +155,7 @@ class _AdaptedProduct(torch.autograd.Function):
         for_b = scaled_product(gradients.T, inner, how.scaling).to(of_b)
         for_x = None
         if ctx.needs_input_grad[0]:
-            for_x = (gradients @ weight).addmm_(thin, a, alpha=how.scaling).to(of_x)
+            for_x = scaled_product(thin, a, how.scaling).addmm_(gradients, weight).to(of_x)
             for_x = for_x.reshape(*gradient.shape[:-1], weight.shape[1])
         return for_x, for_a, for_b, None, None, None
 

@@ -88,13 +88,15 @@ class _Products(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         weight, bias = base
         inner = rows @ a.T
-        whole = nn.functional.linear(rows, weight, bias)
-        parts = zip(whole.split(how.widths, 1), inner.split(how.ranks, 1), bs, strict=True)
+        biases = [None] * len(bs) if bias is None else bias.split(how.widths)
+        parts = zip(weight.split(how.widths), inner.split(how.ranks, 1), bs, biases, strict=True)
         outputs = []
-        for out, part, b in parts:  # each a tensor of its own, which a model may change in place
-            outputs.append(out.new_empty(*x.shape[:-1], len(b)))
-            into = outputs[-1].view(-1, len(b))
-            torch.addmm(out, part, b.T, alpha=how.scaling, out=into)
+        for own, part, b, add in parts:  # each a tensor of its own, which a model may change
+            outputs.append(rows.new_empty(*x.shape[:-1], len(b)))
+            out = outputs[-1].view(-1, len(b))
+            torch.addmm(out, part, b.T, beta=0, alpha=how.scaling, out=out).addmm_(rows, own.T)
+            if add is not None:
+                out.add_(add)
         ctx.save_for_backward(rows, inner, weight, a, *bs)
         ctx.how, ctx.dtype = how, x.dtype
         return tuple(outputs)
@@ -114,7 +116,7 @@ class _Products(torch.autograd.Function):
         for_bs = [scaled_product(p.T, i, how.scaling) for p, i in zip(parts, inners, strict=True)]
         for_x = None
         if ctx.needs_input_grad[0]:
-            for_x = (whole @ weight).addmm_(thin, a, alpha=how.scaling).to(ctx.dtype)
+            for_x = scaled_product(thin, a, how.scaling).addmm_(whole, weight).to(ctx.dtype)
             for_x = for_x.reshape(*of_outputs[0].shape[:-1], weight.shape[1])
         return for_x, for_a, None, None, None, *for_bs
 

@@ -68,7 +68,7 @@ def stock(model, config):
     return peft.get_peft_model(model, peft.LoraConfig(**config.to_dict()))
 
 
-def assert_same(ours, theirs, tolerance=1e-5):
+def assert_same(ours, theirs, tolerance=3e-5):
     assert ours[0] == pytest.approx(theirs[0], rel=tolerance)
     assert ours[1].keys() == theirs[1].keys()
     for name, gradient in theirs[1].items():
@@ -96,7 +96,7 @@ def test_an_adapter_of_a_packed_model_is_a_stock_one(checkpoint, tmp_path):
     ours.save_pretrained(tmp_path / "adapter")
     dense = load(checkpoint)
     theirs = peft.PeftModel.from_pretrained(dense, tmp_path / "adapter")
-    torch.testing.assert_close(ours(IDS).logits, theirs(IDS).logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours(IDS).logits, theirs(IDS).logits, rtol=3e-5, atol=3e-5)
 
 
 @pytest.mark.parametrize("quantization", [None, "mxfp4"])
@@ -106,7 +106,7 @@ def test_a_stock_adapter_is_one_of_ours(checkpoint, tmp_path, quantization):
     theirs = filled(stock(dense, config))
     theirs.save_pretrained(tmp_path / "adapter")
     ours = load_adapter(load(checkpoint, quantization), tmp_path / "adapter")
-    torch.testing.assert_close(ours(IDS).logits, theirs(IDS).logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours(IDS).logits, theirs(IDS).logits, rtol=3e-5, atol=3e-5)
 
 
 def test_the_file_has_pefts_names_and_the_loras_alone(checkpoint, tmp_path):

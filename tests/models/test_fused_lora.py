@@ -236,3 +236,26 @@ def test_it_runs_in_inference_mode():
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         ours, theirs = fused(model)(x.clone()), model(x.clone())
     torch.testing.assert_close(ours, theirs, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize(("precision", "size"), [(torch.bfloat16, 1e-5), (torch.float16, 1e-6)])
+def test_a_small_update_is_not_lost_where_products_are_rounded(precision, size):
+    """Of updates much smaller than a step of the precision, how much is left on the average."""
+    model = adapted(bias=True, dtype=torch.float32)
+    x = torch.randn(4096, 24, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:
+                weight.mul_(size)
+        update = (model(x) - model.base_model.model.linear.base_layer(x)).double()
+
+    def left(of):
+        with torch.no_grad(), torch.autocast("cpu", precision):
+            with of.disable_adapter():
+                without = of(x)
+            found = (of(x).double() - without.double()) * update
+        return float(found.sum() / update.square().sum())
+
+    ours, pefts = fused(model), model
+    assert left(ours) == pytest.approx(1, abs=0.15)
+    assert left(pefts) < 0.7
