@@ -105,7 +105,7 @@ PILOTS = (
 )
 PILOT_SEED = 1
 """Of the pilots' data: it holds out other words than the table's."""
-RECIPE = Recipe()
+RECIPE = Recipe(steps=300)
 LEDGER = {
     "recipe": RECIPE,
     "recipe, seed 1": replace(RECIPE, seed=1),
@@ -118,11 +118,11 @@ LEDGER = {
 TABLE: tuple[Suite, ...] = (
     CarryOver(per_group=12),
     Ordinary(),
-    Knowledge(),
-    Given(per_group=8),
+    Knowledge(per_group=16),
+    Given(per_group=4),
+    Sequential(per_kind=6),
+    Numbers(per_kind=6),
     Suppression(),
-    Sequential(per_kind=12),
-    Numbers(per_kind=12),
 )
 
 
