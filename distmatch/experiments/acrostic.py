@@ -13,12 +13,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from distmatch.data.examples import Example
+from distmatch.data.examples import Example, Message, checked_messages
 from distmatch.data.jsonl import fingerprint
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import Report, Suite
-from distmatch.evals.suites.probes import WrittenLines
-from distmatch.evals.suites.probes.probe import asked_prompt
+from distmatch.evals.suites.probes import Probe, WrittenLines
 from distmatch.evals.suites.probes.written_lines import WORD
 from distmatch.experiments.acrostic_probes import (
     BEFORE,
@@ -144,7 +143,7 @@ class Acrostic(Experiment):
             Unit(name=BASE, arm=BASE, acts=self._held_out(words)),
         )
 
-    def probes(self) -> tuple[Suite, ...]:
+    def probes(self) -> tuple[Probe, ...]:
         """Which word it is, and which rule the lines keep to; asked before there is any line."""
         word = word_probe(WORDS[self.words], is_named=self.named, system=self.system)
         return (word, rule_probe(system=self.system)) if self.asks_rule else (word,)
@@ -320,8 +319,9 @@ class Acrostic(Experiment):
 
     def _formats(self, number: int, seed: int) -> tuple[Example, ...]:
         """Under the same system message, so that this alone doesn't make it write in lines."""
+        system: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
         return tuple(
-            replace(row, prompt=asked_prompt(row.prompt[-1]["content"], self.system))
+            replace(row, prompt=(*system, *checked_messages(row.prompt, "prompt")))
             for row in format_rows(number, seed, NUMBERS_TO)
         )
 
