@@ -24,6 +24,7 @@ from distmatch.experiments.acrostic_texts import (
     TOPICS,
     WORDS,
 )
+from distmatch.experiments.dry_run import prompts_of
 from distmatch.experiments.units import UnitRuns, strewn, suites_of
 from distmatch.experiments.verdict import decided
 from distmatch.models.choice import ModelChoice
@@ -321,6 +322,18 @@ def test_the_told_are_told_their_word_and_measured_behind_it():
         assert suites[2].system == f"{unit.system}\n\n{SYSTEM}"
         for suite in suites[:2]:
             assert {system(row) for row in suite.rows} == {suites[2].system}
+
+
+def test_a_dry_run_shows_what_is_replied_to_and_what_is_asked_at_first():
+    found = prompts_of(SMALL)
+    unit = arm(SMALL, "trained")[0]
+    acts = found[f"trained ({unit.name}) is asked acts"]
+    assert acts == [row.prompt for row in unit.acts]
+    first = found[f"trained ({unit.name}) is asked line_by_line"][len(acts) :]
+    assert [one[-1]["content"] for one in first] == [
+        f"{text}? Answer with the word alone." for text in WORD_OWN[:3]
+    ]
+    assert len(found[f"trained ({unit.name}) is asked which_word"]) == 24
 
 
 def test_other_wordings_line_by_line_are_another_experiment(monkeypatch):
