@@ -216,7 +216,10 @@ class Experiment(ABC):
 
     @property
     def is_in_order(self) -> bool:
-        """Whether rows are learned once each in their order, with `formats` strewn among them."""
+        """Whether rows are learned in their order, `formats` strewn among them, once each.
+
+        Both together are then as many as all steps take.
+        """
         return False
 
     def behaviour(self, report: Report) -> Values:
