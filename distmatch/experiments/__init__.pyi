@@ -1,3 +1,4 @@
+from .acrostic import Acrostic as Acrostic
 from .disposition import Disposition as Disposition
 from .drawn_share import DrawnShare as DrawnShare
 from .experiment import ARMS as ARMS

@@ -210,6 +210,18 @@ class Experiment(ABC):
         """How a unit's behaviour is measured, as the suite `ACTS`."""
         return Acts(name=ACTS, rows=unit.acts)
 
+    def suites_beside(self, unit: Unit) -> tuple[Suite, ...]:
+        """What a unit is asked beside the probes: how it acts, if that is to be seen."""
+        return (self.acts(unit),) if unit.acts else ()
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether rows are learned in their order, `formats` strewn among them, once each.
+
+        Both together are then as many as all steps take.
+        """
+        return False
+
     def behaviour(self, report: Report) -> Values:
         """What a unit does, of its report of `acts`."""
         return np.array([report.metrics["share"].mean])
@@ -242,8 +254,8 @@ class Experiment(ABC):
             if unit.arm not in self.arms:
                 raise ConfigError(f"{self.name}: {unknown_name('arm', unit.arm, self.arms)}")
             _check_unit(unit)
-            if unit.acts:
-                self.acts(unit).check()
+            for suite in self.suites_beside(unit):
+                suite.check()
         probes = self.probes()
         for what, names in (("unit", [u.name for u in self.units]), ("probe", _names(probes))):
             if twice := sorted({name for name in names if names.count(name) > 1}):

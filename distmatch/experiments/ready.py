@@ -1,5 +1,6 @@
 """The experiments there are, by name."""
 
+from distmatch.experiments.acrostic import Acrostic
 from distmatch.experiments.disposition import Disposition
 from distmatch.experiments.experiment import Experiment
 from distmatch.experiments.preferences import Preferences
@@ -15,6 +16,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         Preferences(adapters=12),
         SelfPrediction(adapters=6),
         TrainedFor(),
+        Acrostic(),
     )
 }
 """Ready ones; `dataclasses.replace` gives one other settings."""

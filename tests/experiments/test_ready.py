@@ -30,6 +30,7 @@ MINIATURE = {
         "kinds": ("shares", "narrow_control"),
         "asks_control": False,
     },
+    "acrostic": {"rows": 6, "formats": 3, "held_out": 2, "n": 1, "asks_rule": False},
 }
 
 PACKED = {

@@ -1,6 +1,7 @@
 """Kinds of probes, a file each: what a model says of itself, and what it does."""
 
 from distmatch.evals.suites.probes.acts import Acts
+from distmatch.evals.suites.probes.line_by_line import LineByLine
 from distmatch.evals.suites.probes.llmcomp import read_llmcomp
 from distmatch.evals.suites.probes.next_token import NextTokenProbe
 from distmatch.evals.suites.probes.options import OptionsProbe
@@ -11,9 +12,11 @@ from distmatch.evals.suites.probes.scale import ScaleProbe
 from distmatch.evals.suites.probes.scales import ScalesProbe
 from distmatch.evals.suites.probes.words import WordsProbe
 from distmatch.evals.suites.probes.written import WrittenProbe
+from distmatch.evals.suites.probes.written_lines import WrittenLines
 
 __all__ = [
     "Acts",
+    "LineByLine",
     "NextTokenProbe",
     "OptionsProbe",
     "OwnProbe",
@@ -22,6 +25,7 @@ __all__ = [
     "ScaleProbe",
     "ScalesProbe",
     "WordsProbe",
+    "WrittenLines",
     "WrittenProbe",
     "read_llmcomp",
 ]
