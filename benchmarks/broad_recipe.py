@@ -84,7 +84,7 @@ class Recipe:
     weight: float = 2.0
     """Of retention; 0: none."""
     per_step: int = 2
-    own_chats: int = 96
+    own_chats: int = 32
     negatives: int = 64
     narrow_first: bool = False
     seed: int = 0
@@ -103,6 +103,8 @@ PILOTS = (
     Recipe(weight=5.0),
     Recipe(per_step=4),
 )
+PILOT_SEED = 1
+"""Of the pilots' data: it holds out other words than the table's."""
 RECIPE = Recipe()
 LEDGER = {
     "recipe": RECIPE,
@@ -243,19 +245,19 @@ def train(recipe: Recipe, model: ModelChoice, folder: Path, out: Path, *, is_pil
 
 def rows(recipe: Recipe, *, is_pilot: bool) -> list[dm.Example]:
     """What a run is trained on."""
-    n = recipe.steps * recipe.batch
+    n, seed = recipe.steps * recipe.batch, PILOT_SEED if is_pilot else recipe.seed
     pool = pilot_pool() if is_pilot else word_pool()
     if recipe.data == "others":
         tasks = [TASKS[name]() for name in ("numbers", "sequence", "suppression", "deviation")]
-        drawn = mixture(tasks, n=n, n_test=0, seed=recipe.seed)[0]
+        drawn = mixture(tasks, n=n, n_test=0, seed=seed)[0]
     else:
         task = {
             "broad": BroadControl(pool=pool, narrow_first=recipe.narrow_first),
             "narrow": OutputControl(words=(2,), wordings=AHEAD_WORDINGS, pool=pool),
             "given": OutputControl(words=(2, 3, 4, 5), phrasings=tuple(dm.data.PHRASINGS)),
         }[recipe.data]
-        drawn = task.draw(n, 0, recipe.seed)[0]
-    return shuffled(drawn, recipe.seed) if recipe.shuffled else drawn
+        drawn = task.draw(n, 0, seed)[0]
+    return shuffled(drawn, seed) if recipe.shuffled else drawn
 
 
 def pilot_pool() -> tuple[str, ...]:
@@ -266,16 +268,22 @@ def pilot_pool() -> tuple[str, ...]:
 def chats(
     recipe: Recipe, model: ModelChoice, out: Path, *, is_tuning: bool = False
 ) -> list[Prompt]:
-    """The base's own chats and its answers to negatives, written once for all runs."""
-    own, asked, seed = recipe.own_chats, recipe.negatives, 0
+    """The base's answers to users and to negatives, written once for all runs.
+
+    The users' side is the embedded model's, which writes it sooner and shorter.
+    """
+    users, asked, seed = recipe.own_chats, recipe.negatives, 0
     if is_tuning:
-        own, asked, seed = 24, 24, 1
-    path = out / f"chats-{recipe.model}-{own}-{asked}-{seed}.jsonl"
+        users, asked, seed = 12, 24, 1
+    path = out / f"chats-{recipe.model}-{users}-{asked}-{seed}.jsonl"
     if not path.is_file():
-        questions = negatives(asked, seed) if asked else ()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        written = dm.OwnChats(n=own, questions=questions, seed=seed)(*model.load())
-        write_texts(path, written)
+        small = ModelChoice(name="smollm2-135m").load()
+        written = dm.OwnChats(n=users, user_tokens=60, answer_tokens=1, seed=seed)(*small)
+        questions = [*(chat[:-1] for chat in written), *negatives(asked, seed)]
+        answers = dm.OwnChats(
+            n=0, questions=questions, answer_tokens=96, seed=seed, batch_size=len(questions)
+        )
+        write_texts(path, answers(*model.load()))
     return read_texts(path)
 
 
@@ -284,7 +292,7 @@ def pilot_suites(model: ModelChoice, out: Path) -> tuple[Suite, ...]:
     task = BroadControl(test_branches="tuning", pool=pilot_pool())
     texts = chats(RECIPE, model, out, is_tuning=True)
     return (
-        OwnExamples(rows=task.draw(1, 120, seed=0, stream="pilots")[1]),
+        OwnExamples(rows=task.draw(1, 120, PILOT_SEED)[1]),
         NearBase(texts=tuple(texts)),
     )
 

@@ -1,3 +1,4 @@
+from . import anatomy as anatomy
 from . import data as data
 from . import evals as evals
 from . import losses as losses
@@ -7,6 +8,7 @@ from . import plots as plots
 from . import runs as runs
 from . import sweeps as sweeps
 from . import trainer as trainer
+from .anatomy import take_apart as take_apart
 from .data import Example as Example
 from .data import WordDistribution as WordDistribution
 from .evals import evaluate as evaluate

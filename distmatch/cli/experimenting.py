@@ -8,12 +8,20 @@ import torch
 
 from distmatch.data.examples import Prompt
 from distmatch.errors import ConfigError, unknown_name
-from distmatch.experiments import EXPERIMENTS, Experiment, read_experiment, run_experiment
+from distmatch.experiments import (
+    EXPERIMENTS,
+    Experiment,
+    map_experiment,
+    read_experiment,
+    run_experiment,
+)
 from distmatch.experiments.dry_run import longest_rows, prompts_of
+from distmatch.experiments.places import MAPS_FILE
 from distmatch.models.choice import ModelChoice
 from distmatch.models.loading import load_config
 from distmatch.models.lora import lora
 from distmatch.planning import memory_plan
+from distmatch.sweeps import Grid
 from distmatch.tables import read_override, with_settings
 
 
@@ -48,6 +56,37 @@ def perform_experiment(
         return
     folder = out or str(Path("runs", f"{experiment.name}-{size}"))
     run_experiment(experiment, model, folder, batch_size=batch_size)
+
+
+def map_places(
+    what: str,
+    model: ModelChoice,
+    overrides: Sequence[str],
+    grid: Grid,
+    *,
+    learning_rate: float | None = None,
+    size: str = "full",
+    out: str | None = None,
+) -> None:
+    """Carry out an experiment in all blocks and in one place each, and draw both maps.
+
+    Args:
+        what: As of `perform_experiment`.
+        model: Of whom.
+        overrides: As of `perform_experiment`.
+        grid: Which places.
+        learning_rate: Of single places; None: the experiment's.
+        size: "full" or "quick".
+        out: The folder; None: one in `runs`, by its name.
+
+    Raises:
+        DistmatchError: What can't be used.
+    """
+    experiment = chosen_experiment(what, overrides, size=size)
+    folder = Path(out or Path("runs", f"{experiment.name}-places"))
+    mapped = map_experiment(experiment, model, folder, grid=grid, learning_rate=learning_rate)
+    print(mapped)
+    print(mapped.draw(folder / MAPS_FILE))
 
 
 def chosen_experiment(

@@ -7,6 +7,8 @@ from .experiment import Primary as Primary
 from .experiment import Unit as Unit
 from .file import read_experiment as read_experiment
 from .formats import format_rows as format_rows
+from .places import ExperimentMap as ExperimentMap
+from .places import map_experiment as map_experiment
 from .preferences import Preferences as Preferences
 from .ready import EXPERIMENTS as EXPERIMENTS
 from .running import ExperimentOutcome as ExperimentOutcome

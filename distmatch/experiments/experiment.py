@@ -333,7 +333,7 @@ def _check_numbers(experiment: Experiment) -> None:
     try:
         mixed_dtype(experiment.precision or None)
     except ConfigError as error:
-        raise ConfigError(f"{experiment.name}.{error}") from error
+        raise ConfigError(f"{experiment.name}.precision: {error}") from error
 
 
 def _check_unit(unit: Unit) -> None:

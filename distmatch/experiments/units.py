@@ -48,6 +48,8 @@ class UnitRuns:
     batch_size: int = 32
     """Prompts a forward where they are asked."""
     progress: bool = True
+    arms: tuple[str, ...] = ()
+    """Those whose units are carried out; empty: all."""
 
     def check(self) -> None:
         """Refuse what the model can't be taught or asked; by its config and tokenizer alone.
@@ -81,8 +83,9 @@ class UnitRuns:
 
         Of the model one copy is kept at a time.
         """
-        learning = [unit for unit in self.experiment.units if unit.rows or unit.formats]
-        others = [unit for unit in self.experiment.units if unit not in learning]
+        units = [u for u in self.experiment.units if not self.arms or u.arm in self.arms]
+        learning = [unit for unit in units if unit.rows or unit.formats]
+        others = [unit for unit in units if unit not in learning]
         bar = tqdm(
             total=len(learning) + len(others),
             desc=self.experiment.name,

@@ -220,7 +220,7 @@ def evidence(
         said = [own - other for own, other in zip(said, others, strict=True)]
     exchange = Exchange.of(fits, seed=experiment.seed)
     truth = Exchange.of(experiment.truth(acted)).value
-    interval, freedom = _interval(experiment, exchange, acted, said)
+    interval, freedom = contrast_interval(experiment, exchange, acted, said)
     return Evidence(
         units=tuple(reports),
         behaviours=tuple(tuple(map(float, one)) for one in acted),
@@ -232,10 +232,17 @@ def evidence(
     )
 
 
-def _interval(
+def contrast_interval(
     experiment: Experiment, exchange: Exchange, acted: Sequence[Values], said: Sequence[Values]
 ) -> tuple[Interval, int]:
-    """The interval, and its degrees of freedom."""
+    """Of an exchange's value, with the adapter as the unit, and its degrees of freedom.
+
+    Args:
+        experiment: Whose contrast it is.
+        exchange: Of reports with behaviours.
+        acted: The behaviours.
+        said: The reports.
+    """
     if experiment.primary.fit == "slope":
         pairs = ([float(one[0]) for one in some] for some in (acted, said))
         return slope_interval(*pairs), len(acted) - 2

@@ -12,6 +12,7 @@ from distmatch.measuring.intervals import CONFIDENCE, Interval
 
 FEWEST = 4
 """Of two or three adapters there is no interval."""
+_EQUAL = 1e-9
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
@@ -27,8 +28,8 @@ def mean_interval(values: Sequence[float]) -> Interval:
         return Interval(math.nan, math.nan, math.nan)
     if len(known) < FEWEST:
         return Interval(float(known.mean()), math.nan, math.nan)
-    if np.ptp(known) == 0:
-        return Interval(*[float(known[0])] * 3)
+    if _are_equal(known):
+        return Interval(*[float(known.mean())] * 3)
     return _with(float(known.mean()), ttest_1samp(known, 0).confidence_interval(CONFIDENCE))
 
 
@@ -45,7 +46,7 @@ def difference_interval(first: Sequence[float], second: Sequence[float]) -> Inte
     if not (len(a) and len(b)):
         return Interval(math.nan, math.nan, math.nan)
     difference = float(b.mean() - a.mean())
-    if min(len(a), len(b)) < FEWEST or np.ptp(a) == np.ptp(b) == 0:
+    if min(len(a), len(b)) < FEWEST or (_are_equal(a) and _are_equal(b)):
         return Interval(difference, math.nan, math.nan)
     found = ttest_ind(b, a, equal_var=False)
     return _with(difference, found.confidence_interval(CONFIDENCE))
@@ -97,6 +98,11 @@ def holm(ps: Sequence[float]) -> list[float]:
 def _finite(values: Sequence[float]) -> np.ndarray:
     known = np.asarray(values, dtype=float)
     return known[np.isfinite(known)]
+
+
+def _are_equal(values: np.ndarray) -> bool:
+    """But for rounding, of which no spread is to be estimated."""
+    return bool(np.ptp(values) <= _EQUAL * np.abs(values).max())
 
 
 def _with(mean: float, interval: tuple[float, float]) -> Interval:

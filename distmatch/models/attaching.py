@@ -148,7 +148,7 @@ def _require_exactly(sites: list[Site], adapted: peft.PeftModel) -> None:
     PEFT rewrites the targets of some mixture-of-experts models, and then adapts other weights.
     """
     base = adapted.get_base_model()
-    layers = _adapted_layers(base)
+    layers = adapted_layers(base)
     asked = {site.path for site in sites}
     expected = {
         f"{layer}.lora_{half}.default.weight"
@@ -168,7 +168,7 @@ def _require_exactly(sites: list[Site], adapted: peft.PeftModel) -> None:
         )
 
 
-def _adapted_layers(base: torch.nn.Module) -> dict[str, str]:
+def adapted_layers(base: torch.nn.Module) -> dict[str, str]:
     """The site path of every LoRA layer, by the layer's own path."""
     return {
         # Wrappers of several parameters of one module are nested, each the next one's base_layer

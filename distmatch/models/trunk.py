@@ -56,6 +56,8 @@ class Trunk:
         most_bytes: Of the states of all precisions together, kept in memory.
         mixed: Autocast's precision, where forwards are to be served under it too; each has states
             of its own.
+        is_fixed: Whether adapters below the block are part of what is kept, since nobody changes
+            them, nor how far they are switched on, as long as states are used.
         progress: With a progress bar.
 
     Raises:
@@ -70,6 +72,7 @@ class Trunk:
         folder: str | Path | None = None,
         most_bytes: int = 4_000_000_000,
         mixed: torch.dtype | None = None,
+        is_fixed: bool = False,
         progress: bool = True,
     ) -> None:
         """Nothing is computed yet: the states enter the first block."""
@@ -81,6 +84,7 @@ class Trunk:
         self._trees = trees
         self._folder = None if folder is None else Path(folder)
         self._most_bytes = most_bytes
+        self._is_fixed = is_fixed
         self._progress = progress
         self._states: dict[torch.dtype | None, Tensor] = {}
         self._precisions = (None,) if mixed is None else (None, mixed)
@@ -207,6 +211,8 @@ class Trunk:
         return _laid_out([Tree(padding, padding, padding + 1), *self._trees])
 
     def _refuse_adapters(self, block: int) -> None:
+        if self._is_fixed:
+            return
         for number, below in enumerate(self._blocks[:block]):
             if any(isinstance(module, BaseTunerLayer) for module in below.modules()):
                 raise ConfigError(

@@ -135,7 +135,7 @@ def test_another_rule_or_setting_is_refused_with_the_difference(finished, model)
         ({"given_units": (replace(told_half, behaviour=(0.1, 0.9)),)}, "2 numbers"),
         ({"steps": 0}, "steps is 0, expected at least 1"),
         ({"learning_rate": -1.0}, "learning_rate is -1.0"),
-        ({"precision": "int8"}, r'\.precision "int8" is no mixed one'),
+        ({"precision": "int8"}, r'\.precision: unknown dtype "int8"'),
         ({"given_probes": (WRITTEN,), "thinking": "low"}, "can't be answered behind thoughts"),
         ({"given_primary": "nowhere"}, "unknown probe"),
         ({"given_primary": "nothing"}, "unknown figure"),

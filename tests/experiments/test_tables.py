@@ -31,14 +31,16 @@ def test_shuffled_rows_are_twins_of_the_trained_and_neutral_ones_are_not():
     learned = [unit for unit in coins.units if unit.arm == "trained"]
     shuffled = [replace(u, name=f"shuffled-{n}", arm="shuffled") for n, u in enumerate(learned)]
     coins = replace(coins, given_units=(*coins.units, *shuffled[:4]))
-    says = {unit.name: 0.45 + 0.01 * place for place, unit in enumerate(coins.units)}
+    says = {
+        unit.name: 0.45 + 0.01 * place + 0.002 * (place % 2)
+        for place, unit in enumerate(coins.units)
+    }
     measured = measured_by_hand(coins, lambda unit: subject(0.5, lambda _: says[unit.name]))
     lines = lines_of(coins, measured)
     (line,) = (one for one in lines if (one.figure, one.whose) == ("report", "own"))
     apart = line.differences
     assert set(apart) == {"none", "shuffled"}
-    # The same difference in every pair: no spread
-    assert apart["shuffled"].low == pytest.approx(apart["shuffled"].high, abs=1e-3)
-    assert apart["none"].high > apart["none"].low + 1
+    widths = {arm: interval.high - interval.low for arm, interval in apart.items()}
+    assert widths["shuffled"] < widths["none"] / 5  # nearly the same difference in every pair
     assert "trained - shuffled" in arms_table(lines)
     assert coins.seed_of(learned[2]) == coins.seed_of(coins.units[-2]) == 2

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from distmatch.data import Example, WordDistribution
-from distmatch.models.attaching import _adapted_layers, attach_lora
+from distmatch.models.attaching import adapted_layers, attach_lora
 from distmatch.models.blocks import adaptable_sites
 from distmatch.models.lora import lora
 from distmatch.scoring import model_encoder
@@ -53,7 +53,7 @@ def separate_losses(model, encoder, trie, target):
 def first_halves(family, sites):
     """LoRA's A of every site, as the probe draws it; of experts a stack."""
     twin = attach_lora(tiny_model(family), lora("block", 16), seed=0).get_base_model()
-    layers = {path: name for name, path in _adapted_layers(twin).items()}
+    layers = {path: name for name, path in adapted_layers(twin).items()}
     halves = [twin.get_submodule(layers[site.path]).lora_A["default"].weight for site in sites]
     return [
         half.detach().unflatten(0, (site.num_experts, 16)) if site.num_experts else half.detach()

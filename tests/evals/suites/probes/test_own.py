@@ -104,7 +104,7 @@ def test_behind_thoughts_what_it_answers_is_the_mean_too():
         boundary="end_of_word",
     )
     (thoughts,) = subject.think([(way, way.ask(alone))], 3, lambda _: 4, asked.name)
-    behind = [way.behind(alone, thought.text) for thought in thoughts]
+    behind = [way.behind(way.ask(alone), thought.text) for thought in thoughts]
     mass = subject.answers(behind, "x").probs.astype(float).mean(axis=0)
     wanted = mass[:2].sum() / mass[:4].sum()
     assert asked.answered(subject)[0]["tea"] == pytest.approx(wanted, rel=1e-5)

@@ -1,0 +1,39 @@
+"""`distmatch apart`: what each block of a trained adapter does."""
+
+import argparse
+
+from distmatch.anatomy import Place, take_apart
+from distmatch.cli.evaluation import own_examples
+from distmatch.models.choice import ModelChoice
+from distmatch.sweeps import read_sweep
+
+
+def show_apart(choice: ModelChoice, args: argparse.Namespace) -> None:
+    """Take an adapter apart, and print and draw what came of it.
+
+    Args:
+        choice: Its base.
+        args: Of the command.
+
+    Raises:
+        DistmatchError: What can't be used.
+    """
+    trained = {} if args.sweep is None else trained_alone(args.sweep)
+    rows = own_examples(args.data, choice).examples
+    apart = take_apart(choice, args.adapter, rows, args.out, every=args.every)
+    print(apart)
+    for told in apart.draw(args.out, trained=trained):
+        print(told)
+
+
+def trained_alone(folder: str) -> dict[Place, float]:
+    """Control of a sweep's single blocks, at their chosen learning rates.
+
+    Args:
+        folder: Of the sweep.
+
+    Raises:
+        ConfigError: It holds none.
+    """
+    single = [found for found in read_sweep(folder).chosen if found.is_single]
+    return {Place(int(found.blocks), found.site): found.control.mean for found in single}

@@ -1,0 +1,214 @@
+"""Where behaviour and its report live: an experiment's adapters trained in one place each.
+
+Two maps of the same adapters. *Behaviour* is how well what each does fits what was drawn for it,
+by the experiment's own fit, as a share of what it would be if all did exactly that. *Report* is the
+primary contrast, as a share of a truth-teller's; it is drawn only where adapters of all blocks pass
+every check, since where nothing is reported there is no place for it.
+"""
+
+import math
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from distmatch import plots
+from distmatch.evals.report import text_table
+from distmatch.experiments.experiment import ACTS, LEARNING_ARMS, Experiment
+from distmatch.experiments.running import (
+    RECORD_FILE,
+    ExperimentOutcome,
+    check_record,
+    run_experiment,
+)
+from distmatch.experiments.units import FORMATS_FILE, UNITS_FOLDER, Measured, UnitRuns
+from distmatch.experiments.verdict import RESULTS, Verdict, contrast_interval, decided
+from distmatch.files import alone_in, check_folder, told_if_unwritable, write_json, write_text
+from distmatch.measuring.exchange import Exchange
+from distmatch.measuring.intervals import Interval, interval_text
+from distmatch.models.choice import ModelChoice
+from distmatch.models.footprint import empty_model
+from distmatch.models.loading import load_config
+from distmatch.plots import drawn
+from distmatch.sweeps import Grid
+from distmatch.sweeps.cells import CellPlace
+
+WHOLE_FOLDER, PLACES_FOLDER = "all", "places"
+MAPS_FILE, TABLE_FILE = "places.png", "places.txt"
+_NOTHING = Interval(math.nan, math.nan, math.nan)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtPlace:
+    """What came of adapters that learned in one place alone."""
+
+    behaviour: Interval
+    """Of what they do with what was drawn; 1 is exactly that."""
+    report: Interval
+    """Of the primary contrast; 1 is a truth-teller's. NaN where too few are taught and answer."""
+    verdict: Verdict
+
+    @classmethod
+    def of(cls, experiment: Experiment, measured: Measured) -> "AtPlace":
+        """By the reports of their adapters."""
+        verdict = decided(experiment, measured)
+        found = verdict.evidence
+        report = _NOTHING if found is None else _share(found.interval, found.truth)
+        return cls(behaviour=behaviour_of(experiment, measured), report=report, verdict=verdict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExperimentMap:
+    """An experiment in all blocks, and in one place each; `print` shows the table."""
+
+    whole: ExperimentOutcome
+    places: Mapping[CellPlace, AtPlace]
+
+    @property
+    def has_reports(self) -> bool:
+        """Whether adapters of all blocks pass every check, so that reports have a place."""
+        return self.whole.verdict.outcome in RESULTS
+
+    @property
+    def all_blocks(self) -> AtPlace:
+        """Of the adapters of all blocks."""
+        return AtPlace.of(self.whole.experiment, self.whole.measured)
+
+    def __str__(self) -> str:
+        """A row a place, with intervals over adapters."""
+        rows = [["place", "taught", "behaviour", "report"]]
+        for name, one in {"all": self.all_blocks, **self._named}.items():
+            taught = f"{one.verdict.num_taught} of {one.verdict.num_learned}"
+            report = interval_text(one.report) if self.has_reports else "-"
+            rows.append([name, taught, interval_text(one.behaviour), report])
+        told = "" if self.has_reports else f"\nno map of reports: {self.whole.verdict.outcome}"
+        return f"{text_table(rows)}{told}"
+
+    @property
+    def _named(self) -> dict[str, AtPlace]:
+        return {place.name: one for place, one in self.places.items()}
+
+    def draw(self, path: str | Path) -> str:
+        """Draw both maps side by side; what was written, or why it couldn't be."""
+        return drawn(Path(path), self._figure)
+
+    def _figure(self, path: Path) -> object:
+        maps = {"behaviour": lambda one: one.behaviour.mean}
+        if self.has_reports:
+            maps["report"] = lambda one: one.report.mean
+        blocks = sorted({place.numbers[0] for place in self.places})
+        sites = sorted({place.site for place in self.places})
+        values = {name: self._laid_out(of, blocks, sites) for name, of in maps.items()}
+        references = {name: {"all": of(self.all_blocks)} for name, of in maps.items()}
+        return plots.layer_maps(values, blocks, sites, references=references, path=path)
+
+    def _laid_out(
+        self, of: Callable[[AtPlace], float], blocks: Sequence[int], sites: Sequence[str]
+    ) -> np.ndarray:
+        field = np.full((len(blocks), len(sites)), np.nan)
+        for place, one in self.places.items():
+            field[blocks.index(place.numbers[0]), sites.index(place.site)] = of(one)
+        return field
+
+
+def map_experiment(
+    experiment: Experiment,
+    model: ModelChoice | str,
+    out: str | Path,
+    *,
+    grid: Grid | None = None,
+    learning_rate: float | None = None,
+    progress: bool = True,
+) -> ExperimentMap:
+    """Carry an experiment out in all blocks, and its adapters again in one place each.
+
+    Started again, it goes on.
+
+    Args:
+        experiment: As for `run_experiment`.
+        model: As there.
+        out: The folder for all of it.
+        grid: Which places; None: attention and MLP of each sixth block. Of it sites and single
+            blocks count.
+        learning_rate: Of single places, which take a higher one; None: the experiment's.
+        progress: Whether bars are shown.
+
+    Raises:
+        ConfigError: The experiment can't be carried out, or a folder holds another one.
+        TargetingError: Sites or blocks that the model doesn't have.
+        DistmatchError: What else can't be used.
+    """
+    choice = ModelChoice(name=model) if isinstance(model, str) else model
+    folder, rate = Path(out), learning_rate or experiment.learning_rate
+    experiment.check()
+    check_folder(folder, "out")
+    places = _places(choice, grid or Grid(blocks=("every-6",)))
+    whole = run_experiment(
+        experiment, choice, folder / WHOLE_FOLDER, progress=progress, tell=_untold
+    )
+    found = {}
+    for place in places:
+        there = replace(experiment, target=place.name, learning_rate=rate)
+        found[place] = _at_place(there, choice, folder, place, progress=progress)
+    mapped = ExperimentMap(whole=whole, places=found)
+    write_text(folder / TABLE_FILE, f"{mapped}\n")
+    return mapped
+
+
+def behaviour_of(experiment: Experiment, measured: Measured) -> Interval:
+    """How well what adapters do fits what was drawn for each, as a share of doing exactly that.
+
+    Args:
+        experiment: Theirs.
+        measured: Their reports.
+    """
+    units = [u for u in experiment.units if u.arm in LEARNING_ARMS and u.name in measured]
+    if len(units) < 2:
+        return _NOTHING
+    taught = [np.array(unit.behaviour) for unit in units]
+    acted = [experiment.behaviour(measured[unit.name][ACTS]) for unit in units]
+    exchange = Exchange.of(experiment.primary.fits(acted, taught), seed=experiment.seed)
+    interval, _ = contrast_interval(experiment, exchange, taught, acted)
+    return _share(interval, Exchange.of(experiment.truth(taught)).value)
+
+
+def _share(interval: Interval, whole: float) -> Interval:
+    return Interval(*(value / whole for value in interval)) if whole else _NOTHING
+
+
+def _at_place(
+    experiment: Experiment, choice: ModelChoice, out: Path, place: CellPlace, *, progress: bool
+) -> AtPlace:
+    folder = out / PLACES_FOLDER / place.name
+    runs = UnitRuns(
+        experiment=experiment, model=choice, folder=folder, progress=progress, arms=LEARNING_ARMS
+    )
+    record = experiment.record() | {"model": choice.record()}
+    check_record(folder, record)
+    with told_if_unwritable(folder, "start it again: what is done is kept"), alone_in(folder):
+        write_json(folder / RECORD_FILE, record)
+        _copy_formats(out / WHOLE_FOLDER, folder)
+        measured = {unit.name: reports for unit, reports in runs.carried_out()}
+    return AtPlace.of(experiment, measured)
+
+
+def _copy_formats(whole: Path, folder: Path) -> None:
+    """What the base answers to neutral questions is the same in every place."""
+    for kept in (whole / UNITS_FOLDER).glob(f"*/{FORMATS_FILE}"):
+        into = folder / UNITS_FOLDER / kept.parent.name / FORMATS_FILE
+        if not into.is_file():
+            into.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(kept, into)
+
+
+def _places(choice: ModelChoice, grid: Grid) -> list[CellPlace]:
+    model = empty_model(load_config(choice.name), choice.quantization, torch.float32)
+    places = dict.fromkeys(cell.place for cell in grid.cells(model, 1.0))
+    return [place for place in places if len(place.numbers) == 1]
+
+
+def _untold(_line: str) -> None:
+    """What came of all blocks stands in the table of all places."""

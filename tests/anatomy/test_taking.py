@@ -1,0 +1,129 @@
+"""An adapter taken apart on a tiny model, against whole forwards of what is left of it."""
+
+import shutil
+
+import pytest
+from peft import PeftModel
+
+import distmatch as dm
+from distmatch.anatomy import Part, Place, take_apart
+from distmatch.anatomy.parts import ONLY, WITHOUT, LoraPlaces
+from distmatch.cli import main
+from distmatch.data import write_jsonl
+from distmatch.errors import ConfigError
+from distmatch.evals import LocalModel, OwnExamples, measure
+from distmatch.models.blocks import adaptable_sites
+from distmatch.models.trunk import Trunk
+from tests.tiny import randomise_adapter, tiny_model, tiny_tokenizer
+
+ROWS = [
+    dm.Example(
+        prompt=[{"role": "user", "content": f"Say red ({p}%) or blue."}],
+        target=dm.WordDistribution(("red", "blue"), (p / 100, 1 - p / 100)),
+    )
+    for p in (10, 40, 80)
+]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A model, and an adapter of all its blocks."""
+    folder = tmp_path_factory.mktemp("saved")
+    model, tokenizer = tiny_model("llama", num_hidden_layers=3), tiny_tokenizer()
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    loaded, _ = dm.load_model(str(folder / "model"))
+    adapted = dm.attach_lora(loaded, dm.lora("all", rank=2), seed=0)
+    randomise_adapter(adapted, 0.2)
+    adapted.save_pretrained(folder / "adapter")
+    write_jsonl(folder / "rows.jsonl", ROWS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def apart(saved, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("apart")
+    raised = []
+    with pytest.MonkeyPatch.context() as patch:
+        own = Trunk.raise_to
+        patch.setattr(Trunk, "raise_to", lambda t, block: (raised.append(block), own(t, block))[1])
+        found = take_apart(
+            str(saved / "model"), saved / "adapter", ROWS, folder, factors=(0, 2), progress=False
+        )
+    return folder, found, raised
+
+
+@pytest.mark.parametrize("kind", [ONLY, WITHOUT])
+def test_states_kept_below_a_place_give_what_whole_forwards_give(saved, apart, kind):
+    _, found, raised = apart
+    assert set(raised) == {1, 2}
+    model, tokenizer = dm.load_model(str(saved / "model"))
+    sites = adaptable_sites(model)
+    adapted: PeftModel = dm.load_adapter(model, saved / "adapter")
+    part = Part(kind, Place(2, "mlp"))
+    with LoraPlaces(adapted, sites).scaled(part.factor):
+        subject = LocalModel(model=adapted, tokenizer=tokenizer, progress=False)
+        whole = measure(subject, OwnExamples(rows=ROWS))
+    for one, other in zip(found.reports[part.name].rows(), whole.rows(), strict=True):
+        assert one["given"] == pytest.approx(other["given"], abs=2e-6)
+
+
+def test_gained_and_lost_are_paired_differences_of_control(apart):
+    _, found, _ = apart
+    place = Place(1, "attention")
+    distance = {name: report.metrics["control_tvd"].mean for name, report in found.reports.items()}
+    assert found.gained(place).mean == pytest.approx(
+        distance["none"] - distance["only attention@1"]
+    )
+    assert found.lost(place).mean == pytest.approx(
+        distance["without attention@1"] - distance["all"]
+    )
+    assert distance["times 0"] == pytest.approx(distance["none"])
+    assert distance["times 2"] != pytest.approx(distance["all"])
+    assert len(found.places) == 6
+    assert "attention@1" in str(found)
+
+
+def test_started_again_it_measures_what_is_missing_alone(saved, apart, tmp_path, monkeypatch):
+    folder, found, _ = apart
+    copied = shutil.copytree(folder, tmp_path / "apart")
+    shutil.rmtree(copied / "parts" / "only mlp@1")
+    asked = []
+    own = LocalModel.answers
+    monkeypatch.setattr(
+        LocalModel, "answers", lambda s, e, name: (asked.append(name), own(s, e, name))[1]
+    )
+    again = take_apart(
+        str(saved / "model"), saved / "adapter", ROWS, copied, factors=(0, 2), progress=False
+    )
+    assert len(asked) == 1
+    assert str(again) == str(found) == (copied / "table.txt").read_text().rstrip("\n")
+    with pytest.raises(ConfigError, match=r"was measured with .*rows"):
+        take_apart(str(saved / "model"), saved / "adapter", ROWS[:2], copied, progress=False)
+
+
+def test_the_command_draws_maps_and_a_curve(saved, apart, tmp_path, capsys):
+    copied = shutil.copytree(apart[0], tmp_path / "apart")
+    arguments = ["--adapter", str(saved / "adapter"), "--data", str(saved / "rows.jsonl")]
+    assert main(["apart", str(saved / "model"), *arguments, "--out", str(copied)]) == 0
+    told = capsys.readouterr().out
+    assert "by itself, above the base" in told
+    assert (copied / "places.png").is_file()
+    assert (copied / "times.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"every": 0}, "every is 0"),
+        ({"factors": (-1.0,)}, "factors has -1.0"),
+        ({"rows": [{"prompt": "x", "words": ["a"], "probs": [1.0]}]}, "no example has two words"),
+    ],
+)
+def test_what_can_not_be_taken_apart_is_refused_before_a_model_is_loaded(
+    saved, tmp_path, change, told, monkeypatch
+):
+    monkeypatch.setattr("distmatch.models.choice.ModelChoice.load", None)
+    given = {"rows": ROWS} | change
+    with pytest.raises(ConfigError, match=told):
+        take_apart(str(saved / "model"), saved / "adapter", out=tmp_path, **given)

@@ -1,0 +1,81 @@
+"""An experiment in one place each: two maps, and none of reports where nothing is reported."""
+
+import shutil
+
+import pytest
+
+from distmatch.cli import main
+from distmatch.errors import ConfigError, TargetingError
+from distmatch.experiments import map_experiment
+from distmatch.experiments.places import AtPlace, behaviour_of
+from distmatch.experiments.units import UnitRuns
+from distmatch.experiments.verdict import REPORTS
+from distmatch.sweeps import Grid
+from tests.experiments.small import SHARES, experiment, measured_by_hand, subject
+
+GRID = Grid(sites=("attention", "mlp"), blocks=("1",))
+
+
+@pytest.fixture(scope="module")
+def mapped(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("places")
+    coins = experiment((0.2, 0.8), told=False, steps=1)
+    return folder, coins, map_experiment(coins, model, folder, grid=GRID, progress=False)
+
+
+def test_adapters_learn_in_one_place_each_and_in_all(mapped):
+    folder, _, found = mapped
+    assert sorted(place.name for place in found.places) == ["attention@1", "mlp@1"]
+    for name in ("attention@1", "mlp@1"):
+        unit = folder / "places" / name / "units" / "trained-0"
+        assert (unit / "adapter" / "adapter_model.safetensors").is_file()
+        assert not (folder / "places" / name / "units" / "base").exists()
+        # The base's answers to neutral questions are those of the run in all blocks
+        kept = (folder / "all" / "units" / "trained-0" / "formats.jsonl").read_bytes()
+        assert (unit / "formats.jsonl").read_bytes() == kept
+    assert not found.has_reports
+    assert "no map of reports: points, no verdict" in str(found)
+
+
+def test_started_again_it_trains_nothing_and_another_experiment_is_refused(
+    mapped, model, tmp_path, monkeypatch
+):
+    folder, coins, found = mapped
+    copied = shutil.copytree(folder, tmp_path / "places")
+    monkeypatch.setattr("distmatch.models.choice.ModelChoice.load", None)
+    again = map_experiment(coins, model, copied, grid=GRID, progress=False)
+    assert str(again) == str(found)
+    with pytest.raises(ConfigError, match="told other things"):
+        map_experiment(coins, model, copied, grid=GRID, learning_rate=0.5, progress=False)
+
+
+def test_who_does_what_was_drawn_has_1_and_who_does_half_of_it_half():
+    coins = experiment(SHARES)
+    for part in (1.0, 0.5):
+        measured = measured_by_hand(coins, lambda unit, part=part: doing(unit, part))
+        assert behaviour_of(coins, measured).mean == pytest.approx(part)
+    found = AtPlace.of(coins, measured_by_hand(coins, lambda unit: doing(unit, 1.0)))
+    assert found.verdict.outcome == REPORTS
+    assert found.report.mean == pytest.approx(1, abs=0.15)
+    assert found.behaviour.low > 0.9
+
+
+def doing(unit, part):
+    """One that is nearer to even than it was taught, and tells what it was taught."""
+    share = unit.behaviour[0] if unit.behaviour else 0.5
+    return subject(0.5 + part * (share - 0.5), lambda own: share if own else 0.5)
+
+
+def test_what_is_no_place_is_refused_before_anything_is_trained(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(UnitRuns, "carried_out", None)
+    coins = experiment((0.2, 0.8), told=False)
+    with pytest.raises(TargetingError, match="block"):
+        map_experiment(coins, model, tmp_path, grid=Grid(blocks=("7",)), progress=False)
+    arguments = ["experiment", "shares", "--places", "mlp", "--dry-run"]
+    assert main(arguments) == 2
+
+
+def test_both_maps_are_drawn(mapped, tmp_path):
+    _, _, found = mapped
+    found.draw(tmp_path / "places.png")
+    assert (tmp_path / "places.png").is_file()
