@@ -18,4 +18,6 @@ from .self_prediction import SelfPrediction as SelfPrediction
 from .shares import Shares as Shares
 from .together import read_together as read_together
 from .trained_for import TrainedFor as TrainedFor
+from .transfer import Transfer as Transfer
+from .transfer_matrix import TransferMatrix as TransferMatrix
 from .verdict import Verdict as Verdict

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,6 +44,10 @@ ACTS = "acts"
 """The suite by which behaviour is measured."""
 
 Values = Float[np.ndarray, " parts"]
+Reports = Mapping[str, Report]
+"""Of one unit, by suite."""
+Measured = Mapping[str, Reports]
+"""By unit."""
 
 _MAY_BE_0 = ("controls", "formats", "seed")
 
@@ -240,6 +245,23 @@ class Experiment(ABC):
     def truth(self, behaviours: Sequence[Values]) -> Fits:
         """The fits of reports that are the truth."""
         return self.primary.fits(behaviours, behaviours)
+
+    def told_beside(self, measured: Measured) -> str:
+        """What is to be read before the primary contrast; nothing, for most.
+
+        Args:
+            measured: The reports.
+        """
+        return ""
+
+    def draw_beside(self, measured: Measured, folder: Path) -> list[str]:
+        """Draw what is to be seen beside it; what was written, or why it couldn't be.
+
+        Args:
+            measured: The reports.
+            folder: Where figures go.
+        """
+        return []
 
     def check(self) -> None:
         """Refuse what can't be carried out, before any model is loaded.

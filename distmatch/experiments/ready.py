@@ -7,6 +7,7 @@ from distmatch.experiments.preferences import Preferences
 from distmatch.experiments.self_prediction import SelfPrediction
 from distmatch.experiments.shares import Shares
 from distmatch.experiments.trained_for import TrainedFor
+from distmatch.experiments.transfer import Transfer
 
 EXPERIMENTS: dict[str, Experiment] = {
     one.name: one
@@ -16,6 +17,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         Preferences(adapters=12),
         SelfPrediction(adapters=6),
         TrainedFor(),
+        Transfer(),
         Acrostic(),
     )
 }

@@ -16,9 +16,9 @@ from distmatch.experiments.experiment import (
     SHUFFLED,
     TRAINED,
     Experiment,
+    Measured,
     Unit,
 )
-from distmatch.experiments.units import Measured
 from distmatch.measuring.adapters import difference_interval, mean_interval
 from distmatch.measuring.intervals import Interval, interval_text
 

@@ -1,7 +1,7 @@
 """The units of an experiment, each trained and asked, and kept as soon as it is."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,10 +16,10 @@ from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
 from distmatch.data.jsonl import fingerprint, read_jsonl, write_jsonl
 from distmatch.errors import ConfigError, unknown_name
-from distmatch.evals import LocalSource, Report, Suite, measure_all
+from distmatch.evals import LocalSource, Suite, measure_all
 from distmatch.evals.suites.probes import OwnProbe, Probe, WrittenProbe
 from distmatch.evals.ways import ways_of_asking
-from distmatch.experiments.experiment import Experiment, Unit
+from distmatch.experiments.experiment import Experiment, Reports, Unit
 from distmatch.models.choice import ModelChoice
 from distmatch.models.footprint import empty_model
 from distmatch.models.loading import load_config
@@ -31,11 +31,6 @@ from distmatch.trainer import DistributionConfig
 UNITS_FOLDER = "units"
 FORMATS_FILE = "formats.jsonl"
 ADAPTER_FOLDER, REPORTS_FOLDER = "adapter", "reports"
-
-Reports = Mapping[str, Report]
-"""Of one unit, by suite."""
-Measured = Mapping[str, Reports]
-"""By unit."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -117,10 +117,12 @@ def test_with_nothing_to_know_few_pass_at_its_own_number_of_adapters(name):
     assert passed <= 19
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+# Transfer's battery is large: test_transfer.py has a smaller one
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "transfer"])
 def test_each_runs_in_miniature(name, model, tmp_path):
     outcome = run_experiment(small(name), model, tmp_path / name, progress=False, tell=str)
-    assert outcome.verdict.outcome == "points, no verdict"
+    num_told = sum(unit.arm == "told" for unit in outcome.experiment.units)
+    assert outcome.verdict.outcome == ("blind" if num_told >= 4 else "points, no verdict")
     assert experiment_units(outcome) == set(outcome.measured)
     told = str(outcome)
     assert outcome.experiment.question in told
