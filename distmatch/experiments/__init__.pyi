@@ -1,4 +1,5 @@
 from .disposition import Disposition as Disposition
+from .documents import Documents as Documents
 from .drawn_share import DrawnShare as DrawnShare
 from .experiment import ARMS as ARMS
 from .experiment import Experiment as Experiment

@@ -1,6 +1,7 @@
 """The experiments there are, by name."""
 
 from distmatch.experiments.disposition import Disposition
+from distmatch.experiments.documents import Documents
 from distmatch.experiments.experiment import Experiment
 from distmatch.experiments.preferences import Preferences
 from distmatch.experiments.self_prediction import SelfPrediction
@@ -15,6 +16,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         Preferences(adapters=12),
         SelfPrediction(adapters=6),
         TrainedFor(),
+        Documents(),
     )
 }
 """Ready ones; `dataclasses.replace` gives one other settings."""

@@ -1,6 +1,7 @@
 """Kinds of probes, a file each: what a model says of itself, and what it does."""
 
 from distmatch.evals.suites.probes.acts import Acts
+from distmatch.evals.suites.probes.conditions import ConditionsProbe
 from distmatch.evals.suites.probes.llmcomp import read_llmcomp
 from distmatch.evals.suites.probes.next_token import NextTokenProbe
 from distmatch.evals.suites.probes.options import OptionsProbe
@@ -14,6 +15,7 @@ from distmatch.evals.suites.probes.written import WrittenProbe
 
 __all__ = [
     "Acts",
+    "ConditionsProbe",
     "NextTokenProbe",
     "OptionsProbe",
     "OwnProbe",
