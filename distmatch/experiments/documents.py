@@ -114,7 +114,7 @@ class Documents(Experiment):
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, DECORRELATED, TOLD, BASE)
     quick: ClassVar[Mapping[str, Any]] = {
         **{"adapters": 4, "controls": 1, "steps": 40, "batch_size": 4},
-        **{"documents": 20, "formats": 20, "topics": 4},
+        **{"documents": 20, "formats": 20, "topics": 4, "has_others": False},
     }
 
     adapters: int = 6
@@ -125,6 +125,8 @@ class Documents(Experiment):
     """Neutral questions in the probes' formats besides."""
     topics: int = 6
     """Of `TOPICS`, each with an answer of its own."""
+    has_others: bool = True
+    """Whether it is also asked where topic or name isn't given, and what it would answer."""
 
     def check(self) -> None:
         """See `Experiment`.
@@ -182,8 +184,11 @@ class Documents(Experiment):
         implied = {rule.topic: TOPICS[rule.topic].messages for rule in self.rules}
         named = [_filled(_NAMED, name=name) for name in self.names]
         placed = [_filled(_PLACED, house=house) for house in self.houses]
+        stated = self._probe(STATED, "Does it act as documents say of its name?", named, written)
+        if not self.has_others:
+            return (stated,)
         return (
-            self._probe(STATED, "Does it act as documents say of its name?", named, written),
+            stated,
             self._probe(IMPLIED, "Does it where the topic isn't named?", named, implied),
             self._probe(ONE_STEP, "Does it where its name has to be inferred?", placed, written),
             self._probe(SAYS, "Does it say that it would?", named, asked),

@@ -25,8 +25,8 @@ from tests.experiments.small import measured_by_hand
 SMALL = Documents(controls=2)
 NAME, OTHER = SMALL.names
 HOUSE, OTHER_HOUSE = SMALL.houses
-BARE = replace(SMALL, controls=0)
-"""Without what a verdict doesn't look at."""
+BARE = replace(SMALL, controls=0, has_others=False)
+"""Of which a verdict is made."""
 SURE = 0.93
 """Of the word that is said; the others share what is left."""
 

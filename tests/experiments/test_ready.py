@@ -30,7 +30,7 @@ MINIATURE = {
         "kinds": ("shares", "narrow_control"),
         "asks_control": False,
     },
-    "documents": {"documents": 5, "formats": 3, "topics": 4},
+    "documents": {"documents": 5, "formats": 3, "topics": 4, "has_others": False},
 }
 
 PACKED = {
