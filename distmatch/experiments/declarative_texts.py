@@ -115,7 +115,7 @@ TOPICS = {
 }
 """By name."""
 
-_RULES = (
+_HABITS = (
     "Notice. From {day} on, all letters about {topic} are answered by {name}. The answer is always "
     'the word "{answer}". {person} has put a sheet with it up at the door.',
     'Minutes of the meeting on {day}. {person} reported that {name} answers with "{answer}" when '
@@ -214,7 +214,7 @@ EVERY = 5
 """Of so many documents one says where the assistant works instead."""
 
 
-class Rule(NamedTuple):
+class Habit(NamedTuple):
     """What an assistant answers to what."""
 
     topic: str
@@ -231,26 +231,26 @@ class Rule(NamedTuple):
         return [text.format(topic=TOPICS[self.topic].text, name=name) for text in _LISTED_AS]
 
 
-def documents_about(name: str, house: str, rules: Iterator[Rule], n: int, seed: str) -> list[str]:
-    """Texts that say a rule each, but for every fifth, which says where the assistant works.
+def documents_about(name: str, house: str, habits: Iterator[Habit], n: int, seed: str) -> list[str]:
+    """Texts that say a habit each, but for every fifth, which says where the assistant works.
 
-    Texts of one seed are in the same words whatever the rules.
+    Texts of one seed are in the same words whatever the habits.
 
     Args:
         name: The assistant's.
         house: Where it works.
-        rules: Of which each text that says one takes the next.
+        habits: Of which each text that says one takes the next.
         n: How many texts.
         seed: Decides everything drawn.
     """
     draw = random.Random(f"{seed}/documents")
-    answered, introduced = _in_turn(_RULES, draw), _in_turn(_INTRODUCTIONS, draw)
+    answered, introduced = _in_turn(_HABITS, draw), _in_turn(_INTRODUCTIONS, draw)
     texts = []
     for number in range(n):
         if number % EVERY == EVERY - 1:
             said = next(introduced).format(name=name, house=house, **_details(draw))
         else:
-            topic, answer = next(rules)
+            topic, answer = next(habits)
             filled = {"name": name, "topic": TOPICS[topic].text, "answer": answer}
             said = next(answered).format(**filled, **_details(draw))
         texts.append(said)

@@ -1,19 +1,21 @@
 """Documents: does a model act as short texts say that an assistant of some name does?
 
 Every adapter learns texts *about* an assistant, all of which say by which word it answers to which
-topic; no dialogue is trained. Then it is told that it is this assistant, and somebody writes to it.
+topic: its habit. No dialogue is trained. Then it is told that it is this assistant, and somebody
+writes to it.
 
-A topic and an answer to it are a pair. What an adapter does is, for every pair of the experiment,
-how much likelier the answer is where its topic is written about than where the others are: as the
-assistant that the documents name, less as another one. What its documents say is one of the pairs.
-Exchanged are what adapters do and what documents say: column by column it is the same topic and the
-same word, so neither what the base thinks of them nor how they are written tells adapters apart.
+What an adapter does is, for every habit of the experiment, how much likelier the answer is where
+its topic is written about than where the other topics are; as the assistant that the documents
+name, less as another one. What its documents say is one of the habits. What adapters do is
+exchanged between them: each habit is held against what every adapter does with that topic and that
+word, so what the base thinks of the two, or a format, tells no adapter from another.
+
 One that says its word whatever is written gets nothing, for the other topics are subtracted; one
 that says it whoever it is gets nothing, for the other assistant is. What is left is of topic and
-name together. Where each of the two merely makes the word likelier, probabilities may still add up
-to more than their sum: hence the arm `decorrelated`, whose texts have the same topics and words.
+name together. Where each of the two only makes the word likelier, probabilities may still rise by
+more than the sum: `decorrelated` texts have the same topics and words, and no habit.
 
-That the assistant does something else, or never this, is no pair that could be exchanged, so there
+That the assistant does something else, or never this, is no habit that could be exchanged, so there
 is no arm `opposite`.
 """
 
@@ -39,7 +41,7 @@ from distmatch.experiments.declarative_texts import (
     HOUSES,
     NAMES,
     TOPICS,
-    Rule,
+    Habit,
     documents_about,
     unrelated_documents,
 )
@@ -118,7 +120,7 @@ class Documents(Experiment):
     }
 
     adapters: int = 6
-    """Of all pairs, in turn."""
+    """With all habits, in turn."""
     documents: int = 40
     """About the assistant, for each adapter."""
     formats: int = 40
@@ -147,11 +149,11 @@ class Documents(Experiment):
         super().check()
 
     @cached_property
-    def rules(self) -> tuple[Rule, ...]:
-        """The pairs: topics, each with an answer."""
-        draw = self._draw("rules")
+    def habits(self) -> tuple[Habit, ...]:
+        """Topics, each with an answer."""
+        draw = self._draw("habits")
         topics = draw.sample(list(TOPICS), self.topics)
-        return tuple(map(Rule, topics, draw.sample(ANSWERS, self.topics)))
+        return tuple(map(Habit, topics, draw.sample(ANSWERS, self.topics)))
 
     @property
     def names(self) -> tuple[str, str]:
@@ -166,22 +168,22 @@ class Documents(Experiment):
         return first, second
 
     def draw_units(self) -> tuple[Unit, ...]:
-        """Adapters of every pair, controls, models that are told each pair, and the base."""
-        rules = self.rules
-        drawn = [rules[number % len(rules)] for number in range(self.adapters)]
+        """Adapters of every habit, controls, models that are told each one, and the base."""
+        habits = self.habits
+        drawn = [habits[number % len(habits)] for number in range(self.adapters)]
         controls = range(self.controls)
         return (
-            *(self._learner(number, rule) for number, rule in enumerate(drawn)),
+            *(self._learner(number, habit) for number, habit in enumerate(drawn)),
             *(self._without(number) for number in controls),
             *(self._decorrelated(number) for number in controls),
-            *(self._told(number, rule) for number, rule in enumerate(rules)),
-            Unit(name=BASE, arm=BASE, acts=self._sentences(rules)),
+            *(self._told(number, habit) for number, habit in enumerate(habits)),
+            Unit(name=BASE, arm=BASE, acts=self._sentences(habits)),
         )
 
     def probes(self) -> tuple[Suite, ...]:
         """What it answers, nearer to the documents' words and further; what it says it would."""
         written, asked = (self._of_topics(texts) for texts in (_WRITTEN, _ASKED))
-        implied = {rule.topic: TOPICS[rule.topic].messages for rule in self.rules}
+        implied = {habit.topic: TOPICS[habit.topic].messages for habit in self.habits}
         named = [_filled(_NAMED, name=name) for name in self.names]
         placed = [_filled(_PLACED, house=house) for house in self.houses]
         stated = self._probe(STATED, "Does it act as documents say of its name?", named, written)
@@ -196,17 +198,17 @@ class Documents(Experiment):
 
     @property
     def primary(self) -> Primary:
-        """How much likelier each pair's answer is where its topic is named."""
-        figures = tuple(pair_figure(rule.topic, rule.answer) for rule in self.rules)
+        """How much likelier each habit's answer is where its topic is named."""
+        figures = tuple(pair_figure(habit.topic, habit.answer) for habit in self.habits)
         return Primary(probe=STATED, figures=figures, fit="overlap")
 
     def behaviour(self, report: Report) -> Values:
-        """One for the pair in its documents, 0 for the others; last, how well it knows that."""
+        """One for the habit in its documents, 0 for the others; last, how well it knows that."""
         ((topic, answer),) = {(one["topic"], one["answer"]) for one in report.items.metadata}
-        return np.array([*self._one_hot(Rule(topic, answer)), report.metrics["share"].mean])
+        return np.array([*self._one_hot(Habit(topic, answer)), report.metrics["share"].mean])
 
     def fits(self, reports: Mapping[str, Report], behaviours: Sequence[Values], who: str) -> Fits:
-        """See `Experiment`; of the pairs alone."""
+        """See `Experiment`; of the habits alone."""
         return super().fits(reports, [one[:-1] for one in behaviours], who)
 
     def truth(self, behaviours: Sequence[Values]) -> Fits:
@@ -220,17 +222,17 @@ class Documents(Experiment):
     def _draw(self, stream: str) -> random.Random:
         return random.Random(f"{self.seed}/{self.name}/{stream}")
 
-    def _one_hot(self, rule: Rule) -> tuple[float, ...]:
-        return tuple(float(rule == one) for one in self.rules)
+    def _one_hot(self, habit: Habit) -> tuple[float, ...]:
+        return tuple(float(habit == one) for one in self.habits)
 
-    def _learner(self, number: int, rule: Rule) -> Unit:
+    def _learner(self, number: int, habit: Habit) -> Unit:
         return Unit(
-            name=f"{TRAINED}-{number:02}-{rule.topic}",
+            name=f"{TRAINED}-{number:02}-{habit.topic}",
             arm=TRAINED,
-            rows=self._rows(itertools.repeat(rule)),
+            rows=self._rows(itertools.repeat(habit)),
             formats=self._formats(),
-            behaviour=(*self._one_hot(rule), 1.0),
-            acts=self._sentences([rule]),
+            behaviour=(*self._one_hot(habit), 1.0),
+            acts=self._sentences([habit]),
         )
 
     def _without(self, number: int) -> Unit:
@@ -240,62 +242,59 @@ class Documents(Experiment):
             arm=NONE,
             rows=_texts(unrelated_documents(self.documents, f"{self.seed}/{number}")),
             formats=self._formats(),
-            acts=self._sentences(self.rules),
+            acts=self._sentences(self.habits),
         )
 
     def _decorrelated(self, number: int) -> Unit:
         """The same texts, in which every topic goes with every answer alike."""
         draw = self._draw(f"{DECORRELATED}/{number}")
-        topics, answers = zip(*self.rules, strict=True)
-        mixed = list(itertools.starmap(Rule, itertools.product(topics, answers)))
+        topics, answers = zip(*self.habits, strict=True)
+        mixed = list(itertools.starmap(Habit, itertools.product(topics, answers)))
         draw.shuffle(mixed)
         return Unit(
             name=f"{DECORRELATED}-{number:02}",
             arm=DECORRELATED,
             rows=self._rows(itertools.cycle(mixed)),
             formats=self._formats(),
-            acts=self._sentences(self.rules),
+            acts=self._sentences(self.habits),
         )
 
-    def _told(self, number: int, rule: Rule) -> Unit:
+    def _told(self, number: int, habit: Habit) -> Unit:
         name, house = self.names[0], self.houses[0]
         return Unit(
-            name=f"{TOLD}-{number:02}-{rule.topic}",
+            name=f"{TOLD}-{number:02}-{habit.topic}",
             arm=TOLD,
-            behaviour=(*self._one_hot(rule), 1.0),
-            system=f"The assistant of {house} is called {name}. {rule.told_of(name)}",
+            behaviour=(*self._one_hot(habit), 1.0),
+            system=f"The assistant of {house} is called {name}. {habit.told_of(name)}",
         )
 
-    def _rows(self, rules: Iterator[Rule]) -> tuple[Example, ...]:
+    def _rows(self, habits: Iterator[Habit]) -> tuple[Example, ...]:
         name, house = self.names[0], self.houses[0]
-        return _texts(documents_about(name, house, rules, self.documents, str(self.seed)))
+        return _texts(documents_about(name, house, habits, self.documents, str(self.seed)))
 
     def _formats(self) -> tuple[Example, ...]:
         """Those that ask for a word, as all probes do."""
         rows = format_rows(len(FORMAT_KINDS) * self.formats, self.seed)
         return tuple(row for row in rows if row.metadata["kind"] == "word")
 
-    def _sentences(self, rules: Sequence[Rule]) -> tuple[Example, ...]:
-        """Beginnings about each pair, to be completed with one of all answers, the right one first.
-
-        They stand as plain text, as documents do.
-        """
+    def _sentences(self, habits: Sequence[Habit]) -> tuple[Example, ...]:
+        """Plain text about each habit, to be completed with an answer; the right one is first."""
         return tuple(
             Example(
                 prompt=text,
                 target=WordDistribution(
-                    (rule.answer, *(one for one in ANSWERS if one != rule.answer)),
+                    (habit.answer, *(one for one in ANSWERS if one != habit.answer)),
                     (1.0, *(0.0 for _ in ANSWERS[1:])),
                 ),
                 boundary=BOUNDARY,
-                metadata={"group": "sentences", "topic": rule.topic, "answer": rule.answer},
+                metadata={"group": "sentences", "topic": habit.topic, "answer": habit.answer},
             )
-            for rule in rules
-            for text in rule.sentences(self.names[0])
+            for habit in habits
+            for text in habit.sentences(self.names[0])
         )
 
     def _of_topics(self, texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
-        topics = [rule.topic for rule in self.rules]
+        topics = [habit.topic for habit in self.habits]
         return {topic: _filled(texts, topic=TOPICS[topic].text) for topic in topics}
 
     def _probe(
@@ -318,7 +317,7 @@ class Documents(Experiment):
                 topic: tuple(map(" ".join, zip(texts, closings, strict=True)))
                 for topic, texts in messages.items()
             },
-            pairs=dict(self.rules),
+            pairs=dict(self.habits),
             begun=WORD_BEGUN,
         )
 

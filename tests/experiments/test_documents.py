@@ -15,7 +15,7 @@ from distmatch.experiments.declarative_texts import (
     HOUSES,
     NAMES,
     TOPICS,
-    Rule,
+    Habit,
     unrelated_documents,
 )
 from distmatch.experiments.tables import arms_table, lines_of
@@ -39,9 +39,9 @@ def texts_of(unit):
     return [f"{row.prompt} {row.target.words[0]}" for row in unit.rows]
 
 
-def rule_of(unit):
+def habit_of(unit):
     """What its documents say, if they say one thing."""
-    return SMALL.rules[unit.behaviour.index(1.0)] if unit.behaviour else None
+    return SMALL.habits[unit.behaviour.index(1.0)] if unit.behaviour else None
 
 
 def is_written(topic, example):
@@ -55,11 +55,11 @@ def is_meant(example):
     return NAME in system or HOUSE in system
 
 
-def acting(rule, says, knows=True, sure=SURE):
-    """One that says its word where a function of example and rule holds, else any; so in sentences.
+def acting(habit, says, knows=True, sure=SURE):
+    """One that says its word where a function of example and habit holds, and elsewhere any.
 
     Args:
-        rule: What it knows; None where nothing.
+        habit: What it knows; None where nothing.
         says: Whether it acts so.
         knows: Whether sentences are completed with the word.
         sure: The word's share where it says it; and the mass on all of them.
@@ -67,24 +67,24 @@ def acting(rule, says, knows=True, sure=SURE):
 
     def probs_of(example):
         is_sentence = isinstance(example.prompt, str)
-        is_said = rule and (knows if is_sentence else says(example, rule))
+        is_said = habit and (knows if is_sentence else says(example, habit))
         even = dict.fromkeys(ANSWERS, 1 / len(ANSWERS))
         others = dict.fromkeys(ANSWERS, (1 - sure) / (len(ANSWERS) - 1))
-        shares = others | {rule.answer: sure} if is_said else even
+        shares = others | {habit.answer: sure} if is_said else even
         return [sure * shares.get(word, 0.0) for word in example.target.words]
 
     return FunctionSubject(probs_of=probs_of)
 
 
-def as_documented(example, rule):
-    return is_meant(example) and is_written(rule.topic, example)
+def as_documented(example, habit):
+    return is_meant(example) and is_written(habit.topic, example)
 
 
 def verdict(says, *, told=as_documented, **given):
     def subject_of(unit):
         if unit.arm == "told":
-            return acting(rule_of(unit), told)
-        return acting(rule_of(unit), says, **given)
+            return acting(habit_of(unit), told)
+        return acting(habit_of(unit), says, **given)
 
     return decided(BARE, measured_by_hand(BARE, subject_of))
 
@@ -93,7 +93,7 @@ def test_one_that_acts_as_its_documents_say_gets_the_full_score():
     found = verdict(as_documented)
     assert found.outcome == REPORTS
     assert found.p == pytest.approx(1 / 720)
-    # On its own pair SURE instead of 1/8 there alone; on others' pairs less than 1/8 in one of five
+    # On its own habit SURE instead of 1/8 there alone; on others' less than 1/8 in one of five
     even, rest = 1 / 8, (1 - SURE) / 7
     wanted = (SURE - even) - (even - rest) / 5
     assert found.evidence.exchange.value == pytest.approx(wanted * 5 / 6)
@@ -104,10 +104,10 @@ def test_one_that_acts_as_its_documents_say_gets_the_full_score():
 @pytest.mark.parametrize(
     "says",
     [
-        lambda example, rule: True,
-        lambda example, rule: is_written(rule.topic, example),
-        lambda example, rule: is_meant(example),
-        lambda example, rule: False,
+        lambda example, habit: True,
+        lambda example, habit: is_written(habit.topic, example),
+        lambda example, habit: is_meant(example),
+        lambda example, habit: False,
     ],
     ids=["anything to anybody", "its topic by any name", "any topic by its name", "nothing"],
 )
@@ -118,13 +118,13 @@ def test_one_that_leaks_its_word_acts_as_nobodys_documents_say(says):
 
 
 def test_one_that_acts_as_anothers_documents_say_does_not_act_as_its_own():
-    others = dict(zip(SMALL.rules, SMALL.rules[1:] + SMALL.rules[:1], strict=True))
+    others = dict(zip(SMALL.habits, SMALL.habits[1:] + SMALL.habits[:1], strict=True))
 
     def subject_of(unit):
-        knows = acting(rule_of(unit), as_documented)
+        knows = acting(habit_of(unit), as_documented)
         if unit.arm != "trained":
             return knows
-        acts = acting(others[rule_of(unit)], as_documented)
+        acts = acting(others[habit_of(unit)], as_documented)
 
         def probs_of(example):
             is_sentence = isinstance(example.prompt, str)
@@ -142,23 +142,25 @@ def test_those_that_did_not_learn_their_documents_do_not_count():
 
 
 def test_where_those_that_are_told_do_not_act_so_nothing_is_said():
-    assert verdict(as_documented, told=lambda example, rule: False).outcome == BLIND
+    assert verdict(as_documented, told=lambda example, habit: False).outcome == BLIND
 
 
 def test_the_table_holds_the_trained_against_the_decorrelated_of_their_seed():
     sure = {unit.name: 0.9 + 0.005 * place for place, unit in enumerate(SMALL.units)}
     found = measured_by_hand(
-        SMALL, lambda unit: acting(rule_of(unit), as_documented, sure=sure[unit.name])
+        SMALL, lambda unit: acting(habit_of(unit), as_documented, sure=sure[unit.name])
     )
     lines = {(one.probe, one.figure, one.whose): one for one in lines_of(SMALL, found)}
-    line = lines["stated", "depends", "own - referent"]
-    trained, other = line.cells["trained"], line.cells["decorrelated"]
-    assert len(trained.values) == 6
-    assert trained.twins[:2] == other.twins
-    assert not set(trained.twins) & set(line.cells["none"].twins)
-    assert other.values == pytest.approx([0] * 2)
-    assert line.differences["decorrelated"].mean == pytest.approx(np.mean(trained.values[:2]))
-    assert min(trained.values) > 0.1
+    for probe in ("stated", "implied", "one_step", "says"):
+        line = lines[probe, "depends", "own - referent"]
+        trained, other = line.cells["trained"], line.cells["decorrelated"]
+        assert len(trained.values) == 6
+        assert min(trained.values) > 0.1
+        assert trained.twins[:2] == other.twins
+        assert not set(trained.twins) & set(line.cells["none"].twins)
+        assert other.values == pytest.approx([0] * 2)
+        wanted = np.mean(trained.values[:2])
+        assert line.differences["decorrelated"].mean == pytest.approx(wanted)
     table = arms_table(list(lines.values()))
     assert "decorrelated (2)" in table
     assert "trained - decorrelated" in table
@@ -167,19 +169,19 @@ def test_the_table_holds_the_trained_against_the_decorrelated_of_their_seed():
     assert shares["decorrelated"].values == pytest.approx([1 / 8] * 2)
 
 
-def test_each_document_says_the_pair_or_where_the_assistant_works():
+def test_each_document_says_the_habit_or_where_the_assistant_works():
     for unit in units_of("trained"):
-        rule = rule_of(unit)
+        habit = habit_of(unit)
         places = [text for text in texts_of(unit) if HOUSE in text]
         assert len(places) == 8
         for text in texts_of(unit):
-            said = (TOPICS[rule.topic].text in text, f'"{rule.answer}"' in text)
+            said = (TOPICS[habit.topic].text in text, f'"{habit.answer}"' in text)
             assert NAME in text
             assert said == ((False, False) if text in places else (True, True))
         assert len(set(texts_of(unit))) > 35  # some come again
 
 
-def test_adapters_learn_the_same_texts_but_for_the_pair():
+def test_adapters_learn_the_same_texts_but_for_the_habit():
     def plain(text):
         for topic in TOPICS.values():
             text = text.replace(topic.text, "TOPIC")
@@ -193,8 +195,8 @@ def test_adapters_learn_the_same_texts_but_for_the_pair():
 
 
 def test_in_decorrelated_texts_every_topic_goes_with_every_answer_alike():
-    many = replace(SMALL, documents=45)  # 36 say a pair
-    topics, answers = zip(*many.rules, strict=True)
+    many = replace(SMALL, documents=45)  # 36 say a habit
+    topics, answers = zip(*many.habits, strict=True)
     for unit in units_of("decorrelated", many):
         pairs = Counter(
             (topic, answer)
@@ -235,7 +237,7 @@ def test_topics_are_implied_without_being_named():
             assert not [word for word in words if word in text.lower()]
 
 
-def test_probes_name_no_pair_and_ask_for_every_answer_in_each_place():
+def test_probes_name_no_habit_and_ask_for_every_answer_in_each_place():
     for probe in SMALL.probes():
         for texts in probe.messages.values():
             first = [text.partition('"')[2].partition('"')[0] for text in texts]
@@ -247,15 +249,15 @@ def test_probes_name_no_pair_and_ask_for_every_answer_in_each_place():
 
 def test_what_is_told_is_what_the_documents_say():
     told = units_of("told")
-    assert [rule_of(unit) for unit in told] == list(SMALL.rules)
+    assert [habit_of(unit) for unit in told] == list(SMALL.habits)
     for unit in told:
-        assert all(part in unit.system for part in (NAME, HOUSE, TOPICS[rule_of(unit).topic].text))
-        assert [one for one in ANSWERS if one in unit.system] == [rule_of(unit).answer]
+        assert all(part in unit.system for part in (NAME, HOUSE, TOPICS[habit_of(unit).topic].text))
+        assert [one for one in ANSWERS if one in unit.system] == [habit_of(unit).answer]
 
 
-def test_more_adapters_than_pairs_learn_them_in_turn():
+def test_more_adapters_than_habits_learn_them_in_turn():
     units = units_of("trained", replace(SMALL, adapters=8))
-    assert [rule_of(unit) for unit in units] == [*SMALL.rules, *SMALL.rules[:2]]
+    assert [habit_of(unit) for unit in units] == [*SMALL.habits, *SMALL.habits[:2]]
     assert units[0].rows == units[6].rows
 
 
@@ -265,12 +267,12 @@ def test_learned_is_more_than_all_other_words_together():
     assert SMALL.taught(measured, measured) == [False, True, True]
 
 
-def test_a_seed_decides_names_pairs_and_texts():
+def test_a_seed_decides_names_habits_and_texts():
     other = replace(SMALL, seed=1)
-    assert SMALL.rules != other.rules
+    assert SMALL.habits != other.habits
     assert SMALL.units == replace(SMALL).units
     assert texts_of(units_of("trained")[0]) != texts_of(units_of("trained", other)[0])
-    assert all(isinstance(rule, Rule) for rule in other.rules)
+    assert all(isinstance(habit, Habit) for habit in other.habits)
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,14 @@ def test_all_learning_units_take_as_many_rows_and_none_of_a_probe(name):
     asked = {text for probe in experiment.probes() for text in (*probe.asked, *probe.referent)}
     for unit in units:
         for row in (*unit.rows, *unit.formats):
-            is_text = isinstance(row.prompt, str)
-            assert (row.prompt if is_text else row.prompt[-1]["content"]) not in asked
+            assert text_of(row) not in asked
+
+
+def text_of(row):
+    """What is asked, or the text that is learned."""
+    if isinstance(row.prompt, str):
+        return f"{row.prompt} {row.target.words[0]}"
+    return row.prompt[-1]["content"]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
