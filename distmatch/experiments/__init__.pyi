@@ -1,5 +1,6 @@
 from .acrostic import Acrostic as Acrostic
 from .disposition import Disposition as Disposition
+from .documents import Documents as Documents
 from .drawn_share import DrawnShare as DrawnShare
 from .experiment import ARMS as ARMS
 from .experiment import Experiment as Experiment

@@ -2,6 +2,7 @@
 
 from distmatch.experiments.acrostic import Acrostic
 from distmatch.experiments.disposition import Disposition
+from distmatch.experiments.documents import Documents
 from distmatch.experiments.experiment import Experiment
 from distmatch.experiments.preferences import Preferences
 from distmatch.experiments.self_prediction import SelfPrediction
@@ -19,6 +20,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         TrainedFor(),
         Transfer(),
         Acrostic(),
+        Documents(),
     )
 }
 """Ready ones; `dataclasses.replace` gives one other settings."""

@@ -31,6 +31,7 @@ MINIATURE = {
         "asks_control": False,
     },
     "acrostic": {"rows": 6, "formats": 3, "held_out": 2, "n": 1, "asks_rule": False},
+    "documents": {"documents": 5, "formats": 3, "topics": 4, "has_others": False},
 }
 
 PACKED = {
@@ -68,7 +69,14 @@ def test_all_learning_units_take_as_many_rows_and_none_of_a_probe(name):
     asked = {text for probe in experiment.probes() for text in (*probe.asked, *probe.referent)}
     for unit in units:
         for row in (*unit.rows, *unit.formats):
-            assert row.prompt[-1]["content"] not in asked
+            assert text_of(row) not in asked
+
+
+def text_of(row):
+    """What is asked, or the text that is learned."""
+    if isinstance(row.prompt, str):
+        return f"{row.prompt} {row.target.words[0]}"
+    return row.prompt[-1]["content"]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

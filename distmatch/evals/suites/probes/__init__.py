@@ -1,6 +1,7 @@
 """Kinds of probes, a file each: what a model says of itself, and what it does."""
 
 from distmatch.evals.suites.probes.acts import Acts
+from distmatch.evals.suites.probes.conditions import ConditionsProbe
 from distmatch.evals.suites.probes.line_by_line import LineByLine
 from distmatch.evals.suites.probes.llmcomp import read_llmcomp
 from distmatch.evals.suites.probes.next_token import NextTokenProbe
@@ -16,6 +17,7 @@ from distmatch.evals.suites.probes.written_lines import WrittenLines
 
 __all__ = [
     "Acts",
+    "ConditionsProbe",
     "LineByLine",
     "NextTokenProbe",
     "OptionsProbe",

@@ -49,6 +49,8 @@ class Question(NamedTuple):
     text: str
     answers: tuple[tuple[str, ...], ...]
     """Of each answer the ways to write it, whose probabilities are added up."""
+    system: str = ""
+    """What its system message says, behind what the probe's says."""
 
 
 class _Asking(NamedTuple):
@@ -209,11 +211,14 @@ class Probe(BehindThoughts):
     def _example(self, question: Question) -> Example:
         words = [word for ways in question.answers for word in ways]
         return Example(
-            prompt=asked_prompt(question.text, self.system),
+            prompt=asked_prompt(question.text, self._system_of(question)),
             target=WordDistribution.normalised(dict.fromkeys(words, 1.0)),
             prefill=self.begun,
             boundary=BOUNDARY,
         )
+
+    def _system_of(self, question: Question) -> str:
+        return "\n\n".join(filter(None, [self.system, question.system]))
 
     def _behind_system(self, prompt: Prompt) -> Prompt:
         if not self.system:
