@@ -6,6 +6,7 @@ from .experiment import Primary as Primary
 from .experiment import Unit as Unit
 from .file import read_experiment as read_experiment
 from .formats import format_rows as format_rows
+from .introspection import Introspection as Introspection
 from .preferences import Preferences as Preferences
 from .ready import EXPERIMENTS as EXPERIMENTS
 from .running import ExperimentOutcome as ExperimentOutcome

@@ -138,6 +138,8 @@ class Experiment(ABC):
 
     quick: ClassVar[Mapping[str, Any]] = {}
     """Settings for fewer of all, to try it."""
+    in_order: ClassVar[bool] = False
+    """Whether rows are learned in their order, formats evenly among them; else in any order."""
 
     adapters: int = 16
     """Of the arm `trained`, `opposite` included."""
@@ -228,6 +230,21 @@ class Experiment(ABC):
     def truth(self, behaviours: Sequence[Values]) -> Fits:
         """The fits of reports that are the truth."""
         return self.primary.fits(behaviours, behaviours)
+
+    def fits_within(
+        self, probe: str, units: Sequence[Unit], reports: Sequence[Report], who: str
+    ) -> Fits | None:
+        """How well what units of one arm say fits what is true of each of them, in any probe.
+
+        It stands in the table, and decides nothing; None, of most probes: nothing to be fitted.
+
+        Args:
+            probe: By name.
+            units: Of one arm.
+            reports: Theirs, of the probe.
+            who: Whether of itself or of the referent.
+        """
+        return None
 
     def check(self) -> None:
         """Refuse what can't be carried out, before any model is loaded.

@@ -2,6 +2,7 @@
 
 from distmatch.experiments.disposition import Disposition
 from distmatch.experiments.experiment import Experiment
+from distmatch.experiments.introspection import Introspection
 from distmatch.experiments.preferences import Preferences
 from distmatch.experiments.self_prediction import SelfPrediction
 from distmatch.experiments.shares import Shares
@@ -15,6 +16,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         Preferences(adapters=12),
         SelfPrediction(adapters=6),
         TrainedFor(),
+        Introspection(adapters=12),
     )
 }
 """Ready ones; `dataclasses.replace` gives one other settings."""

@@ -17,7 +17,7 @@ from distmatch.data.examples import Example
 from distmatch.data.jsonl import fingerprint, read_jsonl, write_jsonl
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import LocalSource, Report, Suite, measure_all
-from distmatch.evals.suites.probes import OwnProbe, Probe, WrittenProbe
+from distmatch.evals.suites.probes import ItemsProbe, OwnProbe, Probe, WrittenProbe
 from distmatch.evals.ways import ways_of_asking
 from distmatch.experiments.experiment import Experiment, Unit
 from distmatch.models.choice import ModelChoice
@@ -123,6 +123,7 @@ class UnitRuns:
             per_device_train_batch_size=experiment.batch_size,
             learning_rate=experiment.learning_rate,
             seed=seed,
+            train_sampling_strategy="sequential" if experiment.in_order else "random",
             bf16=experiment.precision == "bfloat16",
             fp16=experiment.precision == "float16",
             # Mixed on a CPU has to be asked for like this
@@ -146,10 +147,12 @@ class UnitRuns:
         """Where its adapter is; trained, or gone on with, if it isn't there whole."""
         folder = self._place(unit) / ADAPTER_FOLDER
         kept = self._place(unit) / FORMATS_FILE
+        formats = read_jsonl(kept) if unit.formats else []
+        in_order = self.experiment.in_order
         run = Run(
             model=self.model,
             config=self._config(str(folder), self.experiment.seed_of(unit)),
-            train=[*unit.rows, *(read_jsonl(kept) if unit.formats else [])],
+            train=spread(unit.rows, formats) if in_order else [*unit.rows, *formats],
             lora=self._lora,
         )
         perform(run, resume=run.is_begun, tell=_untold)
@@ -201,7 +204,7 @@ def told(probe: Suite, system: str) -> Suite:
         probe: Any; suites that are no probes stay as they are.
         system: What stands in its system message, before what stands there already.
     """
-    if not system or not isinstance(probe, Probe | OwnProbe | WrittenProbe):
+    if not system or not isinstance(probe, Probe | ItemsProbe | OwnProbe | WrittenProbe):
         return probe
     return replace(probe, system="\n\n".join(filter(None, [system, probe.system])))
 
@@ -216,6 +219,21 @@ def _behind(probe: Suite, experiment: Experiment) -> Suite:
         thoughts=experiment.thoughts,
         max_tokens=experiment.thought_tokens,
     )
+
+
+def spread(rows: Sequence[Example], formats: Sequence[Example]) -> list[Example]:
+    """Rows in their order, with formats evenly among them.
+
+    Args:
+        rows: Any number.
+        formats: Likewise.
+    """
+    placed = [
+        ((place + 0.5) / len(some), example)
+        for some in (rows, formats)
+        for place, example in enumerate(some)
+    ]
+    return [example for _, example in sorted(placed, key=lambda pair: pair[0])]
 
 
 def as_base(examples: Sequence[Example], base: LocalSource) -> list[Example]:
