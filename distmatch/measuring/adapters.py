@@ -27,7 +27,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
         return Interval(math.nan, math.nan, math.nan)
     if len(known) < FEWEST:
         return Interval(float(known.mean()), math.nan, math.nan)
-    if np.ptp(known) == 0:
+    if _are_alike(known):
         return Interval(*[float(known[0])] * 3)
     return _with(float(known.mean()), ttest_1samp(known, 0).confidence_interval(CONFIDENCE))
 
@@ -45,7 +45,7 @@ def difference_interval(first: Sequence[float], second: Sequence[float]) -> Inte
     if not (len(a) and len(b)):
         return Interval(math.nan, math.nan, math.nan)
     difference = float(b.mean() - a.mean())
-    if min(len(a), len(b)) < FEWEST or np.ptp(a) == np.ptp(b) == 0:
+    if min(len(a), len(b)) < FEWEST or (_are_alike(a) and _are_alike(b)):
         return Interval(difference, math.nan, math.nan)
     found = ttest_ind(b, a, equal_var=False)
     return _with(difference, found.confidence_interval(CONFIDENCE))
@@ -97,6 +97,11 @@ def holm(ps: Sequence[float]) -> list[float]:
 def _finite(values: Sequence[float]) -> np.ndarray:
     known = np.asarray(values, dtype=float)
     return known[np.isfinite(known)]
+
+
+def _are_alike(values: np.ndarray) -> bool:
+    """Whether all are the same but for rounding, so that there is no spread to go by."""
+    return bool(np.ptp(values) <= 1e-12 * np.abs(values).max())
 
 
 def _with(mean: float, interval: tuple[float, float]) -> Interval:

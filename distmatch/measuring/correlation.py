@@ -27,10 +27,7 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def correlation_shares(
-    first: Float[np.ndarray, " values"],
-    second: Float[np.ndarray, " values"],
-    *,
-    given: Sequence[Float[np.ndarray, " values"]] = (),
+    first: Sequence[float], second: Sequence[float], *, given: Sequence[Sequence[float]] = ()
 ) -> Float[np.ndarray, " values"]:
     """What each pair of values adds to Spearman's correlation, of which it is the mean.
 
@@ -43,7 +40,7 @@ def correlation_shares(
     Returns:
         The shares: 0 where nothing is left of the first, NaN where nothing is left of the second.
     """
-    if not np.isfinite(first + second).all():
+    if not np.isfinite([*first, *second]).all():
         return np.full(len(first), np.nan)
     known = np.array([np.ones(len(first)), *map(_centred_ranks, given)]).T
     both = np.array([_centred_ranks(first), _centred_ranks(second)]).T

@@ -30,6 +30,10 @@ MINIATURE = {
         "kinds": ("shares", "narrow_control"),
         "asks_control": False,
     },
+    "introspection": {
+        **{"steps": 4, "batch_size": 4, "pairs": 3, "ordered": 1, "formats": 3},
+        **{"places": 2, "texts": 6, "most_tokens": 3},
+    },
 }
 
 PACKED = {

@@ -9,9 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-from jaxtyping import Float
-
 from distmatch.data.jsonl import fingerprint
 from distmatch.errors import ConfigError
 from distmatch.evals.items import Items
@@ -27,8 +24,6 @@ _BEYOND, _OWN, _REPORT = "beyond", "own_tokens", "report"
 _CHARACTERS, _WORDS, _OTHER = "characters", "words", "other_tokens"
 _FEWEST = 6
 """Texts for a correlation given three other numbers."""
-
-Counts = Float[np.ndarray, " texts"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +87,7 @@ class TokensProbe(ItemsProbe):
 
     def items(self, subject: Subject) -> Items:
         """A text an item."""
-        own = np.array(subject.exact_num_tokens(self.texts), dtype=float)
+        own = subject.exact_num_tokens(self.texts)
         counted = self._counted()
         told = self.told(subject)
         rows: list[dict[str, float]] = []
@@ -103,10 +98,10 @@ class TokensProbe(ItemsProbe):
             ratios=ratios_of(rows),
             prompts=tuple(self.texts[number] for _, number, _ in told),
             clusters=tuple(f"text {number}" for _, number, _ in told),
-            said=tuple({"tokens": int(own[number])} for _, number, _ in told),
+            said=tuple({"tokens": own[number]} for _, number, _ in told),
         )
 
-    def _counted(self) -> dict[str, Counts]:
+    def _counted(self) -> dict[str, list[int]]:
         """What anyone can count, by name."""
         found = {
             _CHARACTERS: [len(text) for text in self.texts],
@@ -114,25 +109,26 @@ class TokensProbe(ItemsProbe):
         }
         if self.other_tokenizer:
             found[_OTHER] = self._other_tokens()
-        return {name: np.array(numbers, dtype=float) for name, numbers in found.items()}
+        return found
 
     def _other_tokens(self) -> list[int]:
         tokenizer = load_tokenizer(self.other_tokenizer)
         return [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in self.texts]
 
     def _scores(
-        self, told: Sequence[ToldOfItem], own: Counts, counted: Mapping[str, Counts]
+        self, told: Sequence[ToldOfItem], own: Sequence[int], counted: Mapping[str, Sequence[int]]
     ) -> list[dict[str, float]]:
         """Of each text its share in every correlation."""
-        reports = np.array([one.figures[_REPORT] for one in told])
+        reports = [one.figures[_REPORT] for one in told]
         shares = {
             _BEYOND: correlation_shares(reports, own, given=list(counted.values())),
             _OWN: correlation_shares(reports, own),
             **{name: correlation_shares(reports, some) for name, some in counted.items()},
-            _REPORT: reports,
-            VALID: np.array([one.figures[VALID] for one in told]),
         }
         return [
-            {name: float(column[number]) for name, column in shares.items()}
-            for number in range(len(told))
+            {
+                **{name: float(some[number]) for name, some in shares.items()},
+                **{name: one.figures[name] for name in (_REPORT, VALID)},
+            }
+            for number, one in enumerate(told)
         ]

@@ -5,6 +5,7 @@ import re
 from distmatch.evals import FunctionSubject
 
 NUMBER = re.compile(r"-?\d+")
+OPTION = re.compile(r"^([A-Z])\) (.+)$", re.MULTILINE)
 
 
 def saying(number, spread=0.0):
@@ -32,3 +33,9 @@ def preferring(word, prob=0.9):
 def asking(example):
     """The text a subject is asked."""
     return example.prompt[-1]["content"]
+
+
+def choosing(example, share_of):
+    """Probabilities of letters, with or without a bracket, by what stands behind them."""
+    options = dict(OPTION.findall(asking(example)))
+    return [share_of(options[word]) if word in options else 0.0 for word in example.target.words]
