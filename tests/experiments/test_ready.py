@@ -31,8 +31,8 @@ MINIATURE = {
         "asks_control": False,
     },
     "introspection": {
-        **{"steps": 4, "batch_size": 4, "pairs": 3, "ordered": 1, "formats": 3},
-        **{"places": 2, "texts": 6, "most_tokens": 3},
+        **{"steps": 4, "batch_size": 2, "pairs": 2, "ordered": 1, "formats": 3},
+        **{"places": 1, "kinds": ("seen", "next_word")},
     },
 }
 
