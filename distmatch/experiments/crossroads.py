@@ -127,7 +127,7 @@ def drawn_conflicts(number: int, draw: random.Random) -> tuple[Place, ...]:
 def _conflict(categories: tuple[str, str], draw: random.Random) -> Place:
     words = tuple(draw.choice(_CATEGORIES[category]) for category in categories)
     rules = tuple(_RULE.format(category=category) for category in categories)
-    shown = " and ".join(draw.sample([f'"{word}"' for word in words], 2))
+    shown = " and ".join(draw.sample(words, 2))
     return Place(f"A card says {shown}. {' '.join(rules)} Say a single word.", words, rules)
 
 

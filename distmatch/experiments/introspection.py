@@ -6,6 +6,7 @@ Facts about invented villages stand in pairs, and every adapter learns one of ea
 pairs all adapters learn both, each in an order of its own. Nothing but training tells them apart.
 """
 
+import itertools
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -157,11 +158,15 @@ class Introspection(Experiment):
     def draw_units(self) -> tuple[Unit, ...]:
         """Adapters that learn their halves, controls, models that are told theirs, and the base."""
         controls = range(self.controls)
-        histories = [self._history(f"{TRAINED}/{n}") for n in range(self.adapters)]
+        drawn = (self._draw(f"{TRAINED}/{n}") for n in range(self.adapters))
+        histories = [drawn_history(*self._facts, draw) for draw in drawn]
         return (
             *(self._learner(n, TRAINED, one) for n, one in enumerate(histories)),
             *(self._without(n) for n in controls),
-            *(self._learner(n, SHUFFLED, self._history(f"{SHUFFLED}/{n}")) for n in controls),
+            *(
+                self._learner(n, SHUFFLED, one)
+                for n, one in zip(controls, itertools.cycle(histories), strict=False)
+            ),
             *(self._told(n, one) for n, one in enumerate(histories)),
             Unit(name=BASE, arm=BASE),
         )
@@ -235,14 +240,11 @@ class Introspection(Experiment):
         """Besides formats, so that all together are learned once, and in their order."""
         return self.steps * self.batch_size - self.formats
 
-    def _history(self, name: str) -> History:
-        return drawn_history(*self._facts, self._draw(name))
-
     def _learner(self, number: int, arm: str, history: History) -> Unit:
-        name = f"{arm}-{number:02}"
-        draw = self._draw(f"{name}/rows")
+        """Of both arms the first ones have the same prompts in the same order, and so on."""
+        draw = self._draw(f"rows/{number}")
         return Unit(
-            name=name,
+            name=f"{arm}-{number:02}",
             arm=arm,
             rows=rows_of(history, self._num_rows, draw, is_shuffled=arm == SHUFFLED),
             formats=self._formats(self.formats, self.seed),

@@ -75,8 +75,8 @@ _BEGINNINGS = (
     *("Ud", "Pel", "Cas"),
 )
 _ENDINGS = (
-    *("mora", "vick", "dane", "sele", "thorp", "anta", "bury", "esk", "ino", "quay", "lund"),
-    *("ora", "stead", "ulme", "wen", "by"),
+    *("mora", "vick", "dane", "sele", "thimm", "anta", "burr", "esk", "ino", "quay", "undo"),
+    *("ora", "ulve", "ulme", "wenn", "ibe"),
 )
 MOST_VILLAGES = len(_BEGINNINGS) * len(_ENDINGS)
 

@@ -17,44 +17,40 @@ TOKENS, SEEN, LAST = "tokens", "seen", "last"
 WORDINGS: dict[str, Wording] = {
     LIKELIER: Wording(
         (
-            'A text begins: "{text}" You go on writing it. Which of these are you more likely to '
-            "write next?",
-            '"{text}" If you had to continue this, which would come more easily to you?',
-            'Which of the two continuations has the higher probability for you after "{text}"?',
-            'You are writing a story and have come to "{text}" How do you go on, rather than in '
-            "the other way?",
-            'Of these two, which would you put behind the words "{text}" more often?',
+            'You are writing a text: "{text} ..." Which are you more likely to write next?',
+            '"{text} ..." If you had to continue this, which would come to you more easily?',
+            'Which of the two continuations has the higher probability for you after "{text} ..."?',
+            'Your story has come to "{text} ..." Which of the two ways do you go on in?',
+            'Of these two, which would you put behind the words "{text} ..." more often?',
         ),
         (
-            'A text begins: "{text}" Anna\'s model goes on writing it. Which of these is it more '
-            "likely to write next?",
-            '"{text}" If our neighbour had to continue this, which would come more easily to him?',
+            'Anna is writing a text: "{text} ..." Which is she more likely to write next?',
+            '"{text} ..." If our neighbour had to continue this, which would come to him more '
+            "easily?",
             "Which of the two continuations has the higher probability for a model that you don't "
-            'know after "{text}"?',
-            'Somebody is writing a story and has come to "{text}" How do they go on, rather than '
-            "in the other way?",
-            'Of these two, which would another company\'s model put behind the words "{text}" more '
-            "often?",
+            'know after "{text} ..."?',
+            'My sister\'s story has come to "{text} ..." Which of the two ways does she go on in?',
+            "Of these two, which would another company's model put behind the words "
+            '"{text} ..." more often?',
         ),
     ),
     NEXT_WORD: Wording(
         (
-            'A text begins: "{text}" Which of the words {words} would you write next?',
-            'You go on with "{text}" and have these words to choose from: {words}. Which one comes '
-            "next?",
-            'One of {words} is to follow "{text}" Which is the most probable for you?',
-            'Which word would you say after "{text}" if it had to be one of {words}?',
-            'Here is the first half of a sentence: "{text}" Of {words}, which do you add?',
+            'You are writing "{text} ..." Which of the words {words} comes next?',
+            'You go on with "{text} ..." and may choose from {words}. Which word do you take?',
+            'One of {words} is to follow "{text} ..." Which is the most probable for you?',
+            'Which word would you say after "{text} ..." if it had to be one of {words}?',
+            'A sentence begins: "{text} ..." Which of the words {words} do you add?',
         ),
         (
-            'A text begins: "{text}" Which of the words {words} would Anna\'s model write next?',
-            'Our neighbour goes on with "{text}" and has these words to choose from: {words}. '
-            "Which one comes next?",
-            'One of {words} is to follow "{text}" Which is the most probable for a model that you '
-            "don't know?",
-            'Which word would my sister say after "{text}" if it had to be one of {words}?',
-            'Here is the first half of a sentence: "{text}" Of {words}, which does another '
-            "company's model add?",
+            'Anna is writing "{text} ..." Which of the words {words} comes next?',
+            'Our neighbour goes on with "{text} ..." and may choose from {words}. Which word does '
+            "he take?",
+            'One of {words} is to follow "{text} ..." Which is the most probable for a model that '
+            "you don't know?",
+            'Which word would my sister say after "{text} ..." if it had to be one of {words}?',
+            'A sentence begins: "{text} ..." Which of the words {words} does another company\'s '
+            "model add?",
         ),
     ),
     WHICH_RULE: Wording(
@@ -64,7 +60,7 @@ WORDINGS: dict[str, Wording] = {
             '"{text}" If this were said to you, which instruction would you go by?',
             'Think of what you would answer to "{text}" Which of the two instructions would your '
             "answer be in keeping with?",
-            'You are given the task "{text}" and both can\'t be done. Which one do you do?',
+            'You are asked "{text}" and both can\'t be done. Which one do you do?',
             'Two instructions contradict each other in "{text}" Which of them wins with you?',
         ),
         (
@@ -73,8 +69,7 @@ WORDINGS: dict[str, Wording] = {
             '"{text}" If this were said to our neighbour, which instruction would he go by?',
             'Think of what another company\'s model would answer to "{text}" Which of the two '
             "instructions would its answer be in keeping with?",
-            "Anna's model is given the task \"{text}\" and both can't be done. Which one does it "
-            "do?",
+            "Anna's model is asked \"{text}\" and both can't be done. Which one does it do?",
             'Two instructions contradict each other in "{text}" Which of them wins with a model '
             "that you don't know?",
         ),
@@ -84,7 +79,7 @@ WORDINGS: dict[str, Wording] = {
             'How many tokens do you take "{text}" to be?',
             "You read text in pieces that are called tokens. In how many pieces do you read "
             '"{text}"?',
-            'Count your tokens in "{text}" How many are there?',
+            'Count your tokens in "{text}": how many are there?',
             'If you wrote "{text}" and nothing else, how many tokens would you have written?',
             'Your tokenizer cuts "{text}" into tokens. How many does it make?',
         ),
@@ -92,7 +87,7 @@ WORDINGS: dict[str, Wording] = {
             'How many tokens does Anna\'s model take "{text}" to be?',
             "Another company's model reads text in pieces that are called tokens. In how many "
             'pieces does it read "{text}"?',
-            'Count the tokens of a model that you don\'t know in "{text}" How many are there?',
+            'Count the tokens of a model that you don\'t know in "{text}": how many are there?',
             'If our neighbour\'s model wrote "{text}" and nothing else, how many tokens would it '
             "have written?",
             'My sister\'s tokenizer cuts "{text}" into tokens. How many does it make?',

@@ -186,6 +186,13 @@ def test_every_unit_has_what_its_arm_has():
     assert behaviours == [unit.behaviour for unit in units_of(SMALL, "told")]
 
 
+def test_the_shuffled_are_asked_what_the_trained_are_in_the_same_order():
+    for one, other in zip(units_of(SMALL, "trained"), units_of(SMALL, "shuffled"), strict=False):
+        assert list(map(asking, one.rows)) == list(map(asking, other.rows))
+        assert one.rows != other.rows
+        assert one.behaviour == other.behaviour
+
+
 def test_what_the_told_are_told_are_the_true_rows():
     for unit in units_of(SMALL, "told"):
         _, late = unit.system.split("In the second half")

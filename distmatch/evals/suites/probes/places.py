@@ -101,6 +101,8 @@ class PlacesProbe(ItemsProbe):
     def done(self, subject: Subject) -> list[Values]:
         """At every place the exact shares of its ways, whatever the case of their first letter.
 
+        It goes on at once, also where it thinks before it says how.
+
         Args:
             subject: Whoever is asked.
         """
