@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from distmatch.evals.subject import Subject
 from distmatch.evals.suites.probes.behind_thoughts import BehindThoughts
-from distmatch.evals.suites.probes.probe import OWN, REFERENT, Probe, mean_of
+from distmatch.evals.suites.probes.probe import OWN, REFERENT, Probe, said_in
 
 TEXT = "{text}"
 """In a paraphrase, where the item's own text is to stand."""
@@ -65,7 +65,7 @@ class ItemsProbe(BehindThoughts):
         probes = self.each()
         found = [probe.items(subject) for probe in probes]
         return [
-            ToldOfItem(who, number, {m.name: mean_of(items, who, m.name) for m in probe.metrics})
+            ToldOfItem(who, number, {m.name: said_in(items, who, m.name) for m in probe.metrics})
             for who in self._whom()
             for number, (probe, items) in enumerate(zip(probes, found, strict=True))
         ]

@@ -301,10 +301,10 @@ def said_of(report: Report, who: str, figure: str) -> float:
         who: One of `WHO`.
         figure: A metric.
     """
-    return mean_of(report.items, who, figure)
+    return said_in(report.items, who, figure)
 
 
-def mean_of(items: Items, who: str, figure: str) -> float:
+def said_in(items: Items, who: str, figure: str) -> float:
     """The same of items that are in no report yet."""
     is_asked = np.array([about.get("group") == who for about in items.metadata])
     top, bottom = (part[is_asked].sum() for part in items.ratios[figure])
