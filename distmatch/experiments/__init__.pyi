@@ -8,6 +8,7 @@ from .experiment import Primary as Primary
 from .experiment import Unit as Unit
 from .file import read_experiment as read_experiment
 from .formats import format_rows as format_rows
+from .introspection import Introspection as Introspection
 from .places import ExperimentMap as ExperimentMap
 from .places import map_experiment as map_experiment
 from .preferences import Preferences as Preferences

@@ -263,6 +263,21 @@ class Experiment(ABC):
         """
         return []
 
+    def fits_within(
+        self, probe: str, units: Sequence[Unit], reports: Sequence[Report], who: str
+    ) -> Fits | None:
+        """How well what units of one arm say fits what is true of each of them, in any probe.
+
+        It stands in the table, and decides nothing; None, of most probes: nothing to be fitted.
+
+        Args:
+            probe: By name.
+            units: Of one arm.
+            reports: Theirs, of the probe.
+            who: Whether of itself or of the referent.
+        """
+        return None
+
     def check(self) -> None:
         """Refuse what can't be carried out, before any model is loaded.
 

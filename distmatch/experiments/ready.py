@@ -4,6 +4,7 @@ from distmatch.experiments.acrostic import Acrostic
 from distmatch.experiments.disposition import Disposition
 from distmatch.experiments.documents import Documents
 from distmatch.experiments.experiment import Experiment
+from distmatch.experiments.introspection import Introspection
 from distmatch.experiments.preferences import Preferences
 from distmatch.experiments.self_prediction import SelfPrediction
 from distmatch.experiments.shares import Shares
@@ -21,6 +22,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         Transfer(),
         Acrostic(),
         Documents(),
+        Introspection(adapters=12),
     )
 }
 """Ready ones; `dataclasses.replace` gives one other settings."""

@@ -17,7 +17,7 @@ from distmatch.data.examples import Example
 from distmatch.data.jsonl import fingerprint, read_jsonl, write_jsonl
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import LocalSource, Suite, measure_all
-from distmatch.evals.suites.probes import OwnProbe, Probe, WrittenProbe
+from distmatch.evals.suites.probes import ItemsProbe, OwnProbe, Probe, WrittenProbe
 from distmatch.evals.ways import ways_of_asking
 from distmatch.experiments.experiment import Experiment, Reports, Unit
 from distmatch.models.choice import ModelChoice
@@ -202,7 +202,7 @@ def told(probe: Suite, system: str) -> Suite:
         probe: Any; suites that are no probes stay as they are.
         system: What stands in its system message, before what stands there already.
     """
-    if not system or not isinstance(probe, Probe | OwnProbe | WrittenProbe):
+    if not system or not isinstance(probe, Probe | ItemsProbe | OwnProbe | WrittenProbe):
         return probe
     return replace(probe, system="\n\n".join(filter(None, [system, probe.system])))
 

@@ -32,6 +32,10 @@ MINIATURE = {
     },
     "acrostic": {"rows": 6, "formats": 3, "held_out": 2, "n": 1, "asks_rule": False},
     "documents": {"documents": 5, "formats": 3, "topics": 4, "has_others": False},
+    "introspection": {
+        **{"steps": 4, "batch_size": 2, "pairs": 2, "ordered": 1, "formats": 3},
+        **{"places": 1, "kinds": ("seen", "next_word")},
+    },
 }
 
 PACKED = {

@@ -306,6 +306,11 @@ def said_of(report: Report, who: str, figure: str) -> float:
         who: One of `WHO`.
         figure: A metric.
     """
-    is_asked = np.array([about.get("group") == who for about in report.items.metadata])
-    top, bottom = (part[is_asked].sum() for part in report.items.ratios[figure])
+    return said_in(report.items, who, figure)
+
+
+def said_in(items: Items, who: str, figure: str) -> float:
+    """The same of items that are in no report yet."""
+    is_asked = np.array([about.get("group") == who for about in items.metadata])
+    top, bottom = (part[is_asked].sum() for part in items.ratios[figure])
     return float(top / bottom) if bottom else np.nan

@@ -9,6 +9,7 @@ from distmatch.evals import Capability, FunctionSubject
 from distmatch.evals.subject import Written
 
 NUMBER = re.compile(r"-?\d+")
+OPTION = re.compile(r"^([A-Z])\) (.+)$", re.MULTILINE)
 
 
 def saying(number, spread=0.0):
@@ -50,3 +51,9 @@ class Writer(FunctionSubject):
 
     def write(self, prompts, max_tokens, is_enough, name):
         return [Written(prompt, self.writes(prompt), (), is_cut=False) for prompt in prompts]
+
+
+def choosing(example, share_of):
+    """Probabilities of letters, with or without a bracket, by what stands behind them."""
+    options = dict(OPTION.findall(asking(example)))
+    return [share_of(options[word]) if word in options else 0.0 for word in example.target.words]
