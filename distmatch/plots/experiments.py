@@ -126,8 +126,9 @@ def transfer_map(
         for (row, column), value in np.ndenumerate(differences):
             if np.isfinite(value):
                 is_dark = abs(scaled[row, column]) * alpha[row, column] > _DARK
-                look = {"color": "white" if is_dark else INK, "fontsize": 8}
-                axis.text(column, row, f"{value:+.2f}", ha="center", va="center", **look)
+                look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8}
+                colour = "white" if is_dark else INK
+                axis.text(column, row, f"{value:+.2f}", color=colour, **look)
         axis.set_yticks(range(len(rows)), rows)
         axis.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
         axis.set_xlabel("measured")
