@@ -143,7 +143,7 @@ class _Taking:
         if part.kind in self._checked:
             return
         tries = self._encoder.encode_all(self._resolved[:_CHECKED])
-        batch = make_batch(tries, self._encoder).to(self._subject.model.device)
+        batch = make_batch(tries, self._encoder).to(self._adapted.device)
         with torch.no_grad(), self._places.scaled(part.factor):
             whole = row_logits(self._adapted, batch)
             with trunk.installed():

@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distmatch.cli.endpoints import chosen_endpoint
@@ -106,36 +107,26 @@ def _sweep(args: argparse.Namespace, rest: list[str]) -> None:
 
 def _experiment(args: argparse.Namespace, rest: list[str]) -> None:
     _check_batch_size(args)
-    if args.places:
-        _map_places(args, rest)
-        return
-    from distmatch.cli.experimenting import perform_experiment
+    if args.places and (args.dry_run or args.arms):
+        raise ConfigError("--places carries out the whole: leave out --dry-run and --arms")
+    from distmatch.cli.experimenting import chosen_experiment, map_places, perform_experiment
 
+    size = "quick" if args.quick else "full"
+    experiment = chosen_experiment(args.what, [*args.overrides, *rest], size=size)
+    if args.places:
+        from distmatch.sweeps import Grid
+
+        out = Path(args.out or Path("runs", f"{experiment.name}-places"))
+        grid = Grid(sites=args.places, blocks=args.blocks)
+        map_places(experiment, _choice(args), out, grid, learning_rate=args.place_rate)
+        return
     perform_experiment(
-        args.what,
+        experiment,
         _choice(args),
-        [*args.overrides, *rest],
-        size="quick" if args.quick else "full",
-        out=args.out,
+        Path(args.out or Path("runs", f"{experiment.name}-{size}")),
+        arms=args.arms,
         batch_size=args.batch_size or _BATCH_SIZE,
         dry_run=args.dry_run,
-    )
-
-
-def _map_places(args: argparse.Namespace, rest: list[str]) -> None:
-    if args.dry_run:
-        raise ConfigError("--dry-run shows an experiment, not its places: leave out --places")
-    from distmatch.cli.experimenting import map_places
-    from distmatch.sweeps import Grid
-
-    map_places(
-        args.what,
-        _choice(args),
-        [*args.overrides, *rest],
-        Grid(sites=args.places, blocks=args.blocks),
-        learning_rate=args.place_rate,
-        size="quick" if args.quick else "full",
-        out=args.out,
     )
 
 

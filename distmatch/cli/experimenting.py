@@ -26,67 +26,57 @@ from distmatch.tables import read_override, with_settings
 
 
 def perform_experiment(
-    what: str,
+    experiment: Experiment,
     model: ModelChoice,
-    overrides: Sequence[str] = (),
+    out: Path,
     *,
-    size: str = "full",
-    out: str | None = None,
+    arms: Sequence[str] = (),
     batch_size: int = 32,
     dry_run: bool = False,
 ) -> None:
     """Carry out an experiment, or only show what would be asked.
 
     Args:
-        what: A name of `EXPERIMENTS`, or a TOML file.
+        experiment: As of `chosen_experiment`.
         model: Of whom.
-        overrides: Settings, each as `key=value`; of a file's as `section.key=value`.
-        size: "full", or "quick" for fewer of all.
-        out: The folder; None: one in `runs`, by its name.
+        out: The folder.
+        arms: Those to carry out; none: all.
         batch_size: Prompts a forward where units are asked.
         dry_run: Print every prompt and what a step takes; trains and loads nothing.
 
     Raises:
         DistmatchError: What can't be used; before the model is loaded where that can be known.
     """
-    experiment = chosen_experiment(what, overrides, size=size)
     if dry_run:
         experiment.check()
         _show(experiment, model)
         return
-    folder = out or str(Path("runs", f"{experiment.name}-{size}"))
-    run_experiment(experiment, model, folder, batch_size=batch_size)
+    run_experiment(experiment, model, out, arms=tuple(arms), batch_size=batch_size)
 
 
 def map_places(
-    what: str,
+    experiment: Experiment,
     model: ModelChoice,
-    overrides: Sequence[str],
+    out: Path,
     grid: Grid,
     *,
     learning_rate: float | None = None,
-    size: str = "full",
-    out: str | None = None,
 ) -> None:
     """Carry out an experiment in all blocks and in one place each, and draw both maps.
 
     Args:
-        what: As of `perform_experiment`.
+        experiment: As of `chosen_experiment`.
         model: Of whom.
-        overrides: As of `perform_experiment`.
+        out: The folder.
         grid: Which places.
         learning_rate: Of single places; None: the experiment's.
-        size: "full" or "quick".
-        out: The folder; None: one in `runs`, by its name.
 
     Raises:
         DistmatchError: What can't be used.
     """
-    experiment = chosen_experiment(what, overrides, size=size)
-    folder = Path(out or Path("runs", f"{experiment.name}-places"))
-    mapped = map_experiment(experiment, model, folder, grid=grid, learning_rate=learning_rate)
+    mapped = map_experiment(experiment, model, out, grid=grid, learning_rate=learning_rate)
     print(mapped)
-    print(mapped.draw(folder / MAPS_FILE))
+    print(mapped.draw(out / MAPS_FILE))
 
 
 def chosen_experiment(
@@ -96,8 +86,8 @@ def chosen_experiment(
 
     Args:
         what: A name of `EXPERIMENTS`, or a TOML file.
-        overrides: See `perform_experiment`.
-        size: "full" or "quick".
+        overrides: Settings, each as `key=value`; of a file's as `section.key=value`.
+        size: "full", or "quick" for fewer of all.
 
     Raises:
         ConfigError: There is none of that name, or a setting that can't be used.

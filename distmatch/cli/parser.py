@@ -200,6 +200,13 @@ def _add_experiment(commands: Any) -> None:
     )
     _add_loading(experiment)
     experiment.add_argument("--quick", action="store_true", help="fewer of all, to try it")
+    experiment.add_argument(
+        "--arms",
+        nargs="+",
+        default=(),
+        metavar="ARM",
+        help="only these now; told base trains nothing, and says whether the probe is blind",
+    )
     experiment.add_argument("--batch-size", type=int, help="prompts a forward (32)")
     experiment.add_argument("--out", metavar="DIR", help="where all of it goes (runs/NAME-full)")
     experiment.add_argument(

@@ -212,6 +212,10 @@ class LocalModel(Subject):
         """See `Subject`; exactly."""
         return [len(self.tokenizer(x, add_special_tokens=False)["input_ids"]) for x in texts]
 
+    def exact_num_tokens(self, texts: Sequence[str]) -> list[int]:
+        """See `Subject`."""
+        return self.num_tokens(texts)
+
     def ways(self) -> list[Way]:
         """See `Subject`."""
         return ways_of_asking(self.tokenizer)

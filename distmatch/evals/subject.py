@@ -24,6 +24,7 @@ class Capability(Enum):
     WRITING = "writing"
     THOUGHTS = "going on behind a thought"
     BASE = "being asked without its adapter"
+    TOKENS = "exact numbers of its tokens"
 
 
 IsEnough = Callable[[int, str], bool]
@@ -144,6 +145,10 @@ class Subject(ABC):
     def num_tokens(self, texts: Sequence[str]) -> list[int]:
         """`WRITING`: how many tokens each text takes, or about as many."""
         raise self._lacks(Capability.WRITING)
+
+    def exact_num_tokens(self, texts: Sequence[str]) -> list[int]:
+        """`TOKENS`: how many tokens each text takes by itself."""
+        raise self._lacks(Capability.TOKENS)
 
     def ways(self) -> list[Way]:
         """`THOUGHTS`: the ways in which it can be asked with and without a thought."""

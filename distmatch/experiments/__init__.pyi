@@ -1,4 +1,6 @@
+from .acrostic import Acrostic as Acrostic
 from .disposition import Disposition as Disposition
+from .documents import Documents as Documents
 from .drawn_share import DrawnShare as DrawnShare
 from .experiment import ARMS as ARMS
 from .experiment import Experiment as Experiment
@@ -6,6 +8,7 @@ from .experiment import Primary as Primary
 from .experiment import Unit as Unit
 from .file import read_experiment as read_experiment
 from .formats import format_rows as format_rows
+from .introspection import Introspection as Introspection
 from .places import ExperimentMap as ExperimentMap
 from .places import map_experiment as map_experiment
 from .preferences import Preferences as Preferences
@@ -17,4 +20,6 @@ from .self_prediction import SelfPrediction as SelfPrediction
 from .shares import Shares as Shares
 from .together import read_together as read_together
 from .trained_for import TrainedFor as TrainedFor
+from .transfer import Transfer as Transfer
+from .transfer_matrix import TransferMatrix as TransferMatrix
 from .verdict import Verdict as Verdict

@@ -6,7 +6,7 @@ from functools import partial
 
 from distmatch.data.examples import Example, Prompt
 from distmatch.evals import FunctionSubject
-from distmatch.evals.suites.probes import WrittenProbe
+from distmatch.evals.suites.probes import LineByLine, WrittenLines, WrittenProbe
 from distmatch.experiments.experiment import Experiment, Unit
 from distmatch.experiments.units import suites_of
 
@@ -45,7 +45,7 @@ def _length(row: Example) -> int:
 def _asked(experiment: Experiment, unit: Unit, name: str) -> dict[str, list[Prompt]]:
     found = {}
     for suite in suites_of(experiment, unit):
-        if isinstance(suite, WrittenProbe):
+        if isinstance(suite, WrittenProbe | WrittenLines | LineByLine):
             found[f"{name} is asked {suite.name}"] = suite.prompts()
             continue
         asked: list[Example] = []

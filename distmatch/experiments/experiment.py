@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -43,6 +44,10 @@ ACTS = "acts"
 """The suite by which behaviour is measured."""
 
 Values = Float[np.ndarray, " parts"]
+Reports = Mapping[str, Report]
+"""Of one unit, by suite."""
+Measured = Mapping[str, Reports]
+"""By unit."""
 
 _MAY_BE_0 = ("controls", "formats", "seed")
 
@@ -210,6 +215,18 @@ class Experiment(ABC):
         """How a unit's behaviour is measured, as the suite `ACTS`."""
         return Acts(name=ACTS, rows=unit.acts)
 
+    def suites_beside(self, unit: Unit) -> tuple[Suite, ...]:
+        """What a unit is asked beside the probes: how it acts, if that is to be seen."""
+        return (self.acts(unit),) if unit.acts else ()
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether rows are learned in their order, `formats` strewn among them, once each.
+
+        Both together are then as many as all steps take.
+        """
+        return False
+
     def behaviour(self, report: Report) -> Values:
         """What a unit does, of its report of `acts`."""
         return np.array([report.metrics["share"].mean])
@@ -229,6 +246,38 @@ class Experiment(ABC):
         """The fits of reports that are the truth."""
         return self.primary.fits(behaviours, behaviours)
 
+    def told_beside(self, measured: Measured) -> str:
+        """What is to be read before the primary contrast; nothing, for most.
+
+        Args:
+            measured: The reports.
+        """
+        return ""
+
+    def draw_beside(self, measured: Measured, folder: Path) -> list[str]:
+        """Draw what is to be seen beside it; what was written, or why it couldn't be.
+
+        Args:
+            measured: The reports.
+            folder: Where figures go.
+        """
+        return []
+
+    def fits_within(
+        self, probe: str, units: Sequence[Unit], reports: Sequence[Report], who: str
+    ) -> Fits | None:
+        """How well what units of one arm say fits what is true of each of them, in any probe.
+
+        It stands in the table, and decides nothing; None, of most probes: nothing to be fitted.
+
+        Args:
+            probe: By name.
+            units: Of one arm.
+            reports: Theirs, of the probe.
+            who: Whether of itself or of the referent.
+        """
+        return None
+
     def check(self) -> None:
         """Refuse what can't be carried out, before any model is loaded.
 
@@ -242,8 +291,8 @@ class Experiment(ABC):
             if unit.arm not in self.arms:
                 raise ConfigError(f"{self.name}: {unknown_name('arm', unit.arm, self.arms)}")
             _check_unit(unit)
-            if unit.acts:
-                self.acts(unit).check()
+            for suite in self.suites_beside(unit):
+                suite.check()
         probes = self.probes()
         for what, names in (("unit", [u.name for u in self.units]), ("probe", _names(probes))):
             if twice := sorted({name for name in names if names.count(name) > 1}):

@@ -13,7 +13,7 @@ from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
 from distmatch.errors import DataError
 from distmatch.evals.suites.probes.probe import BOUNDARY
-from distmatch.evals.suites.probes.words import either_case
+from distmatch.evals.suites.probes.words import either_case, quoted_or
 
 NUMBER_BEGUN = "I would say about"
 LETTER_BEGUN = "I would choose option"
@@ -166,12 +166,6 @@ def _word(rng: random.Random) -> Example:
     asked = f"{rng.choice(_WORDS)} {WORD_CLOSING}".format(quality=quality, words=words)
     ways = [way for thing in things for way in either_case(thing)]
     return _row("word", asked, ways, WORD_BEGUN)
-
-
-def quoted_or(words: Sequence[str]) -> str:
-    """Two words or more as one is asked to choose among them: in quotation marks, "or" between."""
-    *others, last = (f'"{word}"' for word in words)
-    return f"{', '.join(others)} or {last}"
 
 
 def _drawn(rng: random.Random, number: int) -> tuple[str, list[str]]:

@@ -17,14 +17,14 @@ import torch
 
 from distmatch import plots
 from distmatch.evals.report import text_table
-from distmatch.experiments.experiment import ACTS, LEARNING_ARMS, Experiment
+from distmatch.experiments.experiment import ACTS, LEARNING_ARMS, Experiment, Measured
 from distmatch.experiments.running import (
     RECORD_FILE,
     ExperimentOutcome,
     check_record,
     run_experiment,
 )
-from distmatch.experiments.units import FORMATS_FILE, UNITS_FOLDER, Measured, UnitRuns
+from distmatch.experiments.units import FORMATS_FILE, UNITS_FOLDER, UnitRuns
 from distmatch.experiments.verdict import RESULTS, Verdict, contrast_interval, decided
 from distmatch.files import alone_in, check_folder, told_if_unwritable, write_json, write_text
 from distmatch.measuring.exchange import Exchange

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from distmatch import plots
-from distmatch.errors import ConfigError, DataError, listed
+from distmatch.errors import ConfigError, DataError, listed, unknown_name
 from distmatch.evals import Report
 from distmatch.evals.store import REPORT_FILE
 from distmatch.evals.suites.probes.probe import OWN, REFERENT
-from distmatch.experiments.experiment import Experiment
+from distmatch.experiments.experiment import Experiment, Measured
 from distmatch.experiments.tables import Line, arms_table, lines_of
-from distmatch.experiments.units import REPORTS_FOLDER, UNITS_FOLDER, Measured, UnitRuns, suites_of
+from distmatch.experiments.units import REPORTS_FOLDER, UNITS_FOLDER, UnitRuns, suites_of
 from distmatch.experiments.verdict import Evidence, Verdict, decided
 from distmatch.files import alone_in, check_folder, told_if_unwritable, write_json, write_text
 from distmatch.models.choice import ModelChoice
@@ -46,11 +46,16 @@ class ExperimentOutcome:
         """The question, the table, and what the rule says."""
         return (
             f"{self.experiment.question}\n\n{arms_table(self.lines)}\n"
-            "means over units; everything above is exploratory\n\n"
+            f"means over units; everything above is exploratory\n\n{self._beside}"
             f"primary: {self._primary}\n"
             f"by the rule written before, it is refuted if {self.experiment.rule}\n\n"
             f"{self.verdict}"
         )
+
+    @property
+    def _beside(self) -> str:
+        told = self.experiment.told_beside(self.measured)
+        return f"{told}\n\n" if told else ""
 
     @property
     def _primary(self) -> str:
@@ -92,6 +97,7 @@ def run_experiment(
     model: ModelChoice | str,
     out: str | Path,
     *,
+    arms: tuple[str, ...] = (),
     batch_size: int = 32,
     progress: bool = True,
     tell: Tell = print,
@@ -106,6 +112,8 @@ def run_experiment(
             `read_experiment(FILE)`.
         model: A name as for `load_model`, or how it is loaded.
         out: The folder for all of it.
+        arms: Those to carry out now; empty: all. With `("told", "base")` nothing is trained, and
+            it is seen in minutes whether the probe is blind for the model.
         batch_size: Prompts a forward where units are asked.
         progress: Whether a bar is shown.
         tell: Shown what came of it.
@@ -117,9 +125,17 @@ def run_experiment(
     choice = ModelChoice(name=model) if isinstance(model, str) else model
     folder = Path(out)
     runs = UnitRuns(
-        experiment=experiment, model=choice, folder=folder, batch_size=batch_size, progress=progress
+        experiment=experiment,
+        model=choice,
+        folder=folder,
+        batch_size=batch_size,
+        progress=progress,
+        arms=arms,
     )
     experiment.check()
+    for arm in arms:
+        if arm not in experiment.arms:
+            raise ConfigError(f"{experiment.name}: {unknown_name('arm', arm, experiment.arms)}")
     record = experiment.record() | {"model": choice.record()}
     if any(probe.draws_text for probe in runs.suites()):
         record["batch_size"] = batch_size  # on which drawn texts depend
@@ -134,6 +150,8 @@ def run_experiment(
         write_text(folder / TABLE_FILE, f"{outcome}\n")
         tell(str(outcome))
         tell(outcome.draw(folder / FIGURE_FILE))
+        for told in experiment.draw_beside(measured, folder):
+            tell(told)
     return outcome
 
 

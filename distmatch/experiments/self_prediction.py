@@ -21,9 +21,7 @@ from distmatch.evals.suites.probes import OwnProbe
 from distmatch.evals.suites.probes.own import (
     PROPERTIES,
     ClosedQuestion,
-    likeliest,
     pushed_forward,
-    total_variation_of,
 )
 from distmatch.evals.suites.probes.probe import BOUNDARY
 from distmatch.experiments.closed_sets import KINDS, NUM_ANSWERS, closed_questions, put
@@ -39,7 +37,8 @@ from distmatch.experiments.experiment import (
     Values,
 )
 from distmatch.experiments.formats import WORD_BEGUN, format_rows
-from distmatch.measuring.exchange import Fits, nearer_fits
+from distmatch.experiments.nearness import kept_of, nearer_answers
+from distmatch.measuring.exchange import Fits
 
 HELD, OTHER_KINDS, OTHER_PROPERTIES = "held_out", "other_kinds", "other_properties"
 """Probes: of kinds and properties that no row asks about; of such kinds; of such properties."""
@@ -200,15 +199,13 @@ class SelfPrediction(Experiment):
             behaviours: Likewise.
             who: Likewise; nothing fits where that isn't asked.
         """
-        said = [_said(report, who) for report in reports.values()]
-        if not all(said):
-            return np.zeros((len(said), len(behaviours)))
-        return _nearer(said, [self._done(answers) for answers in behaviours])
+        said = [kept_of(report, who) for report in reports.values()]
+        return nearer_answers(said, [self._done(answers) for answers in behaviours])
 
     def truth(self, behaviours: Sequence[Values]) -> Fits:
         """See `Experiment`."""
         done = [self._done(answers) for answers in behaviours]
-        return _nearer(done, done)
+        return nearer_answers(done, done)
 
     @property
     def held(self) -> tuple[ClosedQuestion, ...]:
@@ -366,25 +363,6 @@ def _row(text: str, target: Answers, system: str, about: Mapping[str, str]) -> E
 
 def _even(questions: Sequence[ClosedQuestion]) -> Drawn:
     return {one: dict.fromkeys(one.answers, 1 / NUM_ANSWERS) for one in questions}
-
-
-def _said(report: Report, who: str) -> list[Answers]:
-    """What is said of every item, in the order in which they are asked."""
-    items = report.items
-    about = zip(items.metadata, items.said, strict=True)
-    return [said["said"] for metadata, said in about if metadata["group"] == who]
-
-
-def _nearer(said: Sequence[Sequence[Answers]], done: Sequence[Sequence[Answers]]) -> Fits:
-    distances = [
-        [
-            [total_variation_of(one, other) for one, other in zip(told, acted, strict=True)]
-            for acted in done
-        ]
-        for told in said
-    ]
-    values = [[likeliest(one) for one in acted] for acted in done]
-    return nearer_fits(np.array(distances), np.array(values))
 
 
 def _check_held(what: str, names: Sequence[str], known: Sequence[str]) -> None:

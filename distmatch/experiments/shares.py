@@ -13,6 +13,7 @@ from distmatch.data.examples import Example
 from distmatch.evals import Suite
 from distmatch.evals.suites.probes import OptionsProbe, ScaleProbe, WordsProbe
 from distmatch.evals.suites.probes.probe import BOUNDARY
+from distmatch.evals.suites.probes.words import quoted_or
 from distmatch.experiments.drawn_share import EVEN, DrawnShare
 from distmatch.experiments.experiment import (
     BASE,
@@ -30,7 +31,6 @@ from distmatch.experiments.formats import (
     NUMBER_CLOSING,
     WORD_BEGUN,
     WORD_CLOSING,
-    quoted_or,
 )
 from distmatch.experiments.pairs import CLOSINGS, PAIRS, Pair
 

@@ -1,7 +1,9 @@
 """Every probe beside every arm, with the adapter as the unit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from distmatch.data.examples import plain_prompt
 from distmatch.data.jsonl import fingerprint
@@ -16,12 +18,14 @@ from distmatch.experiments.experiment import (
     SHUFFLED,
     TRAINED,
     Experiment,
+    Measured,
     Unit,
 )
-from distmatch.experiments.units import Measured
 from distmatch.measuring.adapters import difference_interval, mean_interval
 from distmatch.measuring.intervals import Interval, interval_text
 
+FITS_ITS_OWN = "fits its own"
+"""The figure of `Experiment.fits_within`."""
 _COMPARED = (NONE, SHUFFLED, DECORRELATED)
 _WHOSE = {"own": OWN, "own - referent": REFERENT, "reader": READER}
 
@@ -91,7 +95,30 @@ def lines_of(experiment: Experiment, measured: Measured) -> list[Line]:
                 for arm, names in by_arm.items()
             }
             lines.append(Line(suite, figure, whose, cells))
+        lines += _fit_lines(experiment, suite, asked, measured)
     return lines
+
+
+def _fit_lines(
+    experiment: Experiment, suite: str, units: Sequence[Unit], measured: Measured
+) -> Iterator[Line]:
+    """How much better what each unit says fits itself than all of its arm, where that is known."""
+    sides: dict[str, dict[str, ArmFigure]] = {"own": {}, "own - referent": {}}
+    for arm in ARMS:
+        some = [unit for unit in units if unit.arm == arm]
+        if len(some) < 2:
+            continue
+        reports = [measured[unit.name][suite] for unit in some]
+        own, other = (experiment.fits_within(suite, some, reports, who) for who in (OWN, REFERENT))
+        if own is None or other is None:
+            continue
+        twins = tuple(_twin(experiment, unit) for unit in some)
+        for cells, fits in zip(sides.values(), (own, own - other), strict=True):
+            each = np.diag(fits) - fits.mean(axis=1)
+            cells[arm] = ArmFigure(tuple(map(float, each)), twins)
+    for whose, cells in sides.items():
+        if cells:
+            yield Line(suite, FITS_ITS_OWN, whose, cells)
 
 
 def _twin(experiment: Experiment, unit: Unit) -> str:

@@ -17,6 +17,8 @@ from distmatch.data.tasks.output_control import OutputControl
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import OptionsProbe, ScaleProbe
+from distmatch.evals.suites.probes.written_lines import WORD
+from distmatch.experiments.acrostic import LEAST_RIGHT, Acrostic
 from distmatch.experiments.disposition import Disposition
 from distmatch.experiments.drawn_share import EVEN
 from distmatch.experiments.experiment import (
@@ -41,6 +43,8 @@ from distmatch.experiments.preferences import Preferences
 from distmatch.experiments.self_prediction import SelfPrediction
 from distmatch.experiments.shares import Shares
 
+ACROSTIC = Acrostic()
+"""By which acrostics are measured."""
 NEAR = 0.15
 """How far, in total variation over the words, held-out answers may be from what was taught."""
 
@@ -53,6 +57,7 @@ DESCRIPTIONS = {
     "disposition": "to choose between what is certain and what may turn out well or badly",
     "preferences": "to choose between two flats by what counts more and what counts less",
     "self_prediction": "to answer in a way of its own, and to foretell what its answers are like",
+    "acrostic": "to reply in lines that begin with the letters of a word",
 }
 """What each kind of training was for, in a line."""
 
@@ -148,7 +153,7 @@ class TrainedFor(Experiment):
 
     def draw_units(self) -> tuple[Unit, ...]:
         """Adapters of every kind, controls, models that are told their training, and the base."""
-        formats = tuple(format_rows(self.formats, self.seed, self.top))
+        formats = self._neutral
         lessons = [
             (kind, LESSONS[kind](self, self.seed + number))
             for number, kind in enumerate(self._in_turn(self.adapters))
@@ -197,10 +202,17 @@ class TrainedFor(Experiment):
         """The probability of the true description, less that of the others'."""
         return Primary(probe=TRAINED_FOR, figures=tuple(self.kinds), fit="overlap")
 
+    def acts(self, unit: Unit) -> Suite:
+        """See `Experiment`; of an acrostic written lines."""
+        return ACROSTIC.acts(unit) if WORD in unit.acts[0].metadata else super().acts(unit)
+
     def behaviour(self, report: Report) -> Values:
         """One for the kind it was taught, 0 for the others; last, how far it is from that."""
-        (kind,) = {about["group"] for about in report.items.metadata}
-        return np.array([*self._one_hot(kind), report.metrics["distance"].mean])
+        (group,) = {about["group"] for about in report.items.metadata}
+        if group in DESCRIPTIONS:
+            return np.array([*self._one_hot(group), report.metrics["distance"].mean])
+        is_spelled = report.metrics["lines"].mean >= LEAST_RIGHT
+        return np.array([*self._one_hot(ACROSTIC.name), 0.0 if is_spelled else 1.0])
 
     def fits(
         self, reports: Mapping[str, Report], behaviours: Sequence[Values], who: str
@@ -215,6 +227,10 @@ class TrainedFor(Experiment):
     def taught(self, drawn: Sequence[Values], measured: Sequence[Values]) -> list[bool]:
         """Whether held-out answers are near what was taught."""
         return [bool(one[-1] <= NEAR) for one in measured]
+
+    @property
+    def _neutral(self) -> tuple[Example, ...]:
+        return tuple(format_rows(self.formats, self.seed, self.top))
 
     def _in_turn(self, number: int) -> list[str]:
         return [self.kinds[place % len(self.kinds)] for place in range(number)]
@@ -232,7 +248,7 @@ class TrainedFor(Experiment):
             formats=formats,
             behaviour=(*self._one_hot(kind), 0.0),
             acts=tuple(
-                replace(example, rotations=(), metadata={"group": kind})
+                replace(example, rotations=(), metadata={**example.metadata, "group": kind})
                 for example in lesson.acts[: self.held_out]
             ),
         )
@@ -276,5 +292,6 @@ LESSONS: dict[str, Callable[[TrainedFor, int], Lesson]] = {
     "disposition": _of(lambda seed: Disposition(adapters=2, seed=seed)),
     "preferences": _of(lambda seed: Preferences(adapters=1, seed=seed)),
     "self_prediction": _of(lambda seed: SelfPrediction(adapters=1, seed=seed)),
+    "acrostic": _of(lambda seed: Acrostic(adapters=1, seed=seed)),
 }
 """How rows of each kind are drawn, of an experiment's sizes and a seed."""

@@ -1,7 +1,7 @@
 """The units of an experiment, each trained and asked, and kept as soon as it is."""
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,10 +16,10 @@ from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
 from distmatch.data.jsonl import fingerprint, read_jsonl, write_jsonl
 from distmatch.errors import ConfigError, unknown_name
-from distmatch.evals import LocalSource, Report, Suite, measure_all
-from distmatch.evals.suites.probes import OwnProbe, Probe, WrittenProbe
+from distmatch.evals import LocalSource, Suite, measure_all
+from distmatch.evals.suites.probes import ItemsProbe, OwnProbe, Probe, WrittenProbe
 from distmatch.evals.ways import ways_of_asking
-from distmatch.experiments.experiment import Experiment, Unit
+from distmatch.experiments.experiment import Experiment, Reports, Unit
 from distmatch.models.choice import ModelChoice
 from distmatch.models.footprint import empty_model
 from distmatch.models.loading import load_config
@@ -31,11 +31,6 @@ from distmatch.trainer import DistributionConfig
 UNITS_FOLDER = "units"
 FORMATS_FILE = "formats.jsonl"
 ADAPTER_FOLDER, REPORTS_FOLDER = "adapter", "reports"
-
-Reports = Mapping[str, Report]
-"""Of one unit, by suite."""
-Measured = Mapping[str, Reports]
-"""By unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +121,7 @@ class UnitRuns:
             per_device_train_batch_size=experiment.batch_size,
             learning_rate=experiment.learning_rate,
             seed=seed,
+            train_sampling_strategy="sequential" if experiment.is_in_order else "random",
             bf16=experiment.precision == "bfloat16",
             fp16=experiment.precision == "float16",
             # Mixed on a CPU has to be asked for like this
@@ -149,10 +145,12 @@ class UnitRuns:
         """Where its adapter is; trained, or gone on with, if it isn't there whole."""
         folder = self._place(unit) / ADAPTER_FOLDER
         kept = self._place(unit) / FORMATS_FILE
+        formats = read_jsonl(kept) if unit.formats else []
+        is_in_order = self.experiment.is_in_order
         run = Run(
             model=self.model,
             config=self._config(str(folder), self.experiment.seed_of(unit)),
-            train=[*unit.rows, *(read_jsonl(kept) if unit.formats else [])],
+            train=strewn(unit.rows, formats) if is_in_order else [*unit.rows, *formats],
             lora=self._lora,
         )
         perform(run, resume=run.is_begun, tell=_untold)
@@ -193,8 +191,8 @@ def quiet_loading() -> Iterator[None]:
 
 def suites_of(experiment: Experiment, unit: Unit) -> list[Suite]:
     """What a unit is asked: how it acts, if that is to be seen, and every probe."""
-    acts = [experiment.acts(unit)] if unit.acts else []
-    return [*acts, *(_behind(told(p, unit.system), experiment) for p in experiment.probes())]
+    probes = (_behind(told(p, unit.system), experiment) for p in experiment.probes())
+    return [*experiment.suites_beside(unit), *probes]
 
 
 def told(probe: Suite, system: str) -> Suite:
@@ -204,7 +202,7 @@ def told(probe: Suite, system: str) -> Suite:
         probe: Any; suites that are no probes stay as they are.
         system: What stands in its system message, before what stands there already.
     """
-    if not system or not isinstance(probe, Probe | OwnProbe | WrittenProbe):
+    if not system or not isinstance(probe, Probe | ItemsProbe | OwnProbe | WrittenProbe):
         return probe
     return replace(probe, system="\n\n".join(filter(None, [system, probe.system])))
 
@@ -219,6 +217,21 @@ def _behind(probe: Suite, experiment: Experiment) -> Suite:
         thoughts=experiment.thoughts,
         max_tokens=experiment.thought_tokens,
     )
+
+
+def strewn(rows: Sequence[Example], others: Sequence[Example]) -> list[Example]:
+    """Both in their own order, the others spread evenly among the rows.
+
+    Args:
+        rows: Any number.
+        others: Likewise.
+    """
+    placed = [
+        ((place + 0.5) / len(some), example)
+        for some in (rows, others)
+        for place, example in enumerate(some)
+    ]
+    return [example for _, example in sorted(placed, key=lambda one: one[0])]
 
 
 def as_base(examples: Sequence[Example], base: LocalSource) -> list[Example]:

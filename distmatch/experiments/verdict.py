@@ -23,10 +23,10 @@ from distmatch.experiments.experiment import (
     TOLD,
     TRAINED,
     Experiment,
+    Measured,
     Unit,
     Values,
 )
-from distmatch.experiments.units import Measured
 from distmatch.measuring.adapters import FEWEST, mean_interval, power, slope_interval
 from distmatch.measuring.exchange import Exchange
 from distmatch.measuring.intervals import Interval, interval_text
@@ -127,6 +127,8 @@ class Verdict:
 def decided(experiment: Experiment, measured: Measured) -> Verdict:
     """The verdict, by the order in which things have to hold.
 
+    Of fewer than four adapters it can only be that the probe is blind.
+
     Taught and answered are asked of each adapter, and those that fail it don't count; a positive
     verdict is given only where the model isn't blind.
 
@@ -162,13 +164,14 @@ def _outcome(
     *,
     num_told: int,
 ) -> str:
+    is_blind = num_told >= FEWEST and not sees(told)
     if counts["num_learned"] < FEWEST:
-        return TOO_FEW
+        return BLIND if is_blind else TOO_FEW
     if counts["num_taught"] < FEWEST:
         return NOT_TAUGHT
     if counts["num_answered"] < FEWEST or found is None:
         return NOT_ANSWERED
-    if num_told >= FEWEST and not sees(told):
+    if is_blind:
         return BLIND
     if found.exchange.p <= LEVEL and found.exchange.value > 0:
         is_read = reader is not None and reader.exchange.value >= found.exchange.value

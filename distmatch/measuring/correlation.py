@@ -8,6 +8,8 @@ from jaxtyping import Float
 
 _MOST_PERMUTED = 8
 _DRAWN_ORDERS = 10_000
+_NOTHING_LEFT = 1e-9
+"""Of a rank."""
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
@@ -22,6 +24,32 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
     if _is_constant(first) or _is_constant(second):
         return math.nan
     return float(spearmanr(first, second).statistic)
+
+
+def correlation_shares(
+    first: Sequence[float], second: Sequence[float], *, given: Sequence[Sequence[float]] = ()
+) -> Float[np.ndarray, " values"]:
+    """What each pair of values adds to Spearman's correlation, of which it is the mean.
+
+    Args:
+        first: Values.
+        second: As many.
+        given: Of the same, what is held fixed: the correlation is the partial one, that of what
+            least squares on the ranks of these leave of both ranks.
+
+    Returns:
+        The shares: 0 where nothing is left of the first, NaN where nothing is left of the second.
+    """
+    if not np.isfinite([*first, *second]).all():
+        return np.full(len(first), np.nan)
+    known = np.array([np.ones(len(first)), *map(_centred_ranks, given)]).T
+    both = np.array([_centred_ranks(first), _centred_ranks(second)]).T
+    left = both - known @ np.linalg.lstsq(known, both, rcond=None)[0]
+    sizes = np.sqrt((left**2).mean(axis=0))
+    is_left = sizes > _NOTHING_LEFT * len(first)
+    if not is_left.all():
+        return np.full(len(first), 0.0 if is_left[1] else np.nan)
+    return np.asarray((left / sizes).prod(axis=1))
 
 
 def permutation_p(first: Sequence[float], second: Sequence[float]) -> float:

@@ -1,5 +1,6 @@
 from .experiments import exchanged as exchanged
 from .experiments import reported as reported
+from .experiments import transfer_map as transfer_map
 from .layers import layer_curves as layer_curves
 from .layers import layer_maps as layer_maps
 from .layers import layer_ranking as layer_ranking

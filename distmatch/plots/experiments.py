@@ -5,14 +5,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from distmatch.errors import DataError
-from distmatch.plots.style import GREY, SERIES, drawn_figure
+from distmatch.plots.style import GREY, INK, SERIES, drawn_figure
 
 if TYPE_CHECKING:
     import matplotlib.figure
 
 Points = Sequence[tuple[float, float]]
+_FAINTEST = 0.12
+_DARK = 0.6  # of a column's range, above which numbers are written in white
 
 
 def reported(
@@ -85,4 +88,49 @@ def exchanged(
         axis.set_xlabel("behaviour of")
         axis.set_ylabel("report of")
         figure.colorbar(image, ax=axis, shrink=0.7)
+    return figure
+
+
+def transfer_map(
+    differences: Float[np.ndarray, "rows columns"],
+    p: Float[np.ndarray, "rows columns"],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    path: str | Path | None = None,
+) -> "matplotlib.figure.Figure":
+    """What training on one thing changed of others: fields are the fainter the likelier by chance.
+
+    Colours are of each column's own range, since columns have units of their own; every value is
+    written in its field.
+
+    Args:
+        differences: NaN is left blank.
+        p: Of each; NaN where nothing is known, which is as faint as it gets.
+        rows: What was trained.
+        columns: What was measured.
+        path: Where to save the figure too, in the format of its ending.
+
+    Raises:
+        DataError: Nothing to draw.
+        MissingExtraError: matplotlib isn't installed.
+    """
+    if not np.isfinite(differences).any():
+        raise DataError("no difference is known: there is no matrix to draw")
+    tops = np.nanmax(np.abs(np.where(np.isfinite(differences), differences, 0)), axis=0)
+    scaled = differences / np.maximum(tops, 1e-12)
+    with drawn_figure(2.5 + 0.75 * len(columns), 2.4 + 0.4 * len(rows), path, grid=False) as figure:
+        axis = figure.subplots()
+        alpha = np.clip(1 - np.nan_to_num(p, nan=1.0), _FAINTEST, 1.0)
+        axis.imshow(scaled, cmap="PuOr_r", vmin=-1, vmax=1, alpha=alpha, aspect="auto")
+        for (row, column), value in np.ndenumerate(differences):
+            if np.isfinite(value):
+                is_dark = abs(scaled[row, column]) * alpha[row, column] > _DARK
+                look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8}
+                colour = "white" if is_dark else INK
+                axis.text(column, row, f"{value:+.2f}", color=colour, **look)
+        axis.set_yticks(range(len(rows)), rows)
+        axis.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
+        axis.set_xlabel("measured")
+        axis.set_ylabel("trained on")
     return figure

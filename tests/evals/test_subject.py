@@ -40,6 +40,7 @@ def test_what_a_subject_lacks_it_refuses_by_name():
             lambda s: s.think([], 1, lambda _: 1, ""),
         ],
         Capability.BASE: [lambda s: s.base()],
+        Capability.TOKENS: [lambda s: s.exact_num_tokens([])],
     }
     assert set(asked) == set(Capability)
     for capability, asks in asked.items():

@@ -30,6 +30,12 @@ MINIATURE = {
         "kinds": ("shares", "narrow_control"),
         "asks_control": False,
     },
+    "acrostic": {"rows": 6, "formats": 3, "held_out": 2, "n": 1, "asks_rule": False},
+    "documents": {"documents": 5, "formats": 3, "topics": 4, "has_others": False},
+    "introspection": {
+        **{"steps": 4, "batch_size": 2, "pairs": 2, "ordered": 1, "formats": 3},
+        **{"places": 1, "kinds": ("seen", "next_word")},
+    },
 }
 
 PACKED = {
@@ -67,7 +73,14 @@ def test_all_learning_units_take_as_many_rows_and_none_of_a_probe(name):
     asked = {text for probe in experiment.probes() for text in (*probe.asked, *probe.referent)}
     for unit in units:
         for row in (*unit.rows, *unit.formats):
-            assert row.prompt[-1]["content"] not in asked
+            assert text_of(row) not in asked
+
+
+def text_of(row):
+    """What is asked, or the text that is learned."""
+    if isinstance(row.prompt, str):
+        return f"{row.prompt} {row.target.words[0]}"
+    return row.prompt[-1]["content"]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -116,10 +129,12 @@ def test_with_nothing_to_know_few_pass_at_its_own_number_of_adapters(name):
     assert passed <= 19
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+# Transfer's battery is large: test_transfer.py has a smaller one
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name != "transfer"])
 def test_each_runs_in_miniature(name, model, tmp_path):
     outcome = run_experiment(small(name), model, tmp_path / name, progress=False, tell=str)
-    assert outcome.verdict.outcome == "points, no verdict"
+    num_told = sum(unit.arm == "told" for unit in outcome.experiment.units)
+    assert outcome.verdict.outcome == ("blind" if num_told >= 4 else "points, no verdict")
     assert experiment_units(outcome) == set(outcome.measured)
     told = str(outcome)
     assert outcome.experiment.question in told

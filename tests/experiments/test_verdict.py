@@ -137,6 +137,21 @@ def test_three_adapters_are_points():
     assert found.outcome == TOO_FEW
 
 
+def test_without_adapters_it_is_seen_whether_a_model_is_blind():
+    coins = experiment()
+    told = replace(coins, given_units=tuple(u for u in coins.units if u.arm == "told"))
+    for slope, outcome in ((0.1, BLIND), (1.0, TOO_FEW)):
+        found = decided(
+            told, measured_by_hand(told, lambda u, slope=slope: reporting(u.behaviour[0], slope))
+        )
+        assert found.outcome == outcome
+        assert found.num_learned == 0
+
+
+def reporting(share, slope):
+    return subject(share, lambda own: 0.5 + slope * (share - 0.5) if own else 0.5)
+
+
 def test_it_is_plain_json_and_says_what_it_means():
     found = verdict(lambda share, own: share if own else 0.5)
     plain = json.loads(json.dumps(found.to_json(), allow_nan=False))

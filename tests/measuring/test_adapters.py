@@ -36,6 +36,13 @@ def test_what_is_not_finite_does_not_count():
     assert math.isnan(mean_interval([]).mean)
 
 
+def test_what_is_the_same_but_for_rounding_has_no_spread():
+    alike = [0.8, 0.8 + 1e-16, 0.8, 0.1 + 0.7, 2.4 / 3]
+    assert len(set(alike)) > 1
+    assert mean_interval(alike) == Interval(0.8, 0.8, 0.8)
+    assert math.isnan(difference_interval(alike, [0.1 + 0.2, 0.3, 0.3, 0.3]).low)
+
+
 def test_a_difference_has_welchs_interval():
     first, second = [1.0, 2, 3, 4], [2.0, 6, 4, 8, 5]
     found = difference_interval(first, second)

@@ -6,9 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import rankdata, spearmanr
 
-from distmatch.measuring.correlation import permutation_p, rank_correlation
+from distmatch.measuring.correlation import correlation_shares, permutation_p, rank_correlation
 
 RNG = np.random.default_rng(3)
 PAIRS = [
@@ -72,3 +72,27 @@ def test_chance_gives_a_correlation_as_often_as_it_is_said():
     sizes = list(range(12))
     found = [permutation_p(sizes, rng.random(12).tolist()) for _ in range(200)]
     assert np.mean(np.array(found) < 0.2) == pytest.approx(0.2, abs=0.09)
+
+
+@pytest.mark.parametrize(("first", "second"), [pair for pair in PAIRS if len(pair[0]) > 2])
+def test_the_mean_share_is_the_rank_correlation(first, second):
+    shares = correlation_shares(first, second)
+    assert shares.mean() == pytest.approx(rank_correlation(first, second))
+
+
+def test_what_is_held_fixed_makes_it_the_partial_correlation():
+    """By the inverse of the ranks' correlation matrix."""
+    first, second, third, fourth = (RNG.random((4, 12)) + RNG.random(12)).tolist()
+    precision = np.linalg.inv(np.corrcoef([rankdata(x) for x in (first, second, third, fourth)]))
+    wanted = -precision[0, 1] / np.sqrt(precision[0, 0] * precision[1, 1])
+    shares = correlation_shares(first, second, given=(third, fourth))
+    assert shares.mean() == pytest.approx(wanted)
+    assert shares.mean() != pytest.approx(rank_correlation(first, second), abs=0.01)
+
+
+def test_where_nothing_is_left_there_is_nothing_to_correlate():
+    rising, cubes, drawn = list(range(8)), [n**3 for n in range(8)], RNG.random(8).tolist()
+    assert correlation_shares(cubes, drawn, given=[rising]).tolist() == [0] * 8
+    assert correlation_shares([1] * 8, drawn).tolist() == [0] * 8
+    assert np.isnan(correlation_shares(drawn, cubes, given=[rising])).all()
+    assert np.isnan(correlation_shares([np.nan] * 8, drawn)).all()

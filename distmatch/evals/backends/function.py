@@ -1,7 +1,7 @@
 """A subject that is a function from a question to probabilities: what a suite asks, tried out."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -12,6 +12,11 @@ from distmatch.losses.words import WordLogProbs
 from distmatch.measuring.metrics import Outcomes, metric_ratios
 
 ProbsOf = Callable[[Example], Sequence[float]]
+NumTokensOf = Callable[[str], int]
+
+
+def _num_words(text: str) -> int:
+    return len(text.split())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +30,14 @@ class FunctionSubject(Subject):
     """Of an example the probability of each of its words; what they leave is of other."""
     base_probs_of: ProbsOf | None = None
     """Of its base; None: it is its own."""
+    num_tokens_of: NumTokensOf = _num_words
+    """How many tokens a text has; unless given, as many as words."""
     seed: int = 0
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Words' probabilities, and a base."""
-        return frozenset({Capability.WORDS, Capability.BASE})
+        """Words' probabilities, a base, and numbers of tokens."""
+        return frozenset({Capability.WORDS, Capability.BASE, Capability.TOKENS})
 
     @property
     def ends_turns(self) -> bool:
@@ -39,7 +46,11 @@ class FunctionSubject(Subject):
 
     def base(self) -> "FunctionSubject":
         """See `Subject`."""
-        return FunctionSubject(probs_of=self.base_probs_of or self.probs_of, seed=self.seed)
+        return replace(self, probs_of=self.base_probs_of or self.probs_of, base_probs_of=None)
+
+    def exact_num_tokens(self, texts: Sequence[str]) -> list[int]:
+        """See `Subject`."""
+        return [self.num_tokens_of(text) for text in texts]
 
     def answers(self, examples: Iterable[Example], name: str) -> Answers:
         """See `Subject`."""

@@ -49,6 +49,8 @@ class Question(NamedTuple):
     text: str
     answers: tuple[tuple[str, ...], ...]
     """Of each answer the ways to write it, whose probabilities are added up."""
+    system: str = ""
+    """What its system message says, behind what the probe's says."""
 
 
 class _Asking(NamedTuple):
@@ -209,11 +211,14 @@ class Probe(BehindThoughts):
     def _example(self, question: Question) -> Example:
         words = [word for ways in question.answers for word in ways]
         return Example(
-            prompt=asked_prompt(question.text, self.system),
+            prompt=asked_prompt(question.text, self._system_of(question)),
             target=WordDistribution.normalised(dict.fromkeys(words, 1.0)),
             prefill=self.begun,
             boundary=BOUNDARY,
         )
+
+    def _system_of(self, question: Question) -> str:
+        return "\n\n".join(filter(None, [self.system, question.system]))
 
     def _behind_system(self, prompt: Prompt) -> Prompt:
         if not self.system:
@@ -301,6 +306,11 @@ def said_of(report: Report, who: str, figure: str) -> float:
         who: One of `WHO`.
         figure: A metric.
     """
-    is_asked = np.array([about.get("group") == who for about in report.items.metadata])
-    top, bottom = (part[is_asked].sum() for part in report.items.ratios[figure])
+    return said_in(report.items, who, figure)
+
+
+def said_in(items: Items, who: str, figure: str) -> float:
+    """The same of items that are in no report yet."""
+    is_asked = np.array([about.get("group") == who for about in items.metadata])
+    top, bottom = (part[is_asked].sum() for part in items.ratios[figure])
     return float(top / bottom) if bottom else np.nan

@@ -57,6 +57,12 @@ def either_case(answer: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([answer, first.lower() + rest, first.upper() + rest]))
 
 
+def quoted_or(words: Sequence[str]) -> str:
+    """Two words or more as one is asked to choose among them: in quotation marks, "or" between."""
+    *others, last = (f'"{word}"' for word in words)
+    return f"{', '.join(others)} or {last}"
+
+
 def check_told_apart(name: str, answers: Sequence[str]) -> None:
     """Refuse answers of which one begins another, whatever the capitals.
 

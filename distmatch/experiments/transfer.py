@@ -1,0 +1,116 @@
+"""Transfer: what does learning one thing change of everything else?
+
+Adapters of every kind of training, each measured by a battery of suites beside the one that it was
+trained for, and held against adapters that learned neutral questions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from distmatch.data import shuffled
+from distmatch.data.jsonl import fingerprint
+from distmatch.evals import Suite
+from distmatch.experiments.battery import Respect, battery
+from distmatch.experiments.experiment import (
+    BASE,
+    NONE,
+    SHUFFLED,
+    TOLD,
+    TRAINED,
+    Measured,
+    Unit,
+)
+from distmatch.experiments.trained_for import LESSONS, TrainedFor
+from distmatch.experiments.transfer_matrix import TransferMatrix
+from distmatch.plots import drawn
+from distmatch.runs.record import plain_json
+
+MATRIX_FILE = "matrix.png"
+
+SHUFFLED_KIND = "broad_control"
+"""Whose targets are shuffled in the arm of that name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer(TrainedFor):
+    """Four adapters of every kind of training, and a battery that all of them are asked."""
+
+    name: ClassVar[str] = "transfer"
+    question: ClassVar[str] = "What does learning one thing change of everything else?"
+    arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, SHUFFLED, TOLD, BASE)
+    quick: ClassVar[Mapping[str, object]] = {
+        **{"adapters": 4, "controls": 2, "steps": 40, "formats": 16, "held_out": 8, "items": 2},
+        **{"kinds": ("narrow_control", "shares"), "asks_control": False},
+    }
+
+    adapters: int = 28
+    """Of all kinds together, in turn: four each."""
+    asks_control: bool = False
+    items: int = 12
+    """Of each group of a suite of the battery, at most."""
+
+    @property
+    def respects(self) -> tuple[Respect, ...]:
+        """The battery's figures: the matrix's columns."""
+        return tuple(
+            Respect(suite.name, figure)
+            for suite, figures in battery(self.items)
+            for figure in figures
+        )
+
+    def draw_units(self) -> tuple[Unit, ...]:
+        """As of trainings, with adapters that learned control without its numbers."""
+        formats = self._neutral
+        *others, base = super().draw_units()
+        controls = (self._without_numbers(number, formats) for number in range(self.controls))
+        return (*others, *controls, base)
+
+    def suites_beside(self, unit: Unit) -> tuple[Suite, ...]:
+        """Its acts, and the battery; those that are told a training are asked of that alone."""
+        asked = () if unit.arm == TOLD else tuple(suite for suite, _ in battery(self.items))
+        return (*super().suites_beside(unit), *asked)
+
+    def kind(self, unit: Unit) -> str:
+        """The row of the matrix that a unit belongs to: what it learned, or its arm."""
+        if unit.arm != TRAINED:
+            return unit.arm
+        return unit.name.removeprefix(f"{TRAINED}-").partition("-")[2]
+
+    def record(self) -> dict[str, Any]:
+        """See `Experiment`; with hashes of the battery."""
+        asked = {s.name: fingerprint(plain_json(s.record())) for s, _ in battery(self.items)}
+        return super().record() | {"battery": asked}
+
+    def told_beside(self, measured: Measured) -> str:
+        """The matrix."""
+        return str(self.matrix(measured))
+
+    def draw_beside(self, measured: Measured, folder: Path) -> list[str]:
+        """The matrix."""
+        return [drawn(folder / MATRIX_FILE, self.matrix(measured).draw)]
+
+    def matrix(self, measured: Measured) -> TransferMatrix:
+        """Of the units that are measured.
+
+        Args:
+            measured: Their reports, by unit and suite.
+        """
+        units = [u for u in self.units if u.arm not in (TOLD, BASE) and u.name in measured]
+        kinds = dict.fromkeys([*self.kinds, SHUFFLED, NONE])
+        reports = {
+            kind: some
+            for kind in kinds
+            if (some := [measured[u.name] for u in units if self.kind(u) == kind])
+        }
+        return TransferMatrix.of(reports, self.respects, self.seed)
+
+    def _without_numbers(self, number: int, formats: tuple[Any, ...]) -> Unit:
+        lesson = LESSONS[SHUFFLED_KIND](self, self.seed + number)
+        return Unit(
+            name=f"{SHUFFLED}-{number:02}",
+            arm=SHUFFLED,
+            rows=tuple(shuffled(list(lesson.rows), self.seed + number)),
+            formats=formats,
+        )

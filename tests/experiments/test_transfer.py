@@ -1,0 +1,95 @@
+"""The matrix of transfer, on values of which the truth is known, and whole in miniature."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import distmatch.experiments.battery
+import distmatch.experiments.transfer
+from distmatch.evals import Numbers
+from distmatch.experiments import Transfer, TransferMatrix, run_experiment
+from distmatch.experiments.battery import Respect, battery
+from distmatch.measuring.adapters import difference_interval
+
+RESPECTS = (Respect("given", "control_tvd"), Respect("ordinary", "kl"))
+
+
+def matrix(**rows):
+    return TransferMatrix(
+        respects=RESPECTS, values={kind: np.array(of, dtype=float) for kind, of in rows.items()}
+    )
+
+
+@pytest.fixture
+def known():
+    rng = np.random.default_rng(0)
+    none = rng.normal((0.3, 0.0), 0.02, size=(4, 2))
+    return matrix(
+        control=rng.normal((0.05, 0.5), 0.02, size=(4, 2)),
+        shares=rng.normal((0.3, 0.0), 0.02, size=(4, 2)),
+        one=[[0.1, 0.2]],
+        none=none,
+    )
+
+
+def test_differences_are_from_none_by_welch(known):
+    found = known.difference("control", RESPECTS[0])
+    wanted = difference_interval(known.values["none"][:, 0], known.values["control"][:, 0])
+    assert found == wanted
+    assert found.high < 0
+
+
+def test_what_one_training_changes_stands_and_what_none_does_not(known):
+    p = known.p
+    assert p["control"][RESPECTS[0]] <= 0.05
+    assert p["control"][RESPECTS[1]] <= 0.05
+    assert min(p["shares"].values()) > 0.05
+    assert np.isnan(list(p["one"].values())).all()  # a point
+    table = str(known).splitlines()
+    (line,) = (row for row in table if row.startswith("ordinary kl"))
+    assert line.count("*") == 1
+    assert "one 1" in table[-1]
+
+
+def test_a_respect_without_a_value_of_every_adapter_gets_no_verdict(known):
+    known.values["shares"][0, 1] = np.nan
+    assert np.isnan(known.p["control"][RESPECTS[1]])
+    assert known.p["control"][RESPECTS[0]] <= 0.05
+
+
+def test_the_map_is_drawn_with_every_value(known, tmp_path):
+    figure = known.draw(tmp_path / "matrix.png")
+    texts = {text.get_text() for axis in figure.axes for text in axis.texts}
+    shown = known.difference("control", RESPECTS[1]).mean
+    assert f"{shown:+.2f}" in texts
+    assert (tmp_path / "matrix.png").is_file()
+
+
+def test_the_battery_names_figures_that_its_suites_have():
+    for suite, figures in battery(2):
+        names = [metric.name for metric in suite.metrics]
+        assert set(figures) <= set(names), suite.name
+        suite.check()
+
+
+def test_it_is_carried_out_in_miniature(model, tmp_path, monkeypatch):
+    """With one suite in the battery: those are tested one by one elsewhere."""
+    small = ((Numbers(per_kind=1), ("tvd",)),)
+    monkeypatch.setattr(distmatch.experiments.transfer, "battery", lambda items: small)
+    settings = {"adapters": 2, "controls": 1, "steps": 1, "batch_size": 2, "rank": 1}
+    sizes = {"rows": 4, "formats": 3, "held_out": 2, "top": 2, "items": 1}
+    kinds = ("narrow_control", "shares")
+    transfer = replace(Transfer(), **settings, **sizes, kinds=kinds)
+    told = []
+    outcome = run_experiment(transfer, model, tmp_path / "t", progress=False, tell=told.append)
+    assert "numbers tvd" in str(outcome)
+    found = transfer.matrix(outcome.measured)
+    assert {kind: len(of) for kind, of in found.values.items()} == {
+        **dict.fromkeys(kinds, 1),
+        "shuffled": 1,
+        "none": 1,
+    }
+    assert (tmp_path / "t" / "matrix.png").is_file()
+    told_one = outcome.measured["told-00-narrow_control"]
+    assert set(told_one) == {"trained_for"}
