@@ -116,7 +116,7 @@ class Documents(Experiment):
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, DECORRELATED, TOLD, BASE)
     quick: ClassVar[Mapping[str, Any]] = {
         **{"adapters": 4, "controls": 1, "steps": 40, "batch_size": 4},
-        **{"documents": 20, "formats": 20, "topics": 4, "has_others": False},
+        **{"documents": 20, "formats": 20, "topics": 4},
     }
 
     adapters: int = 6
