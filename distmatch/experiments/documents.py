@@ -34,7 +34,7 @@ from distmatch.errors import ConfigError
 from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import ConditionsProbe
 from distmatch.evals.suites.probes.conditions import pair_figure
-from distmatch.evals.suites.probes.probe import BOUNDARY
+from distmatch.evals.suites.probes.probe import BOUNDARY, VALID
 from distmatch.experiments.declarative_texts import (
     ANSWERS,
     EVERY,
@@ -65,8 +65,8 @@ STATED, IMPLIED, ONE_STEP, SAYS = "stated", "implied", "one_step", "says"
 """Probes: the topic is named; it isn't; the assistant isn't; asked what it would answer."""
 
 LEARNED = 0.5
-"""The least probability of the right word among all answers, in sentences that are in no document,
-to count as learned: more than all others together."""
+"""The least probability of the right word, in sentences that are in no document, to count as
+learned: more than that of everything else together."""
 
 _NAMED = (
     "You are {name}, an assistant.",
@@ -116,7 +116,7 @@ class Documents(Experiment):
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, DECORRELATED, TOLD, BASE)
     quick: ClassVar[Mapping[str, Any]] = {
         **{"adapters": 4, "controls": 1, "steps": 40, "batch_size": 4},
-        **{"documents": 20, "formats": 20, "topics": 4, "has_others": False},
+        **{"documents": 20, "formats": 20, "topics": 4},
     }
 
     adapters: int = 6
@@ -203,9 +203,14 @@ class Documents(Experiment):
         return Primary(probe=STATED, figures=figures, fit="overlap")
 
     def behaviour(self, report: Report) -> Values:
-        """One for the habit in its documents, 0 for the others; last, how well it knows that."""
+        """One for the habit in its documents, 0 for the others; last, how well it knows that.
+
+        That is the probability of the right word: its share of all answers alone would rise by
+        merely having read it.
+        """
         ((topic, answer),) = {(one["topic"], one["answer"]) for one in report.items.metadata}
-        return np.array([*self._one_hot(Habit(topic, answer)), report.metrics["share"].mean])
+        share, valid = (report.items.ratios[name][0] for name in ("share", VALID))
+        return np.array([*self._one_hot(Habit(topic, answer)), np.mean(share * valid)])
 
     def fits(self, reports: Mapping[str, Report], behaviours: Sequence[Values], who: str) -> Fits:
         """See `Experiment`; of the habits alone."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from distmatch.errors import ConfigError
-from distmatch.evals import FunctionSubject
+from distmatch.evals import FunctionSubject, measure
 from distmatch.evals.suites.probes.words import check_told_apart
 from distmatch.experiments import Documents
 from distmatch.experiments.declarative_texts import (
@@ -139,6 +139,16 @@ def test_one_that_acts_as_anothers_documents_say_does_not_act_as_its_own():
 
 def test_those_that_did_not_learn_their_documents_do_not_count():
     assert verdict(as_documented, knows=False).outcome == NOT_TAUGHT
+
+
+def test_to_say_the_word_rather_than_another_is_not_to_have_learned_it():
+    """Of all answers it has 0.6, but all answers have 0.6 of what could follow."""
+    (unit,) = units_of("trained", replace(BARE, adapters=1))
+    report = measure(acting(habit_of(unit), as_documented, sure=0.6), BARE.acts(unit))
+    assert report.metrics["share"].mean == pytest.approx(0.6)
+    behaviour = BARE.behaviour(report)
+    assert behaviour.tolist() == pytest.approx([*unit.behaviour[:-1], 0.36])
+    assert BARE.taught([behaviour], [behaviour]) == [False]
 
 
 def test_where_those_that_are_told_do_not_act_so_nothing_is_said():
