@@ -30,10 +30,10 @@ BANNED = {
 
 PUBLIC_NAMES = [
     *("DIVERGENCES", "DistributionConfig", "DistributionTrainer", "Example", "OwnChats"),
-    "WordDistribution",
+    *("WordDistribution", "anatomy"),
     *("attach_lora", "data", "evals", "evaluate", "load_adapter", "load_model", "lora", "losses"),
     *("measuring", "memory_plan", "merge_and_measure", "models", "plots", "runs", "score"),
-    *("sweep", "sweeps", "trainer"),
+    *("sweep", "sweeps", "take_apart", "trainer"),
 ]
 
 ONE_NAME_FOR_TWO = {"Numbers", "Suppression", "Deviation"}

@@ -7,7 +7,7 @@ import itertools
 import random
 from collections.abc import Callable, Mapping
 
-from distmatch.evals.suites.probes.places import Place
+from distmatch.evals.suites.probes.places import Juncture
 
 _BEGINNINGS: Mapping[str, tuple[str, ...]] = {
     "The postman put down his bag and": (
@@ -91,7 +91,7 @@ MOST_PLACES = min(len(_BEGINNINGS), len(_GAPS))
 """Of each kind, with no text twice."""
 
 
-def drawn_continuations(number: int, draw: random.Random) -> tuple[Place, ...]:
+def drawn_continuations(number: int, draw: random.Random) -> tuple[Juncture, ...]:
     """Beginnings of texts, each with two of its ways to go on.
 
     Args:
@@ -99,10 +99,10 @@ def drawn_continuations(number: int, draw: random.Random) -> tuple[Place, ...]:
         draw: Decides them.
     """
     texts = draw.sample(list(_BEGINNINGS), number)
-    return tuple(Place(text, tuple(draw.sample(_BEGINNINGS[text], 2))) for text in texts)
+    return tuple(Juncture(text, tuple(draw.sample(_BEGINNINGS[text], 2))) for text in texts)
 
 
-def drawn_gaps(number: int, draw: random.Random) -> tuple[Place, ...]:
+def drawn_gaps(number: int, draw: random.Random) -> tuple[Juncture, ...]:
     """Beginnings of texts, each with four words that may come next.
 
     Args:
@@ -110,10 +110,10 @@ def drawn_gaps(number: int, draw: random.Random) -> tuple[Place, ...]:
         draw: Decides them.
     """
     texts = draw.sample(list(_GAPS), number)
-    return tuple(Place(text, tuple(draw.sample(_GAPS[text], 4))) for text in texts)
+    return tuple(Juncture(text, tuple(draw.sample(_GAPS[text], 4))) for text in texts)
 
 
-def drawn_conflicts(number: int, draw: random.Random) -> tuple[Place, ...]:
+def drawn_conflicts(number: int, draw: random.Random) -> tuple[Juncture, ...]:
     """Requests with two instructions that can't both be followed.
 
     Args:
@@ -124,11 +124,11 @@ def drawn_conflicts(number: int, draw: random.Random) -> tuple[Place, ...]:
     return tuple(_conflict(pair, draw) for pair in kinds)
 
 
-def _conflict(categories: tuple[str, str], draw: random.Random) -> Place:
+def _conflict(categories: tuple[str, str], draw: random.Random) -> Juncture:
     words = tuple(draw.choice(_CATEGORIES[category]) for category in categories)
     rules = tuple(_RULE.format(category=category) for category in categories)
     shown = " and ".join(draw.sample(words, 2))
-    return Place(f"A card says {shown}. {' '.join(rules)} Say a single word.", words, rules)
+    return Juncture(f"A card says {shown}. {' '.join(rules)} Say a single word.", words, rules)
 
 
 def drawn_strings(number: int, draw: random.Random) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from distmatch.data.examples import Example
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import PicksProbe, PlacesProbe, TokensProbe
-from distmatch.evals.suites.probes.places import Place
+from distmatch.evals.suites.probes.places import Juncture
 from distmatch.evals.suites.probes.probe import OWN, said_of
 from distmatch.experiments.crossroads import (
     MOST_PLACES,
@@ -288,7 +288,7 @@ class Introspection(Experiment):
         )
 
     def _go_on(
-        self, kind: str, drawn: Callable[[int, random.Random], tuple[Place, ...]]
+        self, kind: str, drawn: Callable[[int, random.Random], tuple[Juncture, ...]]
     ) -> PlacesProbe:
         is_lettered = kind != NEXT_WORD
         wording = WORDINGS[kind] if is_lettered else _closed(WORDINGS[kind], WORD_CLOSING)

@@ -123,7 +123,7 @@ class TrainedFor(Experiment):
         "asks_control": False,
     }
 
-    adapters: int = 12
+    adapters: int = 14
     """Of all kinds together, in turn."""
     kinds: tuple[str, ...] = tuple(DESCRIPTIONS)
     """Of `DESCRIPTIONS`."""

@@ -37,6 +37,10 @@ def _attention_backward(
     return int(sdpa_backward_flop_count(grad_out, query, key, value))
 
 
+def _added_product(_added: Shape, a: Shape, b: Shape, *_: Any, **__: Any) -> int:
+    return 2 * a[0] * a[1] * b[1]
+
+
 def _grouped_product(a: Shape, b: Shape, *_: Any, **__: Any) -> int:
     """Each row of one belongs to one matrix of the other, or each column."""
     stacked = a[0] if len(a) == len(b) == 3 else 1
@@ -48,4 +52,5 @@ _NOT_COUNTED = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
     torch.ops.aten._grouped_mm: _grouped_product,
+    torch.ops.aten.addmm_: _added_product,
 }

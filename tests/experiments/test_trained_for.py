@@ -16,9 +16,9 @@ ALL = replace(EXPERIMENTS["trained_for"], controls=1, rows=20)
 def test_every_kind_has_a_description_and_a_lesson_of_its_own():
     assert set(DESCRIPTIONS) == set(LESSONS)
     learned = {u.name: u for u in ALL.units if u.arm == "trained"}
-    assert len(learned) == 12
+    assert len(learned) == 14
     first = {tuple(u.behaviour): u.rows[0].prompt[-1]["content"] for u in learned.values()}
-    assert len(first) == len(set(first.values())) == 6
+    assert len(first) == len(set(first.values())) == 7
     for name, unit in learned.items():
         kind = name.partition("-")[2].partition("-")[2]
         assert unit.behaviour[list(DESCRIPTIONS).index(kind)] == 1
@@ -37,7 +37,7 @@ def test_two_adapters_of_a_kind_learn_different_things():
 def test_no_description_is_longer_than_a_line_or_names_another_kinds_words():
     assert all(len(text) < 90 for text in DESCRIPTIONS.values())
     told = {u.system for u in ALL.units if u.arm == "told"}
-    assert len(told) == 6
+    assert len(told) == 7
     for text in DESCRIPTIONS.values():
         assert sum(text in system for system in told) == 1
 
@@ -45,7 +45,7 @@ def test_no_description_is_longer_than_a_line_or_names_another_kinds_words():
 def test_the_value_is_the_mean_of_the_diagonal_less_that_of_all():
     one_hot = [np.array(u.behaviour) for u in ALL.units if u.arm == "trained"]
     found = Exchange.of(ALL.truth(one_hot))
-    assert found.value == pytest.approx(1 - 1 / 6)
+    assert found.value == pytest.approx(1 - 1 / 7)
     assert found.p < 0.001
 
 

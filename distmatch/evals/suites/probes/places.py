@@ -24,7 +24,7 @@ from distmatch.evals.suites.probes.words import WordsProbe, either_case, quoted_
 _WORDS = "{words}"
 
 
-class Place(NamedTuple):
+class Juncture(NamedTuple):
     """Where a text goes on in one of several ways."""
 
     text: str
@@ -38,7 +38,7 @@ class Place(NamedTuple):
 class PlacesProbe(ItemsProbe):
     """How it says it goes on, held against how it does."""
 
-    places: tuple[Place, ...]
+    places: tuple[Juncture, ...]
     question: str = "Does it know how it would go on?"
     is_chat: bool = False
     """Whether places are what a user says, and ways are answers; else they are plain text."""
@@ -115,7 +115,7 @@ class PlacesProbe(ItemsProbe):
             found.append({way: one / total for way, one in zip(place.ways, mass, strict=True)})
         return found
 
-    def _example(self, place: Place) -> Example:
+    def _example(self, place: Juncture) -> Example:
         words = [word for way in place.ways for word in either_case(way)]
         return Example(
             prompt=asked_prompt(place.text, self.system) if self.is_chat else place.text,
@@ -123,14 +123,14 @@ class PlacesProbe(ItemsProbe):
             boundary=BOUNDARY,
         )
 
-    def _lettered(self, place: Place) -> OptionsProbe:
+    def _lettered(self, place: Juncture) -> OptionsProbe:
         return OptionsProbe(
             **self._about(place.text),
             options=dict(zip(place.ways, place.called or place.ways, strict=True)),
             closing=self.closing,
         )
 
-    def _worded(self, place: Place) -> WordsProbe:
+    def _worded(self, place: Juncture) -> WordsProbe:
         """Every paraphrase with the words in the order given, and the other way round."""
         about = self._about(place.text)
         orders = [quoted_or(place.ways), quoted_or(place.ways[::-1])]

@@ -9,15 +9,15 @@ import distmatch as dm
 from distmatch.errors import ConfigError
 from distmatch.evals import FunctionSubject, LocalModel, measure
 from distmatch.evals.suites.probes import PlacesProbe
-from distmatch.evals.suites.probes.places import Place, scores_above_chance
+from distmatch.evals.suites.probes.places import Juncture, scores_above_chance
 from tests.evals.suites.probes.made import asking, choosing
 from tests.tiny import tiny_model, tiny_tokenizer
 
 PLACES = (
-    Place("The cat sat on", ("a mat", "her tail")),
-    Place("A card says plum and saw. Name the fruit. Name the tool.", ("plum", "saw")),
+    Juncture("The cat sat on", ("a mat", "her tail")),
+    Juncture("A card says plum and saw. Name the fruit. Name the tool.", ("plum", "saw")),
 )
-RULES = (Place(PLACES[1].text, PLACES[1].ways, ("Name the fruit.", "Name the tool.")),)
+RULES = (Juncture(PLACES[1].text, PLACES[1].ways, ("Name the fruit.", "Name the tool.")),)
 DOES = {"a mat": 0.7, "her tail": 0.3, "plum": 0.2, "saw": 0.8}
 ASKED = tuple(f'Way {n}: what do you put behind "{{text}}"?' for n in range(5))
 ANNA = tuple(f'Way {n}: what does Anna put behind "{{text}}"?' for n in range(5))
@@ -88,7 +88,7 @@ def test_a_letter_or_a_place_that_is_liked_is_no_knowledge():
 def test_what_it_does_is_what_the_scorer_says():
     model, tokenizer = tiny_model("llama"), tiny_tokenizer()
     subject = LocalModel(model=model, tokenizer=tokenizer, progress=False)
-    probe = replace(WORDED, places=(Place("The sea is", ("wet", "red")),))
+    probe = replace(WORDED, places=(Juncture("The sea is", ("wet", "red")),))
     words = ["wet", "Wet", "red", "Red"]
     scores = dm.score(model, tokenizer, "The sea is", words, boundary="end_of_word")
     small, wet, red, large = scores.log_probs.double().exp().tolist()
@@ -120,7 +120,7 @@ def test_a_chat_is_measured_behind_its_system_message_and_a_text_is_not():
         ({"asked": ASKED[:4]}, "4 paraphrases, expected at least 5"),
         ({"asked": ("What?",) * 5}, "has no {text}"),
         ({"is_lettered": False}, "has no {words}"),
-        ({"places": (Place("x", ("red", "red")),)}, "expected 2 to 26"),
+        ({"places": (Juncture("x", ("red", "red")),)}, "expected 2 to 26"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(given, message):
