@@ -223,15 +223,22 @@ def comparison_table(reports: Mapping[str, Report]) -> str:
     Args:
         reports: By what their column is to be called, such as "before" and "after".
     """
-    if not reports:
-        return ""
+    return text_table(comparison_rows(reports)) if reports else ""
+
+
+def comparison_rows(reports: Mapping[str, Report]) -> list[list[str]]:
+    """The cells of `comparison_table`, the first row a header.
+
+    Args:
+        reports: One or more, by what their column is to be called.
+    """
     first = next(iter(reports.values()))
     told = {reading.name: str(reading) for reading in first.readings}
     rows = [["metric", *reports, ""]]
     for name in first.metrics:
         cells = [str(report.metrics[name]) for report in reports.values()]
         rows.append([name, *cells, told.get(name, "")])
-    return text_table(rows)
+    return rows
 
 
 def text_table(rows: list[list[str]]) -> str:
