@@ -14,7 +14,9 @@ from distmatch.trainer import CardMeasures, markdown_table
 
 _ELSEWHERE = (Ordinary.name, Knowledge.name)
 _BRACKETS = f"In brackets {CONFIDENCE:.0%} intervals, bootstrapped over what was asked."
-_POLICY = "`policy_tvd` is what `control_tvd` has to beat: the best policy that ignores the numbers."
+_POLICY = (
+    "`policy_tvd` is what `control_tvd` has to beat: the best policy that ignores the numbers."
+)
 _DIGITS = 4
 
 
@@ -62,7 +64,9 @@ def _calibration(name: str, report: Report) -> str:
     except DataError:
         return ""
     rows = [["asked, mean", "given, mean"]]
-    rows += [[f"{asked:.2f}", f"{mean:.2f} [{low:.2f}, {high:.2f}]"] for asked, mean, low, high in bins]
+    rows += [
+        [f"{asked:.2f}", f"{mean:.2f} [{low:.2f}, {high:.2f}]"] for asked, mean, low, high in bins
+    ]
     told = f"Of `{name}`, renormalised over the words, in tenths of what was asked:"
     return f"{told}\n\n{markdown_table(rows)}" if len(bins) else ""
 

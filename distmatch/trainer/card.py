@@ -4,6 +4,7 @@ Its header is the hub's metadata. Of the same adapter it says the same, so it ha
 """
 
 import html
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,8 +31,8 @@ _OURS = """With `distmatch`, from a directory that holds these files:
 ```python
 import distmatch as dm
 
-model, tokenizer = dm.load_model({base!r}{quantization})
-model = dm.load_adapter(model, {folder!r})
+model, tokenizer = dm.load_model({base}{quantization})
+model = dm.load_adapter(model, {folder})
 ```"""
 
 _STOCK = """With PEFT alone, which doesn't compare bases:
@@ -40,8 +41,8 @@ _STOCK = """With PEFT alone, which doesn't compare bases:
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-base = AutoModelForCausalLM.from_pretrained({base!r})
-model = PeftModel.from_pretrained(base, {folder!r})
+base = AutoModelForCausalLM.from_pretrained({base})
+model = PeftModel.from_pretrained(base, {folder})
 ```"""
 
 _PACKED_EXPERTS = """Experts are adapted here, and the base keeps them packed in MXFP4. PEFT alone \
@@ -54,7 +55,7 @@ experts: use `dm.load_adapter`."""
 _SERVERS = """What servers such as vLLM or llama.cpp make of it has not been tried{experts}. Measure \
 what one serves before you rely on it: `distmatch eval NAME --endpoint URL`."""
 
-_LICENCE = """The base model's licence applies to it and may bind what is made of it. Which licence \
+_LICENCE = """The base model's licence applies to it and may bind what is made of it. Which one \
 this adapter has is for whoever publishes it to say, as `license` in this file's header."""
 
 
@@ -100,7 +101,9 @@ class AdapterCard:
             "Licence": _LICENCE,
         }
         body = "\n\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
-        return f"---\n{self._metadata.to_yaml()}\n---\n\n# {escaped(self.name)}\n\n{about}\n\n{body}\n"
+        return (
+            f"---\n{self._metadata.to_yaml()}\n---\n\n# {escaped(self.name)}\n\n{about}\n\n{body}\n"
+        )
 
     @property
     def _metadata(self) -> ModelCardData:
@@ -126,7 +129,7 @@ def write_card(
         folder: The adapter's.
         name: What the adapter is called.
         data: On what it was trained, as of `data_told`.
-        measures: What is known of it. Calibration is shown with `calibration.png`, if that is there.
+        measures: What is known of it; beside calibration `calibration.png` is shown if it is there.
         header: More of the hub's metadata.
     """
     folder = Path(folder)
@@ -157,7 +160,7 @@ def data_told(
     counts = sorted({len(example.target.words) for example in examples})
     spread = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
     words = "one word" if counts == [1] else f"{spread} words"
-    told = f"{len(examples):,} rows of {words} each"
+    told = f"{len(examples):,} rows of {words} a prompt"
     told += f", from {escaped(origin)}" if origin else "; where they are from is not recorded"
     if refreshes:
         told += ". They were made anew while it trained"
@@ -172,8 +175,9 @@ def _kind(adapter: SavedAdapter) -> str:
 
 def _of_base(adapter: SavedAdapter) -> str:
     name, hub_id = adapter.base_name, adapter.base_id
+    known = f"a rounding of {hub_id}" if hub_id else "which has no name on the hub that is known"
     rows = [
-        ["model", name if hub_id in (None, name) else f"{name}, a rounding of {hub_id}"],
+        ["model", name if name == hub_id else f"{name}, {known}"],
         ["quantisation", adapter.base.get("quantization") or "none"],
         ["digest", adapter.base.get("weights", "not recorded")],
     ]
@@ -191,10 +195,10 @@ def _of_sites(adapter: SavedAdapter) -> str:
 
 
 def _of_loading(adapter: SavedAdapter, name: str) -> str:
-    kind = adapter.base.get("quantization")
-    packed = f", quantization={kind!r}" if kind else ""
-    ours = _OURS.format(base=adapter.base_name, quantization=packed, folder=name)
-    told = [ours, _STOCK.format(base=adapter.base_id or adapter.base_name, folder=name)]
+    kind, folder, base = adapter.base.get("quantization"), json.dumps(name), adapter.base_name
+    packed = f", quantization={json.dumps(kind)}" if kind else ""
+    ours = _OURS.format(base=json.dumps(base), quantization=packed, folder=folder)
+    told = [ours, _STOCK.format(base=json.dumps(adapter.base_id or base), folder=folder)]
     if adapter.has_experts and "mxfp4" in (kind or ""):
         told.append(_PACKED_EXPERTS)
     if "deepseek" in adapter.base.get("config", {}).get("model_type", ""):

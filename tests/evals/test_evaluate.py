@@ -214,6 +214,13 @@ def test_the_comparison_is_aligned_and_complete(report):
     assert f"{report.metrics['slope'].mean:.3f} [" in report.table()
 
 
+def test_in_a_notebook_a_report_shows_its_table_and_its_calibration(report):
+    shown = report._repr_html_()
+    assert shown.count("<tr>") == 1 + len(METRICS)
+    assert f">{report.metrics['slope']}</td>" in shown
+    assert shown.count("data:image/png;base64,") == 1
+
+
 def test_no_examples_are_refused(tiny):
     with pytest.raises(DataError, match="no examples"):
         evaluate(*tiny, [])
