@@ -19,8 +19,8 @@ from distmatch.models.saved_adapter import SavedAdapter
 CARD_FILE, FIGURE_FILE = "README.md", "calibration.png"
 NOT_MEASURED = "Not measured."
 
-_ABOUT = """A {kind} adapter of `{base}`, trained with `distmatch`, which fine-tunes a language model \
-until its probabilities of given words are those asked for."""
+_ABOUT = """A {kind} adapter of `{base}`, trained with `distmatch`, which fine-tunes a language \
+model until its probabilities of given words are those asked for."""
 
 _OTHER_BASE = """The digest is of samples of the base's weights. On other weights, or on these \
 quantised otherwise, the adapter gives other probabilities without any sign of it; \
@@ -46,14 +46,14 @@ model = PeftModel.from_pretrained(base, {folder})
 ```"""
 
 _PACKED_EXPERTS = """Experts are adapted here, and the base keeps them packed in MXFP4. PEFT alone \
-finds no parameter there, warns, and leaves the experts as they are: use `dm.load_adapter`, or PEFT \
-on the unpacked model, where the answers are others."""
+finds no parameter there, warns, and leaves the experts as they are: use `dm.load_adapter`, or \
+PEFT on the unpacked model, where the answers are others."""
 
-_DEEPSEEK = """PEFT 0.21 takes the shared experts and dense blocks of DeepSeek's mixtures for routed \
-experts: use `dm.load_adapter`."""
+_DEEPSEEK = """PEFT 0.21 takes the shared experts and dense blocks of DeepSeek's mixtures for \
+routed experts: use `dm.load_adapter`."""
 
-_SERVERS = """What servers such as vLLM or llama.cpp make of it has not been tried{experts}. Measure \
-what one serves before you rely on it: `distmatch eval NAME --endpoint URL`."""
+_SERVERS = """What servers such as vLLM or llama.cpp make of it has not been tried{experts}. \
+Measure what one serves before you rely on it: `distmatch eval NAME --endpoint URL`."""
 
 _LICENCE = """The base model's licence applies to it and may bind what is made of it. Which one \
 this adapter has is for whoever publishes it to say, as `license` in this file's header."""
@@ -107,7 +107,7 @@ class AdapterCard:
 
     @property
     def _metadata(self) -> ModelCardData:
-        told = {"base_model": self.adapter.base_id, "library_name": "peft"}
+        told: dict[str, Any] = {"base_model": self.adapter.base_id, "library_name": "peft"}
         told |= {"pipeline_tag": "text-generation"}
         told |= {name: value for name, value in self.header.items() if value is not None}
         tags = ["distmatch", self.adapter.kind.lower(), *told.pop("tags", ())]

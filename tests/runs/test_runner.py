@@ -349,7 +349,7 @@ def test_a_full_disk_says_how_to_go_on_and_loses_nothing(
         saved.append(1)
         save(*args, **kwargs)
 
-    run = small_run(saved_model, tmp_path / "run", notes={"note.txt": "first"})
+    run = small_run(saved_model, tmp_path / "run", notes={"note.txt": "first"}, origin="tests")
     with monkeypatch.context() as disk:
         disk.setattr(torch, "save", full)
         with pytest.raises(LoadError, match=r"can't be written to .* GB free there: .*--resume"):
