@@ -31,7 +31,7 @@ _OURS = """With `distmatch`, from a directory that holds these files:
 ```python
 import distmatch as dm
 
-model, tokenizer = dm.load_model({base}{quantization})
+model, tokenizer = dm.load_model({base}{quantization}){note}
 model = dm.load_adapter(model, {folder})
 ```"""
 
@@ -41,7 +41,7 @@ _STOCK = """With PEFT alone, which doesn't compare bases:
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-base = AutoModelForCausalLM.from_pretrained({base})
+base = AutoModelForCausalLM.from_pretrained({base}){note}
 model = PeftModel.from_pretrained(base, {folder})
 ```"""
 
@@ -197,8 +197,10 @@ def _of_sites(adapter: SavedAdapter) -> str:
 def _of_loading(adapter: SavedAdapter, name: str) -> str:
     kind, folder, base = adapter.base.get("quantization"), json.dumps(name), adapter.base_name
     packed = f", quantization={json.dumps(kind)}" if kind else ""
-    ours = _OURS.format(base=json.dumps(base), quantization=packed, folder=folder)
-    told = [ours, _STOCK.format(base=json.dumps(adapter.base_id or base), folder=folder)]
+    note = "" if adapter.base_id else "  # the path to it"
+    ours = _OURS.format(base=json.dumps(base), quantization=packed, folder=folder, note=note)
+    stock = _STOCK.format(base=json.dumps(adapter.base_id or base), folder=folder, note=note)
+    told = [ours, stock]
     if adapter.has_experts and "mxfp4" in (kind or ""):
         told.append(_PACKED_EXPERTS)
     if "deepseek" in adapter.base.get("config", {}).get("model_type", ""):

@@ -159,4 +159,5 @@ def test_cells_hold_neither_markup_nor_ends_of_cells():
 def test_a_base_without_a_name_on_the_hub_is_said_to_have_none():
     told = card({"name": "/models/tea"})
     assert "| model | tea, which has no name on the hub that is known |" in told
+    assert 'dm.load_model("tea")  # the path to it' in told
     assert ModelCard(told).data.base_model is None
