@@ -194,6 +194,9 @@ def test_a_report_of_items_without_words_is_read_back_too(tmp_path):
     assert list(read.groups()) == ["a", "b"] and read.metrics["hits"].mean == math.inf
     with pytest.raises(DataError, match="no distribution over words"):
         _ = read.asked
+    shown = read._repr_html_()
+    assert ">hits</td>" in shown
+    assert "<img" not in shown
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"examples": []}', "{"])
