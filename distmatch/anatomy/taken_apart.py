@@ -56,18 +56,24 @@ class TakenApart:
 
     def __str__(self) -> str:
         """A row a place, the lowest first, with intervals over examples."""
+        return "\n\n".join(f"{title}\n{text_table(rows)}" for title, rows in self._tables.items())
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, and the maps."""
+        parts = [part for table in self._tables.items() for part in table]
+        return plots.notebook_html(*parts, figure=self._draw_maps)
+
+    @property
+    def _tables(self) -> dict[str, list[list[str]]]:
+        """Cells of each, by its title."""
         rows = [["place", "by itself, above the base", "the whole loses without it"]]
         rows.append(["all", str(self.whole), str(self.whole)])
         rows += [[p.name, str(self.gained(p)), str(self.lost(p))] for p in self.places]
-        table = f"control (TVD nearer to what is asked)\n{text_table(rows)}"
-        times = [part for part in self.parts if part.kind == TIMES]
-        if not times:
-            return table
-        scaled = [
-            ["times", "control"],
-            *([f"{p.times:g}", f"{self.control(p):.3f}"] for p in times),
-        ]
-        return f"{table}\n\nthe whole adapter by a factor\n{text_table(scaled)}"
+        tables = {"control (TVD nearer to what is asked)": rows}
+        if times := [part for part in self.parts if part.kind == TIMES]:
+            scaled = [[f"{p.times:g}", f"{self.control(p):.3f}"] for p in times]
+            tables["the whole adapter by a factor"] = [["times", "control"], *scaled]
+        return tables
 
     def draw(
         self, folder: str | Path, *, trained: Mapping[Place, float] | None = None
@@ -80,14 +86,16 @@ class TakenApart:
                 what can be learned in a place, beside what was.
         """
         folder = Path(folder)
-        told = [drawn(folder / MAPS_FILE, lambda path: self._draw_maps(path, trained or {}))]
+        told = [drawn(folder / MAPS_FILE, lambda path: self._draw_maps(path, trained))]
         if any(part.kind == TIMES for part in self.parts):
             told.append(drawn(folder / TIMES_FILE, self._draw_times))
         return told
 
-    def _draw_maps(self, path: Path, trained: Mapping[Place, float]) -> object:
+    def _draw_maps(
+        self, path: Path | None = None, trained: Mapping[Place, float] | None = None
+    ) -> object:
         maps = {
-            "trained alone": trained,
+            "trained alone": trained or {},
             "kept alone": {place: self.gained(place).mean for place in self.places},
             "lost without": {place: self.lost(place).mean for place in self.places},
         }

@@ -71,6 +71,13 @@ def section_examples(table: Mapping[str, Any]) -> Split:
     return train, test
 
 
+def section_origin(table: Mapping[str, Any]) -> str:
+    """Where a resolved section's train rows are from, in words: the task, or the file's name."""
+    if "task" in table:
+        return f"the task {table['task']} of distmatch, seed {table['seed']}"
+    return f"the file {Path(table['train']).name}"
+
+
 def resolved_transfer(
     data: Mapping[str, Any], table: Mapping[str, Any], section: str
 ) -> dict[str, Any]:

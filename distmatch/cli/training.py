@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from distmatch.cli.run_files import TrainRun, read_run
-from distmatch.cli.sources import section_examples
+from distmatch.cli.sources import section_examples, section_origin
 from distmatch.data.texts import read_texts
 from distmatch.evals.suites import OwnExamples
 from distmatch.runs import Run, perform
@@ -43,5 +43,6 @@ def described_run(file: TrainRun) -> Run:
         lora=file.lora,
         retention=read_texts(texts) if isinstance(texts, Path) else texts or (),
         seed=file.data.get("seed", 0),
+        origin=section_origin(file.data),
         notes={RUN_FILE: file.text},
     )

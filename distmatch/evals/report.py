@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from distmatch import plots
 from distmatch.data.jsonl import value_key
 from distmatch.errors import DataError, unknown_name
 from distmatch.evals.items import Answers, Items, items_of, plain
@@ -185,7 +186,11 @@ class Report:
 
     def table(self) -> str:
         """The metrics as text, with intervals and how to read each."""
-        return comparison_table({f"{self.num_examples} examples": self})
+        return text_table(self._table_rows)
+
+    @property
+    def _table_rows(self) -> list[list[str]]:
+        return comparison_rows({f"{self.num_examples} examples": self})
 
     def group_table(self) -> str:
         """The main metrics of every group of a suite, a row each, and of all."""
@@ -200,6 +205,10 @@ class Report:
     def __str__(self) -> str:
         """The table."""
         return self.table()
+
+    def _repr_html_(self) -> str:
+        """The table in a notebook, and given against asked."""
+        return plots.notebook_html(self._table_rows, figure=lambda: plots.calibration(self))
 
 
 def _have_order(values: Iterable[Any]) -> bool:
@@ -223,15 +232,22 @@ def comparison_table(reports: Mapping[str, Report]) -> str:
     Args:
         reports: By what their column is to be called, such as "before" and "after".
     """
-    if not reports:
-        return ""
+    return text_table(comparison_rows(reports)) if reports else ""
+
+
+def comparison_rows(reports: Mapping[str, Report]) -> list[list[str]]:
+    """The cells of `comparison_table`, the first row a header.
+
+    Args:
+        reports: One or more, by what their column is to be called.
+    """
     first = next(iter(reports.values()))
     told = {reading.name: str(reading) for reading in first.readings}
     rows = [["metric", *reports, ""]]
     for name in first.metrics:
         cells = [str(report.metrics[name]) for report in reports.values()]
         rows.append([name, *cells, told.get(name, "")])
-    return text_table(rows)
+    return rows
 
 
 def text_table(rows: list[list[str]]) -> str:

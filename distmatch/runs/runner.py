@@ -29,11 +29,12 @@ from distmatch.models.adapters import load_adapter
 from distmatch.models.choice import adapter_record
 from distmatch.models.lora import LoraTarget, target_table
 from distmatch.processes import is_first, of_the_first, wait_for_all
+from distmatch.runs.card import card_measures
 from distmatch.runs.outcome import AFTER, BEFORE, HISTORY_FILE, METRICS_FILE, RunOutcome
 from distmatch.runs.record import changes
 from distmatch.runs.run import RUN_RECORD, Run
 from distmatch.sampling import own_draws
-from distmatch.trainer import DistributionTrainer, check_output_dir
+from distmatch.trainer import DistributionTrainer, check_output_dir, data_told, write_card
 
 DRAWN_FILE = "drawn.jsonl"
 """The examples of a run that draws its first ones from the model."""
@@ -77,12 +78,14 @@ def perform(run: Run, *, resume: bool = False, tell: Tell = print) -> RunOutcome
     ):
         if is_first():  # no other process has begun meanwhile
             check_run_folder(run, record, resume=resume)
-        _Performance(run, record, tell).carry_out()
+        trained_on = _Performance(run, record, tell).carry_out()
         wait_for_all()
         outcome = _told(run, tell)
         if is_first():
             for told in outcome.draw():
                 tell(told)
+            measures = card_measures(outcome.after, outcome.before)
+            write_card(run.folder, run.folder.resolve().name, trained_on, measures)
             tell(outcome.save_metrics(time.perf_counter() - start))
         wait_for_all()
     return outcome
@@ -193,8 +196,8 @@ class _Performance:
     record: Mapping[str, Any]
     tell: Tell
 
-    def carry_out(self) -> None:
-        """All but figures and metrics, or what is left of it."""
+    def carry_out(self) -> str:
+        """All but figures, card and metrics, or what is left of it; on what was trained."""
         folder = self.run.folder
         model, tokenizer = self.run.model.load()
         if (folder / HISTORY_FILE).is_file():
@@ -202,6 +205,12 @@ class _Performance:
         else:
             trained = self._train(model, tokenizer)
         self._measure(AFTER, trained, tokenizer, adapter_record(folder))
+        return data_told(
+            self._examples(trained),  # kept, so that nothing is drawn
+            len(self._texts(trained, tokenizer)),
+            refreshes=self.run.refresh is not None,
+            origin=self.run.origin,
+        )
 
     def _train(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PeftModel:
         run = self.run

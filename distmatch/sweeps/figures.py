@@ -29,7 +29,7 @@ def draw_figures(sweep: Sweep, folder: Path) -> list[str]:
     ]
 
 
-def draw_maps(sweep: Sweep, path: Path) -> None:
+def draw_maps(sweep: Sweep, path: Path | None = None) -> object:
     """Each headline of single blocks, at their chosen learning rates."""
     single = [f for f in sweep.chosen if f.is_single]
     maps, references = {}, {}
@@ -38,7 +38,7 @@ def draw_maps(sweep: Sweep, path: Path) -> None:
         references[headline.name] = {"base": headline.of_base(sweep.base.learned)}
         if sweep.whole is not None:
             references[headline.name]["all"] = sweep.whole.gains[headline.name].mean
-    plots.layer_maps(*_laid_out(maps), references=references, path=path)
+    return plots.layer_maps(*_laid_out(maps), references=references, path=path)
 
 
 def draw_rates(sweep: Sweep, path: Path) -> None:

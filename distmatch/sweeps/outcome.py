@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from distmatch import plots
 from distmatch.errors import ConfigError, listed
 from distmatch.sweeps.correlations import Correlation, probe_correlations
 from distmatch.sweeps.findings import Finding, findings
@@ -17,6 +18,7 @@ from distmatch.sweeps.record import recorded_sets
 from distmatch.sweeps.results import read_results
 from distmatch.sweeps.sets import TUNING, Sets
 from distmatch.sweeps.tables import (
+    cells_rows,
     cells_table,
     correlations_table,
     missing,
@@ -73,25 +75,39 @@ class Sweep:
     @property
     def report(self) -> str:
         """Its tables, and what is missing in them."""
-        left_out = missing(self.failed, self.passed_over)
         if not self.findings:
+            left_out = missing(self.failed, self.passed_over)
             return "\n".join(filter(None, ["no cells yet", left_out]))
+        return "\n\n".join(filter(None, [cells_table(self.chosen, self.base), self._further]))
+
+    @property
+    def _further(self) -> str:
+        """What stands below the table of cells."""
         tables = [
-            cells_table(self.chosen, self.base),
             rates_table(self.findings),
             sites_table([f for f in self.chosen if not self.is_whole(f)]),
             correlations_table(self.correlations),
+            missing(self.failed, self.passed_over),
         ]
-        return "\n\n".join(filter(None, [*tables, left_out]))
+        return "\n\n".join(filter(None, tables))
 
     def __str__(self) -> str:
         """The report, its files, and what others are at work on."""
-        told = [self.report]
-        if self.written:
-            told += ["", *self.written]
-        if self.elsewhere:
-            told.append(f"others are at work on {listed(self.elsewhere)}")
-        return "\n".join(told)
+        return "\n".join([self.report, *([""] if self.written else []), *self._around])
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook, and the maps."""
+        from distmatch.sweeps.figures import draw_maps  # of a sweep
+
+        if not self.findings:
+            return plots.notebook_html(str(self))
+        parts = cells_rows(self.chosen, self.base), self._further, "\n".join(self._around)
+        return plots.notebook_html(*parts, figure=lambda: draw_maps(self))
+
+    @property
+    def _around(self) -> list[str]:
+        at_work = f"others are at work on {listed(self.elsewhere)}" if self.elsewhere else ""
+        return [*self.written, *filter(None, [at_work])]
 
 
 def read_sweep(folder: str | Path) -> Sweep:

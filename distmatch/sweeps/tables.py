@@ -18,6 +18,11 @@ from distmatch.sweeps.spread import pooled_spread, student_interval
 
 def cells_table(found: Sequence[Finding], base: Sets[Metrics]) -> str:
     """A row a cell, and first one of the base."""
+    return text_table(cells_rows(found, base))
+
+
+def cells_rows(found: Sequence[Finding], base: Sets[Metrics]) -> list[list[str]]:
+    """The cells of `cells_table`, the first row a header."""
     transfers = list(base.transfer)
     header = [
         *("cell", "rank", "learning rate", "parameters", "seeds", "control", "slope", "copying"),
@@ -31,7 +36,7 @@ def cells_table(found: Sequence[Finding], base: Sets[Metrics]) -> str:
         *(_number(CONTROL.of_base(metrics)) for metrics in base.transfer.values()),
         *("0.0000", "", "", "", ""),
     ]
-    return text_table([header, of_base, *(_cell_row(f, transfers, own) for f in found)])
+    return [header, of_base, *(_cell_row(f, transfers, own) for f in found)]
 
 
 def _cell_row(finding: Finding, transfers: Sequence[str], base: float) -> list[str]:

@@ -1,4 +1,8 @@
 from .callbacks import Refresh as Refresh
+from .card import CardMeasures as CardMeasures
+from .card import data_told as data_told
+from .card import markdown_table as markdown_table
+from .card import write_card as write_card
 from .distribution_trainer import DistributionTrainer as DistributionTrainer
 from .output_dir import check_output_dir as check_output_dir
 from .output_dir import last_checkpoint as last_checkpoint

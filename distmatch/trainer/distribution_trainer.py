@@ -15,7 +15,7 @@ import torch
 from peft import PeftConfig, PeftModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_callback import ProgressCallback, TrainerCallback
 
 from distmatch.data.batching import make_batch
@@ -29,14 +29,16 @@ from distmatch.losses.words import support_log_probs, word_log_probs
 from distmatch.measuring.metrics import Outcomes, Ratio
 from distmatch.measuring.outcomes import outcomes_of
 from distmatch.models.adapters import switched_off
-from distmatch.models.base_record import check_base_record, write_base_record
+from distmatch.models.base_record import check_base_record
 from distmatch.models.cast_once import CastOnce
 from distmatch.models.head import HeadInput
 from distmatch.models.lora import LoraTarget
 from distmatch.models.proof import forward_way
 from distmatch.scoring import model_encoder, resolve_at_most
 from distmatch.trainer import given
+from distmatch.trainer.adapter_trainer import AdapterTrainer
 from distmatch.trainer.callbacks import LogLines, ProgressBar, Refresh, RefreshExamples
+from distmatch.trainer.card import CardMeasures, data_told
 from distmatch.trainer.companions import Companions, shape_kl
 from distmatch.trainer.micro_batches import (
     RowNumbers,
@@ -69,7 +71,7 @@ Rows = Sequence[Example | Mapping[str, Any]]
 _EXAMPLES_FILE = "examples.jsonl"
 
 
-class DistributionTrainer(Trainer):
+class DistributionTrainer(AdapterTrainer):
     """Fine-tunes a model until its word distributions are those of the examples.
 
     Args:
@@ -170,6 +172,7 @@ class DistributionTrainer(Trainer):
         """
         given.check_trainable(self.adapted)
         begins_at = checkpoint_to_begin_at(str(self.args.output_dir), resume_from_checkpoint)
+        self.measures = CardMeasures()  # those of what it was before are none of what it becomes
         self._matrices = CastOnce(self.adapted, cast_dtype(self.accelerator))
         try:
             return super().train(begins_at, *args, **kwargs)
@@ -380,10 +383,10 @@ class DistributionTrainer(Trainer):
                 write_jsonl(folder / _EXAMPLES_FILE, self.train_examples)
         super()._save_checkpoint(model, trial, *args, **kwargs)
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        super()._save(output_dir, state_dict)
-        if isinstance(self.adapted, PeftModel):
-            write_base_record(self.adapted, output_dir or str(self.args.output_dir))
+    @property
+    def trained_on(self) -> str:
+        """On what it trains, for the card."""
+        return data_told(self.train_examples, len(self.texts), refreshes=self._refreshes)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         check_base_record(self.adapted, resume_from_checkpoint)

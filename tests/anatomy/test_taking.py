@@ -84,6 +84,14 @@ def test_gained_and_lost_are_paired_differences_of_control(apart):
     assert "attention@1" in str(found)
 
 
+def test_in_a_notebook_it_shows_both_tables_and_the_maps(apart):
+    _, found, _ = apart
+    shown = found._repr_html_()
+    assert shown.count("<table>") == 2
+    assert all(f">{found.gained(place)}</td>" in shown for place in found.places)
+    assert shown.count("data:image/png;base64,") == 1
+
+
 def test_started_again_it_measures_what_is_missing_alone(saved, apart, tmp_path, monkeypatch):
     folder, found, _ = apart
     copied = shutil.copytree(folder, tmp_path / "apart")

@@ -9,6 +9,7 @@ import pytest
 
 from distmatch.cli import main
 from distmatch.cli.run_files import read_run
+from distmatch.cli.sources import section_origin
 from distmatch.data import negatives, output_control, read_texts
 from distmatch.measuring.metrics import METRICS
 from tests.cli.small import metrics, refusal, run_file
@@ -24,6 +25,7 @@ LEFT_BEHIND = {
     "learning_curve.png",
     "adapter_model.safetensors",
     "adapter_config.json",
+    "README.md",
 }
 
 
@@ -44,6 +46,13 @@ def test_training_leaves_adapter_metrics_figures_and_its_settings(trained):
     assert set(told["after"]["tvd"]) == {"mean", "low", "high"}
     assert told["num_items"] == 6
     assert told["after"]["forward_kl"]["mean"] < told["before"]["forward_kl"]["mean"]
+
+
+def test_the_adapters_card_says_where_its_data_is_from(trained, tmp_path):
+    card = (trained / "README.md").read_text(encoding="utf-8")
+    assert "16 rows of 2 words a prompt, from the task output_control of distmatch, seed 0." in card
+    files = {"train": str(tmp_path / "tea.jsonl"), "test": str(tmp_path / "test.jsonl")}
+    assert section_origin(files) == "the file tea.jsonl"
 
 
 def test_training_shows_what_it_will_train_and_both_reports(model, tmp_path, capsys):

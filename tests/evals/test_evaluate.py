@@ -194,6 +194,9 @@ def test_a_report_of_items_without_words_is_read_back_too(tmp_path):
     assert list(read.groups()) == ["a", "b"] and read.metrics["hits"].mean == math.inf
     with pytest.raises(DataError, match="no distribution over words"):
         _ = read.asked
+    shown = read._repr_html_()
+    assert ">hits</td>" in shown
+    assert "<img" not in shown
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"examples": []}', "{"])
@@ -212,6 +215,13 @@ def test_the_comparison_is_aligned_and_complete(report):
     column = lines[0].index("after")
     assert all(line[column - 1] == " " and line[column] != " " for line in lines)
     assert f"{report.metrics['slope'].mean:.3f} [" in report.table()
+
+
+def test_in_a_notebook_a_report_shows_its_table_and_its_calibration(report):
+    shown = report._repr_html_()
+    assert shown.count("<tr>") == 1 + len(METRICS)
+    assert f">{report.metrics['slope']}</td>" in shown
+    assert shown.count("data:image/png;base64,") == 1
 
 
 def test_no_examples_are_refused(tiny):

@@ -37,6 +37,15 @@ def test_adapters_learn_in_one_place_each_and_in_all(mapped):
     assert "no map of reports: points, no verdict" in str(found)
 
 
+def test_in_a_notebook_it_shows_its_table_and_the_map(mapped):
+    _, _, found = mapped
+    shown = found._repr_html_()
+    assert shown.count("<tr>") == 1 + 1 + 2
+    assert ">attention@1</td>" in shown
+    assert "no map of reports: points, no verdict" in shown
+    assert shown.count("data:image/png;base64,") == 1
+
+
 def test_started_again_it_trains_nothing_and_another_experiment_is_refused(
     mapped, model, tmp_path, monkeypatch
 ):

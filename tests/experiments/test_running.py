@@ -38,6 +38,17 @@ def test_every_unit_is_trained_and_asked_and_the_verdict_is_kept(finished):
     assert len(record["rule_sha256"]) == 64
 
 
+def test_in_a_notebook_the_question_is_shown_and_not_run(finished):
+    _, outcome, _ = finished
+    asked = replace(outcome.experiment, question="Is it <script>run()</script>?")
+    shown = replace(outcome, experiment=asked)._repr_html_()
+    assert "Is it &lt;script&gt;run()&lt;/script&gt;?" in shown
+    assert "<script" not in shown
+    assert shown.count("<tr>") == 1 + len(outcome.lines)
+    assert "points, no verdict" in shown
+    assert "<img" not in shown  # a random model answers no scale
+
+
 def test_the_told_are_asked_behind_their_rule(finished):
     _, outcome, _ = finished
     prompts = outcome.measured["told-1"]["how_often"].items.prompts

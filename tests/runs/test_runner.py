@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 from distmatch.data import output_control
 from distmatch.errors import ConfigError, DataError, LoadError
@@ -32,7 +33,7 @@ def told(saved_model, tmp_path_factory) -> tuple[Path, RunOutcome, list[str]]:
     """The folder of a finished run, what came of it and what it said."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     lines: list[str] = []
-    run = small_run(saved_model, folder, notes={"note.txt": "first"})
+    run = small_run(saved_model, folder, notes={"note.txt": "first"}, origin="tests")
     return folder, perform(run, tell=lines.append), lines
 
 
@@ -48,7 +49,8 @@ def metrics(folder: Path) -> dict:
 
 def content(folder: Path) -> dict[str, bytes]:
     """All that a killed run has to have in common with one that wasn't, byte by byte."""
-    files = [ADAPTER, "history.json", *(f"{name}/report.json" for name in REPORTS), *FIGURES]
+    reports = [f"{name}/report.json" for name in REPORTS]
+    files = [ADAPTER, "README.md", "history.json", *reports, *FIGURES]
     return {name: (folder / name).read_bytes() for name in files}
 
 
@@ -75,6 +77,22 @@ def test_the_outcome_holds_both_reports_of_every_suite_and_the_history(told):
     again = RunOutcome.load(folder)
     assert again.tables() == outcome.tables()
     assert outcome.tables().startswith("examples\nmetric       before ")
+
+
+def test_the_card_says_what_was_measured_and_a_checkpoint_s_that_nothing_was(told):
+    folder, outcome, _ = told
+    text = (folder / "README.md").read_text()
+    results = ModelCard.load(folder / "README.md").data.eval_results
+    found = {(one.dataset_type, one.metric_type): one.metric_value for one in results}
+    slope = outcome.after["grouped"].metrics["slope"].mean
+    assert found["grouped", "slope"] == pytest.approx(slope, abs=5e-5)
+    assert "16 rows of 2 words a prompt, from tests" in text
+    assert str(outcome.before["examples"].metrics["tvd"]) in text
+    assert "![Given against asked](calibration.png)" in text
+    assert text.count("Not measured.") == 1  # elsewhere
+    checkpoint = (folder / "checkpoint-2" / "README.md").read_text()
+    assert checkpoint.count("Not measured.") == 3
+    assert "16 rows of 2 words a prompt" in checkpoint
 
 
 def test_what_happens_is_told_in_its_order(told):
@@ -119,7 +137,7 @@ def test_killed_and_resumed_it_ends_in_the_same(when, finished, saved_model, tmp
             shutil.copytree(finished / name, place)
         else:
             shutil.copyfile(finished / name, place)
-    run = small_run(saved_model, folder, notes={"note.txt": "first"})
+    run = small_run(saved_model, folder, notes={"note.txt": "first"}, origin="tests")
     assert run.is_begun
     torch.randn(3)  # as another process has another state
     perform(run, resume=True, tell=silent)
@@ -331,7 +349,7 @@ def test_a_full_disk_says_how_to_go_on_and_loses_nothing(
         saved.append(1)
         save(*args, **kwargs)
 
-    run = small_run(saved_model, tmp_path / "run", notes={"note.txt": "first"})
+    run = small_run(saved_model, tmp_path / "run", notes={"note.txt": "first"}, origin="tests")
     with monkeypatch.context() as disk:
         disk.setattr(torch, "save", full)
         with pytest.raises(LoadError, match=r"can't be written to .* GB free there: .*--resume"):
@@ -339,3 +357,11 @@ def test_a_full_disk_says_how_to_go_on_and_loses_nothing(
     assert len(saved) == 4
     perform(run, resume=True, tell=silent)
     assert content(tmp_path / "run") == content(finished)
+
+
+def test_in_a_notebook_it_shows_its_tables_and_the_calibration(told):
+    _, outcome, _ = told
+    shown = outcome._repr_html_()
+    assert shown.count("<table>") == 2
+    assert f"{outcome.after['grouped'].metrics['tvd']}</td>" in shown
+    assert shown.count("data:image/png;base64,") == 1

@@ -18,6 +18,7 @@ from distmatch.sweeps.probe import LOSSES, ProbeScore
 from distmatch.sweeps.report import write_report
 from distmatch.sweeps.results import Measures, Result, Training, append_result
 from distmatch.sweeps.sets import Sets
+from tests.sweeps.reported import swept
 
 SCORE = ProbeScore(LOSSES[0], 1, "mlp", "up", 0.5, 0.5)
 
@@ -135,3 +136,13 @@ def test_without_finished_cells_it_says_what_failed(folder):
     told = "no cells yet\nmlp@1-rank16-lr0.001-seed0 failed: loss is nan"
     assert str(write_report(folder)) == told
     assert not (folder / "report" / "report.json").exists()
+
+
+def test_in_a_notebook_it_shows_cells_and_maps_and_runs_nothing(tmp_path):
+    found = swept(tmp_path, failed={"mlp@9": "<script>run()</script>"})
+    shown = found._repr_html_()
+    assert shown.count("<tr>") == 1 + 1 + len(found.chosen)
+    assert "mlp@9 failed: &lt;script&gt;run()&lt;/script&gt;" in shown
+    assert "<script" not in shown
+    assert shown.count("data:image/png;base64,") == 1
+    assert swept(tmp_path, found=[])._repr_html_().count("<table>") == 0
