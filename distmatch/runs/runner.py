@@ -30,6 +30,7 @@ from distmatch.models.choice import adapter_record
 from distmatch.models.lora import LoraTarget, target_table
 from distmatch.processes import is_first, of_the_first, wait_for_all
 from distmatch.runs.outcome import AFTER, BEFORE, HISTORY_FILE, METRICS_FILE, RunOutcome
+from distmatch.runs.page import leave_page
 from distmatch.runs.record import changes
 from distmatch.runs.run import RUN_RECORD, Run
 from distmatch.sampling import own_draws
@@ -83,6 +84,8 @@ def perform(run: Run, *, resume: bool = False, tell: Tell = print) -> RunOutcome
         if is_first():
             for told in outcome.draw():
                 tell(told)
+            if outcome.suites:
+                tell(leave_page(outcome))
             tell(outcome.save_metrics(time.perf_counter() - start))
         wait_for_all()
     return outcome
