@@ -1,8 +1,10 @@
 """What was measured of one model, or of several, as a page."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from distmatch.evals.report import Report
 from distmatch.evals.suites import OwnExamples
 from distmatch.evals.views import (
     Compared,
@@ -40,6 +42,36 @@ def measured_page(title: str, sentence: str, suites: Mapping[str, Compared]) -> 
         figures=first_screen(main, suites),
         views=[view for view in views if view is not None],
     )
+
+
+def suites_page(folder: str | Path, models: Mapping[str, Mapping[str, Report]]) -> Page:
+    """What models were asked, of the suites that the first one was asked.
+
+    Args:
+        folder: Where the page goes, which is called by it.
+        models: By name ("" for one alone), reports by suite; of several on the same items.
+    """
+    first = next(iter(models.values()))
+    suites = {
+        suite: {name: reports[suite] for name, reports in models.items() if suite in reports}
+        for suite in first
+    }
+    told = ", ".join(f"{suite} ({report.num_examples})" for suite, report in first.items())
+    who = f"{len(models)} models, {', '.join(models)}, were" if len(models) > 1 else "A model was"
+    title = Path(folder).resolve().name
+    return measured_page(title, f"{who} asked, in items: {told}.", suites)
+
+
+def comparison_page(folder: str | Path, suites: Mapping[str, Compared]) -> Page:
+    """How later models, or ways of asking, differ from the first.
+
+    Args:
+        folder: Where the page goes, which is called by it.
+        suites: By name, reports on the same items.
+    """
+    told = (f"{name}: {', '.join(reports)}" for name, reports in suites.items())
+    sentence = f"Compared on the same items, with the first; {'; '.join(told)}."
+    return measured_page(Path(folder).resolve().name, sentence, suites)
 
 
 def first_screen(main: str, suites: Mapping[str, Compared]) -> dict[str, list[KeyFigure]]:

@@ -46,7 +46,7 @@ def price_figure(suite: str, reports: Compared) -> KeyFigure:
         suite: What the suite is called.
         reports: The first is what the last is held against.
     """
-    first, last = list(reports.values())[0], list(reports.values())[-1]
+    first, *_, last = [*reports.values()] * 2  # one alone is both
     headline = last.headline
     told = str(headline)
     if last is not first:
@@ -73,7 +73,7 @@ def metrics_view(suites: Mapping[str, Compared]) -> TableView:
     is_compared = len(series) > 1
     rows: list[Any] = []
     for suite, reports in suites.items():
-        first, last = list(reports.values())[0], list(reports.values())[-1]
+        first, *_, last = [*reports.values()] * 2  # one alone is both
         told = {reading.name: str(reading) for reading in last.readings}
         apart = compare(first, last) if last is not first else {}
         for name in last.metrics:
@@ -120,7 +120,7 @@ def items_view(suite: str, reports: Compared) -> ItemsView:
         series=list(reports),
         columns=[f"{metric} {name}".strip() for metric, name in columns],
         items=[_item(reports, row, columns) for row in range(num)],
-        choices=_choices(metadata),
+        choices=chosen_by(metadata),
         bins={name: found.bins.tolist() for name, found in calibrations.items()},
         summaries={
             name: f"slope {found.slope:.2f}, control TVD {found.control_tvd:.3f}, "
@@ -159,14 +159,14 @@ def _item(reports: Compared, row: int, columns: Sequence[tuple[str, str]]) -> As
     items = list(reports.values())[-1].items
     return AskedItem(
         prompt=messages(items.prompts[row]) if items.prompts else (),
-        cells=[_of_item(reports[name], metric, row) for metric, name in columns],
+        cells=[item_value(reports[name], metric, row) for metric, name in columns],
         words=_words(reports, row),
         said={
-            name: _text(report.items.said[row])
+            name: value_text(report.items.said[row])
             for name, report in reports.items()
             if report.items.said
         },
-        known={name: _text(value) for name, value in items.metadata[row].items()},
+        known={name: value_text(value) for name, value in items.metadata[row].items()},
     )
 
 
@@ -177,7 +177,8 @@ def messages(prompt: Prompt) -> list[tuple[str, str]]:
     return [(str(message["role"]), str(message["content"])) for message in prompt]
 
 
-def _of_item(report: Report, metric: str, row: int) -> float:
+def item_value(report: Report, metric: str, row: int) -> float:
+    """A metric of one item alone; NaN where it says nothing."""
     top, bottom = (part[row] for part in report.items.ratios[metric])
     return float(top / bottom) if bottom else math.nan
 
@@ -201,18 +202,19 @@ def _words(reports: Compared, row: int) -> list[AskedWord]:
     return [*words, AskedWord(REST, float(last.target[row, -1]), others)]
 
 
-def _choices(metadata: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What items can be chosen by: what has several values, but few enough to be listed."""
+def chosen_by(metadata: Sequence[Mapping[str, Any]]) -> list[str]:
+    """By what is known of them items can be chosen: what has several values, few enough to list."""
     values: dict[str, set[str]] = {}
     for known in metadata:
         for name, value in known.items():
-            values.setdefault(name, set()).add(_text(value))
+            values.setdefault(name, set()).add(value_text(value))
     return [name for name, some in values.items() if _FEWEST_CHOICES <= len(some) <= _MOST_CHOICES]
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """What is known of an item or was said, as text."""
     if isinstance(value, Mapping):
-        return "\n".join(f"{name}: {_text(one)}" for name, one in value.items())
+        return "\n".join(f"{name}: {value_text(one)}" for name, one in value.items())
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
