@@ -10,8 +10,7 @@ SIDE = 400.0
 """Of the picture of dots, in its own units."""
 _ORANGE, _WHITE, _PURPLE = (179, 88, 6), (247, 247, 247), (84, 39, 136)
 _DARK = 0.55  # of the colours' range, above which numbers are written in white
-_FEWEST_SIGNIFICANT = 3
-_SMALL = 0.001
+_SMALL, _LARGE = 0.001, 1e9
 
 
 def number_text(value: str | Number) -> str:
@@ -21,12 +20,11 @@ def number_text(value: str | Number) -> str:
     if isinstance(value, tuple | list):
         mean, low, high = (number_text(float(one)) for one in value)
         return f"{mean} [{low}, {high}]" if math.isfinite(value[1]) else mean
-    if math.isnan(value):
-        return "–"
-    if value == int(value) if math.isfinite(value) else True:
-        return f"{value:g}"
-    is_plain = _SMALL <= abs(value) < 1 / _SMALL
-    return f"{value:.3f}" if is_plain else f"{value:.{_FEWEST_SIGNIFICANT}g}"
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else f"{value:g}"
+    if value == round(value) and abs(value) < _LARGE:
+        return f"{value:.0f}"
+    return f"{value:.3f}" if _SMALL <= abs(value) < 1 / _SMALL else f"{value:.3g}"
 
 
 def sort_key(value: str | Number) -> str:
