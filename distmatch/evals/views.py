@@ -2,8 +2,10 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from distmatch.data.examples import Prompt
 from distmatch.errors import DataError
@@ -68,25 +70,29 @@ def _marks(report: Report, beside: str) -> dict[str, float]:
 
 
 def metrics_view(suites: Mapping[str, Compared]) -> TableView:
-    """Every metric of every suite, and how the last differs from the first, a row each."""
+    """Every metric of every suite, and how later ones differ from the first, a row each."""
     series = list(dict.fromkeys(name for reports in suites.values() for name in reports))
-    is_compared = len(series) > 1
-    rows: list[Any] = []
-    for suite, reports in suites.items():
-        first, *_, last = [*reports.values()] * 2  # one alone is both
-        told = {reading.name: str(reading) for reading in last.readings}
-        apart = compare(first, last) if last is not first else {}
-        for name in last.metrics:
-            values = [_cell(reports[s].metrics.get(name)) if s in reports else "" for s in series]
-            difference = [_cell(apart.get(name))] if is_compared else []
-            rows.append([suite, name, *values, *difference, told.get(name, "")])
-    apart_named = [f"{series[-1]} - {series[0]}"] if is_compared else []
-    named = [name or "value" for name in series]
+    first, *later = series
+    rows = [row for suite, reports in suites.items() for row in _metric_rows(suite, reports, later)]
     return TableView(
         title="Metrics",
-        columns=["suite", "metric", *named, *apart_named, "reading"],
+        columns=[
+            *("suite", "metric", first or "value", *later),
+            *(f"{name} - {first}" for name in later),
+            "reading",
+        ],
         rows=rows,
     )
+
+
+def _metric_rows(suite: str, reports: Compared, later: Sequence[str]) -> Iterator[list[Any]]:
+    first = next(iter(reports.values()))
+    told = {reading.name: str(reading) for reading in first.readings}
+    differences = [compare(first, reports[name]) if name in reports else {} for name in later]
+    others = [reports[name].metrics if name in reports else {} for name in later]
+    for name in first.metrics:
+        values = [_cell(found.get(name)) for found in (first.metrics, *others, *differences)]
+        yield [suite, name, *values, told.get(name, "")]
 
 
 def groups_view(suite: str, reports: Compared) -> TableView | None:
@@ -138,7 +144,7 @@ def _calibrations(reports: Compared) -> dict[str, Any]:
             calibration = report.calibration()
         except DataError:
             continue
-        if len(calibration.bins) and "control_tvd" in report.metrics:
+        if np.isfinite(calibration.asked).any():
             found[name] = calibration
     return found
 

@@ -118,9 +118,10 @@ def _items(outcome: ExperimentOutcome, suite: str) -> ItemsView:
 
 
 def _key(report: Report, row: int) -> str:
-    """What tells an item apart from others of its suite."""
-    prompt = report.items.prompts[row] if report.items.prompts else None
-    return value_key([prompt, report.items.metadata[row]])
+    """What tells an item apart from others of its suite; not a rule that its unit alone is told."""
+    prompt = messages(report.items.prompts[row]) if report.items.prompts else []
+    asked = [message for message in prompt if message[0] != "system"]
+    return value_key([asked, report.items.metadata[row]])
 
 
 def _said(unit: Unit, report: Report, row: int) -> dict[str, str]:
