@@ -40,7 +40,7 @@ def _gained(apart: TakenApart) -> KeyFigure:
     return KeyFigure(
         name="control",
         reading="TVD nearer to what is asked than the base",
-        values={"whole adapter": tuple(apart.whole)},  # type: ignore[dict-item]
+        values={"whole adapter": apart.whole},
     )
 
 
@@ -62,11 +62,11 @@ def _place(apart: TakenApart, place: Place, trained: Mapping[Place, float]) -> P
     values = {_KEPT: gained.mean, _LOST: lost.mean}
     if place in trained:
         values[_TRAINED] = trained[place]
-    facts = {_KEPT: number_text(tuple(gained)), _LOST: number_text(tuple(lost))}
+    facts = {_KEPT: number_text(gained), _LOST: number_text(lost)}
     for told, kind in ((_KEPT, ONLY), (_LOST, WITHOUT)):
         metrics = apart.reports[Part(kind, place).name].metrics
         for name in ("control_tvd", "slope", "other"):
-            facts[f"{name}, {told}"] = number_text(tuple(metrics[name]))
+            facts[f"{name}, {told}"] = number_text(metrics[name])
     return PlaceFacts(str(place.block), place.site, values, facts)
 
 

@@ -43,12 +43,12 @@ def compare_folders(folders: Sequence[str | Path], out: str | Path | None = None
             "folder, or one alone to compare its ways of asking"
         )
     if any(map(is_experiment, paths)):
-        found = read_together(paths)
-        table = together_table(found)
+        verdicts = read_together(paths)
+        table = together_table(verdicts)
         print(table)
         if out is not None:
             write_text(Path(out) / _COMPARISON_FILE, f"{table}\n")
-            print(left_page(out, lambda: together_page(out, found)))
+            print(left_page(out, lambda: together_page(out, verdicts)))
         return
     are_told_apart = len({path.name for path in paths}) == len(paths)
     found = {path.name if are_told_apart else str(path): kept_reports(path) for path in paths}

@@ -33,7 +33,7 @@ def key_figures(reports: Compared) -> list[KeyFigure]:
         KeyFigure(
             name=reading.name,
             reading=str(reading),
-            values={n: tuple(r.metrics[reading.name]) for n, r in reports.items()},  # type: ignore[misc]
+            values={n: r.metrics[reading.name] for n, r in reports.items()},
             marks=_marks(last, reading.beside),
         )
         for reading in last.readings
@@ -57,7 +57,7 @@ def price_figure(suite: str, reports: Compared) -> KeyFigure:
     return KeyFigure(
         name=f"{suite}: {headline.name}",
         reading=told,
-        values={name: tuple(r.metrics[headline.name]) for name, r in reports.items()},  # type: ignore[misc]
+        values={name: r.metrics[headline.name] for name, r in reports.items()},
         marks=_marks(last, headline.beside),
     )
 

@@ -44,7 +44,7 @@ def _primary(outcome: ExperimentOutcome) -> list[KeyFigure]:
         KeyFigure(
             name=name,
             reading=f"{primary.probe}, own less referent, {primary.fit} on behaviour by exchange",
-            values={name: tuple(found.interval)},  # type: ignore[dict-item]
+            values={name: found.interval},
             marks={"a truth-teller": found.truth},
         )
         for name, found in sides.items()
@@ -167,8 +167,8 @@ def _mapped(one: AtPlace) -> dict[str, float]:
 def _facts(one: AtPlace) -> dict[str, str]:
     verdict = one.verdict
     return {
-        "behaviour": number_text(tuple(one.behaviour)),
-        "report": number_text(tuple(one.report)),
+        "behaviour": number_text(one.behaviour),
+        "report": number_text(one.report),
         "taught": f"{verdict.num_taught} of {verdict.num_learned}",
         "answer": f"{verdict.num_answered} of these",
         "verdict": verdict.outcome,

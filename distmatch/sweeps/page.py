@@ -67,7 +67,7 @@ def _figure(sweep: Sweep, headline: Headline, compared: dict[str, Any]) -> KeyFi
     return KeyFigure(
         name=headline.name,
         reading=headline.label.partition(": ")[2],
-        values={name: tuple(f.gains[headline.name]) for name, f in compared.items()},  # type: ignore[misc]
+        values={name: f.gains[headline.name] for name, f in compared.items()},
         marks={"base": headline.of_base(sweep.base.learned)},
     )
 
@@ -110,7 +110,7 @@ def _facts(sweep: Sweep, finding: Finding) -> dict[str, str]:
     )
     rates = (f"{f.learning_rate:g}: {number_text(f.control.mean)}" for f in tried)
     return {
-        **{h.name: number_text(tuple(finding.gains[h.name])) for h in MAPPED},
+        **{h.name: number_text(finding.gains[h.name]) for h in MAPPED},
         _SLOPE: number_text(finding.slope),
         "TVD": number_text(finding.tvd),
         **{f"control, {name}": number_text(one) for name, one in finding.transfer.items()},
