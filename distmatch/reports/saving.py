@@ -12,13 +12,14 @@ from distmatch.reports.values import ItemsView, Page
 
 REPORT_PAGE = "report.html"
 MOST_BYTES = 15_000_000
-_ITEMS_A_VIEW = (2000, 500, 100, 20)
+_ITEMS_A_VIEW = (1000, 300, 100, 20)
 
 
 def save_page(page: Page, path: str | Path) -> None:
     """Write a page, replacing the file only when all is written.
 
-    Of a page that would be larger than 15 MB each view keeps fewer of its items, and says so.
+    A view keeps at most 1000 of its items, and fewer in a page that would be larger than 15 MB, and
+    says so.
 
     Raises:
         MissingExtraError: Jinja2 isn't installed.

@@ -50,7 +50,8 @@ function chooseRows(view) {
   for (const row of rows) {
     const known = (row.dataset.known || "").split("\t");
     const isChosen = chosen.every((value, number) => value === "" || known[number] === value);
-    row.hidden = !(isChosen && row.textContent.toLowerCase().includes(sought));
+    const isFound = sought === "" || row.textContent.toLowerCase().includes(sought);
+    row.hidden = !(isChosen && isFound);
     if (!row.hidden) shown.add(row.dataset.item);
   }
   const number = rows.filter((row) => !row.hidden).length;
