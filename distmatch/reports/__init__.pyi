@@ -1,4 +1,4 @@
-from .saving import rendered as rendered
+from .saving import page_html as page_html
 from .saving import save_page as save_page
 from .values import AskedItem as AskedItem
 from .values import AskedWord as AskedWord

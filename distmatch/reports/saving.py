@@ -25,13 +25,13 @@ def save_page(page: Page, path: str | Path) -> None:
         MissingExtraError: Jinja2 isn't installed.
     """
     for most in _ITEMS_A_VIEW:
-        text = rendered(replace(page, views=[_fewer(view, most) for view in page.views]))
+        text = page_html(replace(page, views=[_fewer(view, most) for view in page.views]))
         if len(text.encode()) <= MOST_BYTES:
             break
     write_text(path, text)
 
 
-def rendered(page: Page) -> str:
+def page_html(page: Page) -> str:
     """The page as HTML.
 
     Raises:

@@ -13,7 +13,7 @@ from distmatch.experiments.running import RECORD_FILE
 from distmatch.experiments.together import ReadTogether
 from distmatch.files import write_json
 from distmatch.measuring import Interval
-from distmatch.reports import rendered
+from distmatch.reports import page_html
 
 
 def test_the_question_verdict_and_rule_are_on_the_first_screen(finished):
@@ -44,7 +44,7 @@ def test_an_item_has_a_column_an_arm_behind_whatever_rule_it_was_told(finished):
     assert len(view.items) == len(outcome.measured["base"]["how_often"].items)
     asked = {text for item in view.items for _, text in item.prompt}
     assert any("how often do you say" in text for text in asked)
-    rendered(experiment_page(outcome))
+    page_html(experiment_page(outcome))
 
 
 def test_verdicts_read_together_are_a_table():

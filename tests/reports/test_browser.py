@@ -2,7 +2,7 @@
 
 import pytest
 
-from distmatch.reports import rendered
+from distmatch.reports import page_html
 from tests.reports.browser import seen_by
 from tests.reports.small import PAGE
 
@@ -76,7 +76,7 @@ seen.paper = getComputedStyle(document.body).backgroundColor;
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory):
     """What happens on the page."""
-    return seen_by(rendered(PAGE), SCRIPT, tmp_path_factory.mktemp("light"))
+    return seen_by(page_html(PAGE), SCRIPT, tmp_path_factory.mktemp("light"))
 
 
 def test_nothing_goes_wrong_and_no_prompt_is_run(seen):
@@ -131,7 +131,7 @@ def test_numbers_are_sorted_as_numbers_and_what_is_missing_comes_last(seen):
 
 def test_it_is_dark_for_those_who_prefer_that(seen, tmp_path):
     script = "seen.paper = getComputedStyle(document.body).backgroundColor"
-    dark = seen_by(rendered(PAGE), script, tmp_path, dark=True)
+    dark = seen_by(page_html(PAGE), script, tmp_path, dark=True)
     light_parts, dark_parts = (
         [int(part) for part in paper["paper"].strip("rgb()").split(",")] for paper in (seen, dark)
     )

@@ -7,12 +7,12 @@ import pytest
 
 from distmatch.errors import MissingExtraError
 from distmatch.plots import drawn
-from distmatch.reports import rendered, save_page, saving
+from distmatch.reports import page_html, save_page, saving
 from tests.reports.small import CALIBRATION, HOSTILE, LAYERS, PAGE, asked_item
 
 
 def test_the_first_screen_says_what_was_done_with_intervals_and_what_is_to_beat():
-    before_views = rendered(PAGE).partition('<section class="view')[0]
+    before_views = page_html(PAGE).partition('<section class="view')[0]
     first = re.sub(r"(<[^>]+>|\s)+", " ", before_views)
     assert "A run &amp; more" in first and "Trained for 10 steps." in first
     assert "0.200 [0.100, 0.300]" in first and "before 1" in first
@@ -21,7 +21,7 @@ def test_the_first_screen_says_what_was_done_with_intervals_and_what_is_to_beat(
 
 
 def test_what_others_wrote_is_text_wherever_it_stands():
-    page = rendered(
+    page = page_html(
         replace(
             PAGE,
             title=HOSTILE,
@@ -42,7 +42,7 @@ def test_what_others_wrote_is_text_wherever_it_stands():
 
 
 def test_it_asks_nothing_of_the_network():
-    page = rendered(PAGE)
+    page = page_html(PAGE)
     assert not re.findall(r"""(?:src|href)=["']?(?!#)[^"'\s>]""", page.replace("src=x", ""))
     assert "http" not in page.replace("http-equiv", "") and "url(" not in page
     assert "default-src 'none'" in page

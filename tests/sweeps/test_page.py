@@ -1,6 +1,6 @@
 """A sweep's page, of findings that are made up."""
 
-from distmatch.reports import rendered
+from distmatch.reports import page_html
 from distmatch.sweeps.page import sweep_page
 from tests.sweeps.reported import FOUND, TRIED, swept
 from tests.sweeps.small import NAN, finding
@@ -51,7 +51,7 @@ def test_every_cell_is_a_row_and_what_is_not_known_is_left_open(tmp_path):
     )
     assert len(page.views[-1].rows) == len(FOUND) + 1
     assert "1 cells failed" in page.sentence
-    text = rendered(page)
+    text = page_html(page)
     assert "nan" not in text.lower().split("<script>")[0].replace("nancy", "")
 
 
