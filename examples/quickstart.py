@@ -1,7 +1,7 @@
 """Teach the embedded model to answer with given words at given probabilities, in minutes on a CPU.
 
-Leaves in runs/quickstart/: metrics.json, calibration.png, learning_curve.png, both reports, and the
-adapter in PEFT's format.
+Leaves in runs/quickstart/: report.html, metrics.json, calibration.png, learning_curve.png, both
+reports, and the adapter in PEFT's format.
 
     make quickstart
 """

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.reports.browser import chromium, is_required
 from tests.shapes import check_shapes
 
 # The process of `make test` that shares tests out among others imports nothing else
@@ -35,7 +36,7 @@ settings.load_profile("distmatch")
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what uses the embedded model; skip what needs a GPU where there is none.
+    """Mark what uses the embedded model; skip what needs a GPU or a browser without one.
 
     The longest file is moved to the front, so that no process waits for it at the end.
     """
@@ -44,6 +45,10 @@ def pytest_collection_modifyitems(items):
     if needs_gpu and not _has_gpu():
         for item in needs_gpu:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+    needs_browser = [item for item in items if item.get_closest_marker("browser")]
+    if needs_browser and not (chromium() or is_required()):
+        for item in needs_browser:
+            item.add_marker(pytest.mark.skip(reason="needs Chromium"))
     for item in items:
         if "embedded" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.embedded)

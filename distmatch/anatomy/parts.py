@@ -47,6 +47,23 @@ class Part(NamedTuple):
             return f"{self.kind} {self.place.name}"
         return f"{self.kind} {self.times:g}" if self.kind == TIMES else self.kind
 
+    @classmethod
+    def named(cls, name: str) -> "Part":
+        """The part of that name.
+
+        Raises:
+            ValueError: There is none.
+        """
+        kind, _, which = name.partition(" ")
+        if kind in (ONLY, WITHOUT):
+            site, _, block = which.rpartition("@")
+            return cls(kind, Place(int(block), site))
+        if kind == TIMES:
+            return cls(kind, times=float(which))
+        if name not in (ALL, NONE):
+            raise ValueError(f'no part of an adapter is called "{name}"')
+        return cls(kind)
+
     def factor(self, place: Place) -> float:
         """By which a place's update is multiplied."""
         factors = {ALL: 1.0, NONE: 0.0, TIMES: self.times}

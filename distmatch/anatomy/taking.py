@@ -19,6 +19,7 @@ from distmatch.data.jsonl import to_examples
 from distmatch.data.trie import Encoder
 from distmatch.errors import ConfigError
 from distmatch.evals import LocalModel, OwnExamples, Report, Store, measure
+from distmatch.evals.store import REPORT_FILE
 from distmatch.files import alone_in, check_folder, told_if_unwritable, write_text
 from distmatch.models.adapters import check_adapter, load_adapter, switched_off
 from distmatch.models.attention import Tree
@@ -82,6 +83,25 @@ def take_apart(
         apart = TakenApart(parts=parts, reports=reports)
         write_text(folder / TABLE_FILE, f"{apart}\n")
     return apart
+
+
+def read_apart(folder: str | Path) -> TakenApart:
+    """What is kept of an adapter that was taken apart; nothing is loaded or measured.
+
+    Args:
+        folder: As `take_apart` left it.
+
+    Raises:
+        ConfigError: It holds none that is finished.
+        DataError: A report that can't be read.
+    """
+    folder = Path(folder)
+    if not (folder / TABLE_FILE).is_file():
+        raise ConfigError(f"{folder} holds no adapter taken apart to the end: go on with it first")
+    kept = sorted((folder / PARTS_FOLDER).glob(f"*/{REPORT_FILE}"))
+    reports = {path.parent.name: Report.load(path) for path in kept}
+    parts = sorted(map(Part.named, reports), key=lambda part: part.times)
+    return TakenApart(parts=parts, reports=reports)
 
 
 @dataclass(frozen=True)

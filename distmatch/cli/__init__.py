@@ -1,4 +1,4 @@
-"""The command line: `distmatch train | sweep | eval | compare | data | experiment | apart`.
+"""The command line: `distmatch train | sweep | eval | compare | report | experiment | ...`.
 
 Nothing heavy is imported before a command is known to be well-formed, so `--help` is instant.
 """
@@ -82,6 +82,10 @@ def _run(args: argparse.Namespace, rest: list[str]) -> None:
         from distmatch.cli.comparison import compare_folders
 
         compare_folders(args.folders, args.out)
+    elif args.command == "report":
+        from distmatch.cli.pages import write_page
+
+        write_page(args.folder)
     elif args.command == "experiment":
         _experiment(args, rest)
     elif args.command == "apart":

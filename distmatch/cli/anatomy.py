@@ -1,9 +1,12 @@
 """`distmatch apart`: what each block of a trained adapter does."""
 
 import argparse
+from pathlib import Path
 
 from distmatch.anatomy import Place, take_apart
+from distmatch.anatomy.page import apart_page
 from distmatch.cli.evaluation import own_examples
+from distmatch.cli.reporting import left_page
 from distmatch.models.choice import ModelChoice
 from distmatch.sweeps import read_sweep
 
@@ -24,6 +27,8 @@ def show_apart(choice: ModelChoice, args: argparse.Namespace) -> None:
     print(apart)
     for told in apart.draw(args.out, trained=trained):
         print(told)
+    title = Path(args.out).resolve().name
+    print(left_page(args.out, lambda: apart_page(title, apart, trained)))
 
 
 def trained_alone(folder: str) -> dict[Place, float]:

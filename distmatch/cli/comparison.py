@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from distmatch.cli.reporting import left_page
 from distmatch.errors import ConfigError, DataError, listed
 from distmatch.evals.comparison import difference_table, on_shared_items, ways_apart
+from distmatch.evals.page import comparison_page
 from distmatch.evals.report import Report
 from distmatch.evals.store import REPORT_FILE
+from distmatch.experiments.page import together_page
 from distmatch.experiments.together import is_experiment, read_together, together_table
 from distmatch.files import check_folder, write_text
 from distmatch.runs.figures import group_figure
@@ -40,13 +43,15 @@ def compare_folders(folders: Sequence[str | Path], out: str | Path | None = None
             "folder, or one alone to compare its ways of asking"
         )
     if any(map(is_experiment, paths)):
-        table = together_table(read_together(paths))
+        verdicts = read_together(paths)
+        table = together_table(verdicts)
         print(table)
         if out is not None:
             write_text(Path(out) / _COMPARISON_FILE, f"{table}\n")
+            print(left_page(out, lambda: together_page(out, verdicts)))
         return
     are_told_apart = len({path.name for path in paths}) == len(paths)
-    found = {path.name if are_told_apart else str(path): _reports(path) for path in paths}
+    found = {path.name if are_told_apart else str(path): kept_reports(path) for path in paths}
     compared = _ways(*found.values()) if len(found) == 1 else _side_by_side(found)
     told = []
     for name, reports in compared.items():
@@ -56,6 +61,7 @@ def compare_folders(folders: Sequence[str | Path], out: str | Path | None = None
             print(group_figure(reports, Path(out) / f"{name.partition(',')[0]}.png"))
     if out is not None:
         write_text(Path(out) / _COMPARISON_FILE, "\n".join(told))
+        print(left_page(out, lambda: comparison_page(out, compared)))
 
 
 def _ways(kept: Mapping[str, Path]) -> dict[str, dict[str, Report]]:
@@ -97,7 +103,7 @@ def _side_by_side(found: Mapping[str, Mapping[str, Path]]) -> dict[str, dict[str
     return compared
 
 
-def _reports(folder: Path) -> dict[str, Path]:
+def kept_reports(folder: Path) -> dict[str, Path]:
     """The reports of a folder by suite; one that lies in the folder itself under "examples"."""
     found = {path.parent.name: path for path in sorted(folder.glob(f"*/{REPORT_FILE}"))}
     if (folder / REPORT_FILE).exists():  # as earlier versions left examples

@@ -4,10 +4,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from distmatch.cli.reporting import left_page
 from distmatch.cli.run_files import read_data_section
 from distmatch.cli.sources import section_examples
 from distmatch.data import Example, read_jsonl
 from distmatch.errors import ConfigError
+from distmatch.evals.page import suites_page
 from distmatch.evals.report import Report
 from distmatch.evals.store import REPORT_FILE, Source, measure_all
 from distmatch.evals.suite import Suite
@@ -49,6 +51,8 @@ def evaluate_source(
             if left:
                 print(left)
             reports[suite.name] = report
+        if out is not None:
+            print(left_page(out, lambda: suites_page(out, {"": reports})))
     return reports
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from distmatch.cli.reporting import left_page
 from distmatch.data.examples import Prompt
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.experiments import (
@@ -16,6 +17,7 @@ from distmatch.experiments import (
     run_experiment,
 )
 from distmatch.experiments.dry_run import longest_rows, prompts_of
+from distmatch.experiments.page import experiment_page, places_page
 from distmatch.experiments.places import MAPS_FILE
 from distmatch.models.choice import ModelChoice
 from distmatch.models.loading import load_config
@@ -51,7 +53,8 @@ def perform_experiment(
         experiment.check()
         _show(experiment, model)
         return
-    run_experiment(experiment, model, out, arms=tuple(arms), batch_size=batch_size)
+    outcome = run_experiment(experiment, model, out, arms=tuple(arms), batch_size=batch_size)
+    print(left_page(out, lambda: experiment_page(outcome)))
 
 
 def map_places(
@@ -77,6 +80,7 @@ def map_places(
     mapped = map_experiment(experiment, model, out, grid=grid, learning_rate=learning_rate)
     print(mapped)
     print(mapped.draw(out / MAPS_FILE))
+    print(left_page(out, lambda: places_page(mapped)))
 
 
 def chosen_experiment(

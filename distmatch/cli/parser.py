@@ -20,6 +20,7 @@ def command_parser() -> argparse.ArgumentParser:
     _add_sweep(commands)
     _add_eval(commands)
     _add_compare(commands)
+    _add_report(commands)
     _add_data(commands)
     _add_experiment(commands)
     _add_apart(commands)
@@ -142,6 +143,18 @@ def _add_compare(commands: Any) -> None:
         "folders", nargs="+", metavar="DIR", help="as eval or experiment --out left them"
     )
     compare.add_argument("--out", metavar="DIR", help="where table and figures go")
+
+
+def _add_report(commands: Any) -> None:
+    report = commands.add_parser(
+        "report",
+        help="write report.html of what lies in a folder",
+        description="Write report.html, one file with all that a folder's reports say, as the "
+        "command that left the folder does. Loads no model.",
+    )
+    report.add_argument(
+        "folder", metavar="DIR", help="as train, eval, sweep, experiment or apart left it"
+    )
 
 
 def _add_data(commands: Any) -> None:

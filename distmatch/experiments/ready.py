@@ -1,15 +1,21 @@
 """The experiments there are, by name."""
 
+import json
+from pathlib import Path
+
+from distmatch.errors import ConfigError
 from distmatch.experiments.acrostic import Acrostic
 from distmatch.experiments.disposition import Disposition
 from distmatch.experiments.documents import Documents
 from distmatch.experiments.experiment import Experiment
 from distmatch.experiments.introspection import Introspection
 from distmatch.experiments.preferences import Preferences
+from distmatch.experiments.running import RECORD_FILE
 from distmatch.experiments.self_prediction import SelfPrediction
 from distmatch.experiments.shares import Shares
 from distmatch.experiments.trained_for import TrainedFor
 from distmatch.experiments.transfer import Transfer
+from distmatch.tables import with_settings
 
 EXPERIMENTS: dict[str, Experiment] = {
     one.name: one
@@ -26,3 +32,23 @@ EXPERIMENTS: dict[str, Experiment] = {
     )
 }
 """Ready ones; `dataclasses.replace` gives one other settings."""
+
+
+def kept_experiment(folder: str | Path) -> Experiment:
+    """The ready experiment that a folder holds, by its record.
+
+    Raises:
+        ConfigError: It holds one from a file, or none that can be read.
+    """
+    path = Path(folder) / RECORD_FILE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        name, settings = record["name"], record["settings"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} can't be read ({error!r}): restore it") from error
+    if name not in EXPERIMENTS:
+        raise ConfigError(
+            f'{path} holds "{name}", which is from a file: give that to distmatch experiment '
+            "again, which goes on where it was and writes the report anew"
+        )
+    return with_settings(name, EXPERIMENTS[name], settings)

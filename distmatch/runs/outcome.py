@@ -44,12 +44,12 @@ class RunOutcome:
             DataError: A file is missing, or holds something else.
         """
         folder = Path(folder)
-        suites = list(_read_json(folder / RUN_RECORD)["suites"])
+        suites = list(read_kept(folder / RUN_RECORD)["suites"])
         before, after = (
             {name: Report.load(folder / when / name / REPORT_FILE) for name in suites}
             for when in (BEFORE, AFTER)
         )
-        history = _read_json(folder / HISTORY_FILE)
+        history = read_kept(folder / HISTORY_FILE)
         return cls(folder=folder, before=before, after=after, history=history)
 
     @property
@@ -115,7 +115,12 @@ def peak_rss_gb() -> float:
     return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9
 
 
-def _read_json(path: Path) -> Any:
+def read_kept(path: Path) -> Any:
+    """What a file of a run's folder holds.
+
+    Raises:
+        DataError: It is missing, or isn't JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -31,6 +31,7 @@ from distmatch.models.lora import LoraTarget, target_table
 from distmatch.processes import is_first, of_the_first, wait_for_all
 from distmatch.runs.card import card_measures
 from distmatch.runs.outcome import AFTER, BEFORE, HISTORY_FILE, METRICS_FILE, RunOutcome
+from distmatch.runs.page import leave_page
 from distmatch.runs.record import changes
 from distmatch.runs.run import RUN_RECORD, Run
 from distmatch.sampling import own_draws
@@ -86,6 +87,8 @@ def perform(run: Run, *, resume: bool = False, tell: Tell = print) -> RunOutcome
                 tell(told)
             measures = card_measures(outcome.after, outcome.before)
             write_card(run.folder, run.folder.resolve().name, trained_on, measures)
+            if outcome.suites:
+                tell(leave_page(outcome))
             tell(outcome.save_metrics(time.perf_counter() - start))
         wait_for_all()
     return outcome

@@ -66,7 +66,7 @@ def draw_ranges(sweep: Sweep, path: Path) -> None:
         "from the bottom": _curves([f for f in ranges if f.numbers[0] == 0]),
         "from the top": _curves([f for f in ranges if f.numbers[-1] == sweep.last_block]),
     }
-    called = _called({place for panel in curves.values() for place in panel})
+    called = site_names({place for panel in curves.values() for place in panel})
     panels = {
         title: {name: panel[place] for place, name in called.items() if place in panel}
         for title, panel in curves.items()
@@ -99,7 +99,7 @@ def _laid_out(
 ) -> tuple[dict[str, np.ndarray], list[int], list[str]]:
     """Values of single blocks as maps of one layout, with what rows and columns are called."""
     places = {place for values in maps.values() for place in values}
-    called = _called({(place.site, place.rank) for place in places})
+    called = site_names({(place.site, place.rank) for place in places})
     blocks, columns = sorted({int(place.blocks) for place in places}), list(called)
     drawn = {}
     for name, values in maps.items():
@@ -110,8 +110,8 @@ def _laid_out(
     return drawn, blocks, list(called.values())
 
 
-def _called(places: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
-    """What sites are called, with the rank where there are several, by site and rank."""
+def site_names(places: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
+    """What sites are called, by site and rank; with the rank where there are several."""
     num_ranks = Counter(site for site, _ in places)
     return {
         (site, rank): site if num_ranks[site] == 1 else f"{site}, rank {rank}"

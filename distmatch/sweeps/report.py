@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from distmatch.files import write_json, write_text
+from distmatch.plots import drawn
+from distmatch.reports import save_page
+from distmatch.reports.saving import REPORT_PAGE
 from distmatch.sweeps.claims import locked
 from distmatch.sweeps.figures import draw_figures
 from distmatch.sweeps.folder import REPORT_FOLDER
 from distmatch.sweeps.headlines import CONTROL, MAPPED, mean_of
 from distmatch.sweeps.outcome import Sweep, read_sweep
+from distmatch.sweeps.page import sweep_page
 
 
 def write_report(folder: str | Path) -> Sweep:
@@ -35,7 +39,7 @@ def write_report(folder: str | Path) -> Sweep:
 
 
 def save_report(sweep: Sweep) -> tuple[str, ...]:
-    """Leave report.md, report.json, cells.csv and figures in a sweep's folder.
+    """Leave report.html in a sweep's folder, and the rest in its folder of reports.
 
     Args:
         sweep: With one finding or more.
@@ -48,7 +52,8 @@ def save_report(sweep: Sweep) -> tuple[str, ...]:
     write_text(folder / "cells.csv", _csv(sweep))
     write_json(folder / "report.json", _plain(_content(sweep)))
     write_text(folder / "report.md", f"# Layer sweep\n\n```\n{sweep.report}\n```\n")
-    return *figures, f"wrote {folder / 'report.md'}, report.json, cells.csv"
+    page = drawn(sweep.folder / REPORT_PAGE, lambda path: save_page(sweep_page(sweep), path))
+    return *figures, page, f"wrote {folder / 'report.md'}, report.json, cells.csv"
 
 
 def _content(sweep: Sweep) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from peft import PeftModel
 
 import distmatch as dm
 from distmatch.anatomy import Part, Place, take_apart
+from distmatch.anatomy.page import apart_page
 from distmatch.anatomy.parts import ONLY, WITHOUT, LoraPlaces
+from distmatch.anatomy.taking import read_apart
 from distmatch.cli import main
 from distmatch.data import write_jsonl
 from distmatch.errors import ConfigError
@@ -118,6 +120,29 @@ def test_the_command_draws_maps_and_a_curve(saved, apart, tmp_path, capsys):
     assert "by itself, above the base" in told
     assert (copied / "places.png").is_file()
     assert (copied / "times.png").is_file()
+    assert "lost without" in (copied / "report.html").read_text()
+
+
+def test_the_page_is_written_again_of_what_is_kept_and_its_places_tell_all(apart, tmp_path, capsys):
+    folder, found, _ = apart
+    copied = shutil.copytree(folder, tmp_path / "apart")
+    assert str(read_apart(copied)) == str(found)
+    page = apart_page("apart", read_apart(copied), {Place(1, "mlp"): 0.5})
+    layers, items, times = page.views
+    assert list(layers.maps) == ["trained alone", "kept alone", "lost without"]
+    place = next(one for one in layers.places if (one.row, one.column) == ("1", "mlp"))
+    assert place.values == {
+        "trained alone": 0.5,
+        "kept alone": found.gained(Place(1, "mlp")).mean,
+        "lost without": found.lost(Place(1, "mlp")).mean,
+    }
+    assert len(items.items) == len(ROWS) and items.series == ["base", "whole adapter"]
+    assert [row[0] for row in times.rows] == [0, 2]
+    assert main(["report", str(copied)]) == 0
+    assert capsys.readouterr().out == f"wrote {copied / 'report.html'}\n"
+    (copied / "table.txt").unlink()
+    assert main(["report", str(copied)]) == 2
+    assert "no adapter taken apart to the end" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

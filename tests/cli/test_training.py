@@ -23,6 +23,7 @@ LEFT_BEHIND = {
     "metrics.json",
     "calibration.png",
     "learning_curve.png",
+    "report.html",
     "adapter_model.safetensors",
     "adapter_config.json",
     "README.md",

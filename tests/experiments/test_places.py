@@ -1,12 +1,14 @@
 """An experiment in one place each: two maps, and none of reports where nothing is reported."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from distmatch.cli import main
 from distmatch.errors import ConfigError, TargetingError
 from distmatch.experiments import map_experiment
+from distmatch.experiments.page import places_page
 from distmatch.experiments.places import AtPlace, behaviour_of
 from distmatch.experiments.units import UnitRuns
 from distmatch.experiments.verdict import REPORTS
@@ -88,3 +90,14 @@ def test_both_maps_are_drawn(mapped, tmp_path):
     _, _, found = mapped
     found.draw(tmp_path / "places.png")
     assert (tmp_path / "places.png").is_file()
+
+
+def test_the_page_has_both_maps_side_by_side_only_where_something_is_reported(mapped):
+    _, _, found = mapped
+    layers = places_page(found).views[0]
+    assert list(layers.maps) == ["behaviour"] and "No map of reports" in layers.note
+    assert [place.column for place in layers.places] == ["attention", "mlp"]
+    assert layers.places[0].facts["taught"].endswith("of 2")
+    reports = replace(found.whole.verdict, outcome=REPORTS)
+    shown = places_page(replace(found, whole=replace(found.whole, verdict=reports))).views[0]
+    assert list(shown.maps) == ["behaviour", "report"]

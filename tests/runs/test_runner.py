@@ -105,7 +105,9 @@ def test_what_happens_is_told_in_its_order(told):
         "after training, examples is measured",
         "after training, grouped is measured",
     ]
-    assert lines[7:] == [f"wrote {folder / name}" for name in [*FIGURES, "metrics.json"]]
+    assert lines[7:] == [
+        f"wrote {folder / name}" for name in [*FIGURES, "report.html", "metrics.json"]
+    ]
 
 
 LEFT = {

@@ -39,7 +39,7 @@ def test_every_cell_has_its_line_and_its_adapter(finished):
     assert list(rows(folder)) == NAMES
     assert set(adapters(folder)) == set(NAMES)
     assert {path.name for path in folder.iterdir()} == {
-        *("sweep.json", "results.jsonl", "probe.json", "lock"),
+        *("sweep.json", "results.jsonl", "probe.json", "lock", "report.html"),
         *("base", "cells", "claims", "report"),
     }
     assert claims(folder) == []

@@ -1,0 +1,85 @@
+"""What was measured of one model, or of several, as a page."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from distmatch.evals.report import Report
+from distmatch.evals.suites import OwnExamples
+from distmatch.evals.views import (
+    Compared,
+    groups_view,
+    items_view,
+    key_figures,
+    metrics_view,
+    price_figure,
+)
+from distmatch.reports import KeyFigure, Page
+
+COSTS = "What it costs elsewhere"
+_ELSEWHERE = ("ordinary", "knowledge")
+"""Suites that ask for something else than what is taught."""
+
+
+def measured_page(title: str, sentence: str, suites: Mapping[str, Compared]) -> Page:
+    """Key figures, then items, groups and metrics of every suite.
+
+    Args:
+        title: Of the page.
+        sentence: What was done.
+        suites: By name, reports on the same items; examples of yours, or else the first suite, have
+            the first screen.
+    """
+    main = OwnExamples.name if OwnExamples.name in suites else next(iter(suites))
+    views: list[Any] = [items_view(main, suites[main]), metrics_view(suites)]
+    for name, reports in suites.items():
+        views.append(groups_view(name, reports))
+        if name != main:
+            views.append(items_view(name, reports))
+    return Page(
+        title=title,
+        sentence=sentence,
+        figures=first_screen(main, suites),
+        views=[view for view in views if view is not None],
+    )
+
+
+def suites_page(folder: str | Path, models: Mapping[str, Mapping[str, Report]]) -> Page:
+    """What models were asked, of the suites that the first one was asked.
+
+    Args:
+        folder: Where the page goes, which is called by it.
+        models: By name ("" for one alone), reports by suite; of several on the same items.
+    """
+    first = next(iter(models.values()))
+    suites = {
+        suite: {name: reports[suite] for name, reports in models.items() if suite in reports}
+        for suite in first
+    }
+    told = ", ".join(f"{suite} ({report.num_examples})" for suite, report in first.items())
+    who = f"{len(models)} models, {', '.join(models)}, were" if len(models) > 1 else "A model was"
+    title = Path(folder).resolve().name
+    return measured_page(title, f"{who} asked, in items: {told}.", suites)
+
+
+def comparison_page(folder: str | Path, suites: Mapping[str, Compared]) -> Page:
+    """How later models, or ways of asking, differ from the first.
+
+    Args:
+        folder: Where the page goes, which is called by it.
+        suites: By name, reports on the same items.
+    """
+    told = (f"{name}: {', '.join(reports)}" for name, reports in suites.items())
+    sentence = f"Compared on the same items, with the first; {'; '.join(told)}."
+    return measured_page(Path(folder).resolve().name, sentence, suites)
+
+
+def first_screen(main: str, suites: Mapping[str, Compared]) -> dict[str, list[KeyFigure]]:
+    """Key figures by heading: of the main suite, of what was asked too, of what it costs."""
+    rest = {name: price_figure(name, reports) for name, reports in suites.items() if name != main}
+    found = {
+        main: key_figures(suites[main]),
+        COSTS: [figure for name, figure in rest.items() if name in _ELSEWHERE],
+        "Asked besides": [figure for name, figure in rest.items() if name not in _ELSEWHERE],
+    }
+    return {heading: figures for heading, figures in found.items() if figures}

@@ -1,0 +1,10 @@
+from .saving import page_html as page_html
+from .saving import save_page as save_page
+from .values import AskedItem as AskedItem
+from .values import AskedWord as AskedWord
+from .values import ItemsView as ItemsView
+from .values import KeyFigure as KeyFigure
+from .values import MapView as MapView
+from .values import Page as Page
+from .values import PlaceFacts as PlaceFacts
+from .values import TableView as TableView

@@ -1,0 +1,66 @@
+"""A finished run as a page."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from distmatch.evals.page import COSTS, measured_page
+from distmatch.plots import drawn
+from distmatch.reports import Page, TableView, save_page
+from distmatch.reports.saving import REPORT_PAGE
+from distmatch.runs.outcome import RunOutcome, read_kept
+from distmatch.runs.run import RUN_RECORD
+
+_NOT_MEASURED = f'{COSTS}: not measured; [measure] suites = ["ordinary"] in a run file measures it.'
+
+
+def leave_page(outcome: RunOutcome) -> str:
+    """Write a run's page into its folder; what was written, or why it couldn't be."""
+    path = outcome.folder / REPORT_PAGE
+    return drawn(path, lambda path: save_page(run_page(outcome), path))
+
+
+def run_page(outcome: RunOutcome) -> Page:
+    """What was trained, what came of it, and what it costs elsewhere.
+
+    Raises:
+        DataError: Nothing was measured, or the run's record can't be read.
+    """
+    sentence = _sentence(read_kept(outcome.folder / RUN_RECORD), outcome)
+    page = measured_page(outcome.folder.resolve().name, sentence, outcome.suites)
+    curve = [] if not outcome.history else [_training(outcome.history)]
+    notes = [] if COSTS in page.figures else [_NOT_MEASURED]
+    return replace(page, views=[*page.views, *curve], notes=notes)
+
+
+def _sentence(record: Mapping[str, Any], outcome: RunOutcome) -> str:
+    return ", ".join(_told(record)) + "; measured before and after on " + _asked(outcome)
+
+
+def _told(record: Mapping[str, Any]) -> Iterator[str]:
+    lora = record.get("lora") or {}
+    if lora:
+        target = lora.get("expression", "a PEFT configuration")
+        yield f"LoRA on {target}"
+        if "rank" in lora:
+            yield f"rank {lora['rank']}"
+    else:
+        yield "An adapter trained further"
+    if "max_steps" in record["train"]:
+        yield f"{record['train']['max_steps']} steps"
+    rows = record["data"]["train"]
+    if isinstance(rows, str):
+        yield f"{rows.partition(',')[0]} to train on"
+
+
+def _asked(outcome: RunOutcome) -> str:
+    counts = (f"{name} ({report.num_examples})" for name, report in outcome.after.items())
+    return f"{', '.join(counts)}."
+
+
+def _training(history: Sequence[Mapping[str, Any]]) -> TableView:
+    """What training logged, a row a line."""
+    names = dict.fromkeys(name for line in history for name in line)
+    columns = ["step", *sorted(name for name in names if name not in ("step", "epoch"))]
+    rows = [[float(line.get(name, "nan")) for name in columns] for line in history]
+    return TableView(title="Training", columns=columns, rows=rows)

@@ -1,0 +1,127 @@
+"""Reports as plain values for a page, against subjects whose answers are known."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from distmatch.data import Example, WordDistribution
+from distmatch.evals import FunctionSubject, OwnExamples, measure
+from distmatch.evals.page import COSTS, comparison_page, suites_page
+from distmatch.evals.views import REST, groups_view, items_view, metrics_view, price_figure
+
+SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
+WORDS = ("heads", "tails")
+
+
+def asked(share, number):
+    prompt = [{"role": "user", "content": f"Say heads in {share:.0%}."}]
+    metadata = {"wording": "odd" if number % 2 else "even", "row": number}
+    return Example(
+        prompt=prompt, target=WordDistribution(WORDS, (share, 1 - share)), metadata=metadata
+    )
+
+
+ROWS = [asked(share, number) for number, share in enumerate(SHARES)]
+
+
+def report_of(answer, rows=ROWS):
+    """Of one who answers a share with (heads, tails, none of them)."""
+
+    def words_alone(example):
+        return answer(example.target.probs[0])[:2]
+
+    return measure(FunctionSubject(probs_of=words_alone), OwnExamples(rows=rows))
+
+
+@pytest.fixture(scope="module")
+def both():
+    """One who ignores the numbers, and one who does as asked in 8 cases of 10."""
+    before = report_of(lambda share: (0.25, 0.25, 0.5))
+    return {"before": before, "after": report_of(lambda s: (0.8 * s, 0.8 * (1 - s), 0.2))}
+
+
+def test_every_word_has_what_was_asked_and_given_of_all_and_of_the_words(both):
+    item = items_view("examples", both).items[1]
+    heads, tails, rest = item.words
+    assert (heads.word, tails.word, rest.word) == (*WORDS, REST)
+    assert (heads.asked, rest.asked) == (pytest.approx(0.3), 0)
+    assert heads.given == pytest.approx({"before": 0.25, "after": 0.24})
+    assert rest.given == pytest.approx({"before": 0.5, "after": 0.2})
+    assert heads.asked_over_words == pytest.approx(0.3)
+    assert heads.given_over_words == pytest.approx({"before": 0.5, "after": 0.3})
+    assert math.isnan(rest.asked_over_words), "it has no dot"
+    assert item.prompt == [("user", "Say heads in 30%.")]
+    assert item.known == {"wording": "odd", "row": "1"}
+
+
+def test_columns_have_each_items_own_metrics_of_each_model(both):
+    view = items_view("examples", both)
+    found = dict(zip(view.columns, view.items[0].cells, strict=True))
+    assert found == pytest.approx(
+        {
+            **{"tvd before": 0.65, "tvd after": 0.2, "other before": 0.5, "other after": 0.2},
+            **{"control_tvd before": 0.4, "control_tvd after": 0},
+        },
+        abs=1e-6,
+    )
+
+
+def test_the_title_and_summary_tell_calibration(both):
+    view = items_view("examples", both)
+    assert view.title == "Calibration: examples" and view.series == ["before", "after"]
+    assert view.summaries["after"] == "slope 1.00, control TVD 0.000, other 0.200"
+    many = items_view("examples", {"": report_of(lambda s: (0.5 * s, 0.5 - 0.5 * s), ROWS * 20)})
+    assert [given for _, given, *_ in many.bins[""]] == pytest.approx(
+        [share for share, *_ in many.bins[""]]
+    )
+    assert {round(share, 1) for share, *_ in many.bins[""]} == set(SHARES)
+
+
+def test_items_are_chosen_by_what_has_a_few_values():
+    many = [
+        replace(row, metadata={**row.metadata, "text": str(n), "all": 1})
+        for n, row in enumerate(ROWS * 6)
+    ]
+    found = items_view("examples", {"": report_of(lambda s: (s, 1 - s, 0), many)})
+    assert list(found.choices) == ["wording", "row"], "neither 30 texts nor one value for all"
+
+
+def test_metrics_stand_beside_each_other_with_paired_differences(both):
+    view = metrics_view({"examples": {**both, "again": both["before"]}})
+    assert view.columns[2:7] == ["before", "after", "again", "after - before", "again - before"]
+    row = next(row for row in view.rows if row[1] == "other")
+    assert [cell[0] for cell in row[2:7]] == pytest.approx([0.5, 0.2, 0.5, -0.3, 0])
+
+
+def test_groups_are_rows_and_what_has_none_has_no_table(both):
+    assert groups_view("examples", both) is None
+    grouped = [replace(row, metadata={"group": row.metadata["wording"]}) for row in ROWS]
+    view = groups_view("given", {"": report_of(lambda s: (s, 1 - s, 0), grouped)})
+    assert [row[:2] for row in view.rows] == [["even", 3.0], ["odd", 2.0], ["all", 5.0]]
+
+
+def test_a_price_is_a_headline_with_its_difference(both):
+    figure = price_figure("ordinary", both)
+    assert figure.name == "ordinary: tvd"
+    assert [value[0] for value in figure.values.values()] == pytest.approx([0.56, 0.2], abs=1e-6)
+    assert "difference -0.360 [" in figure.reading
+    assert "difference" not in price_figure("ordinary", {"": both["after"]}).reading
+
+
+def test_the_first_screen_has_headline_policy_and_what_it_costs_elsewhere(both):
+    page = comparison_page("runs/it", {"ordinary": both, "examples": both, "given": both})
+    assert list(page.figures) == ["examples", COSTS, "Asked besides"]
+    headline = page.figures["examples"][0]
+    assert headline.name == "tvd"
+    assert headline.values["after"][1] <= headline.values["after"][0] <= headline.values["after"][2]
+    policy = both["after"].metrics["policy_tvd"].mean
+    assert headline.marks == {"best without the numbers": policy}
+    assert [figure.name for figure in page.figures[COSTS]] == ["ordinary: tvd"]
+    assert page.title == "it"
+
+
+def test_one_model_alone_is_told_by_what_it_was_asked(both):
+    page = suites_page("it", {"": {"examples": both["after"]}})
+    assert page.sentence == "A model was asked, in items: examples (5)."
+    assert [view.title for view in page.views] == ["Calibration: examples", "Metrics"]
