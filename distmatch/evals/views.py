@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from distmatch import plots
 from distmatch.data.examples import Prompt
 from distmatch.errors import DataError
 from distmatch.evals.comparison import compare
@@ -128,11 +129,7 @@ def items_view(suite: str, reports: Compared) -> ItemsView:
         items=[_item(reports, row, columns) for row in range(num)],
         choices=chosen_by(metadata),
         bins={name: found.bins.tolist() for name, found in calibrations.items()},
-        summaries={
-            name: f"slope {found.slope:.2f}, control TVD {found.control_tvd:.3f}, "
-            f"other {found.other:.3f}"
-            for name, found in calibrations.items()
-        },
+        summaries={name: plots.calibration_summary(found) for name, found in calibrations.items()},
     )
 
 

@@ -10,5 +10,6 @@ from .notebook import notebook_html as notebook_html
 from .probabilities import AskedAndGiven as AskedAndGiven
 from .probabilities import Calibrated as Calibrated
 from .probabilities import calibration as calibration
+from .probabilities import calibration_summary as calibration_summary
 from .style import drawn as drawn
 from .training import learning_curve as learning_curve

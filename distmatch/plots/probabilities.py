@@ -101,7 +101,7 @@ def _draw_panel(axis: Any, name: str, known: AskedAndGiven) -> None:
     axis.set_xlabel("asked probability")
     # The name, where there is one, stands above the numbers.
     axis.set_title(name or " ", fontsize=11, fontweight="bold", pad=22)
-    write_above(axis, _summary(known), xytext=(0, 7), fontsize=9.5)
+    write_above(axis, calibration_summary(known), xytext=(0, 7), fontsize=9.5)
 
 
 def _draw_ignored(axis: Any, counts: Sequence[int]) -> None:
@@ -137,7 +137,8 @@ def _draw_bins(axis: Any, bins: Float[np.ndarray, "bins 4"]) -> None:
     )
 
 
-def _summary(known: AskedAndGiven) -> str:
+def calibration_summary(known: AskedAndGiven) -> str:
+    """What stands above a calibration: slope, control TVD and other, as far as they are known."""
     parts = [f"slope {known.slope:.2f}"] if np.isfinite(known.slope) else []
     parts.append(f"control TVD {known.control_tvd:.3f}")
     if known.other is not None:

@@ -70,7 +70,7 @@ def test_columns_have_each_items_own_metrics_of_each_model(both):
 def test_the_title_and_summary_tell_calibration(both):
     view = items_view("examples", both)
     assert view.title == "Calibration: examples" and view.series == ["before", "after"]
-    assert view.summaries["after"] == "slope 1.00, control TVD 0.000, other 0.200"
+    assert view.summaries["after"] == "slope 1.00  ·  control TVD 0.000  ·  other 0.200"
     many = items_view("examples", {"": report_of(lambda s: (0.5 * s, 0.5 - 0.5 * s), ROWS * 20)})
     assert [given for _, given, *_ in many.bins[""]] == pytest.approx(
         [share for share, *_ in many.bins[""]]
