@@ -215,10 +215,10 @@ def _add_experiment(commands: Any) -> None:
     experiment.add_argument("--quick", action="store_true", help="fewer of all, to try it")
     experiment.add_argument(
         "--arms",
-        nargs="+",
+        type=_listed,
         default=(),
-        metavar="ARM",
-        help="only these now; told base trains nothing, and says whether the probe is blind",
+        metavar="ARM,...",
+        help="only these now; told,base trains nothing, and says whether the probe is blind",
     )
     experiment.add_argument("--batch-size", type=int, help="prompts a forward (32)")
     experiment.add_argument("--out", metavar="DIR", help="where all of it goes (runs/NAME-full)")
@@ -227,12 +227,16 @@ def _add_experiment(commands: Any) -> None:
     )
     experiment.add_argument(
         "--places",
-        nargs="+",
-        metavar="SITE",
-        help="also in one place each: attention mlp, for maps of behaviour and its report",
+        type=_listed,
+        metavar="SITE,...",
+        help="also in one place each: attention,mlp, for maps of behaviour and its report",
     )
     experiment.add_argument(
-        "--blocks", nargs="+", default=["every-6"], help="of these blocks, one each (every-6)"
+        "--blocks",
+        type=_listed,
+        default=["every-6"],
+        metavar="BLOCKS",
+        help="of these blocks, one each (every-6)",
     )
     experiment.add_argument("--place-rate", type=float, help="learning rate of single places")
 
@@ -257,3 +261,7 @@ def _add_apart(commands: Any) -> None:
         help="a finished sweep, whose control of blocks trained alone is drawn beside",
     )
     _add_loading(apart)
+
+
+def _listed(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",")]
