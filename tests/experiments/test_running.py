@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from distmatch.cli import main
 from distmatch.data.jsonl import read_jsonl
 from distmatch.errors import ConfigError, DistmatchError
 from distmatch.evals.suites.probes import WrittenProbe
@@ -200,3 +201,18 @@ def test_another_batch_size_is_no_other_experiment(finished, model):
         outcome.experiment, model, folder, batch_size=3, progress=False, tell=str
     )
     assert again.verdict.to_json() == outcome.verdict.to_json()
+
+
+def test_single_arms_are_carried_out_first_and_the_others_later(finished, model, tmp_path):
+    _, outcome, _ = finished
+    coins, folder = outcome.experiment, tmp_path / "coins"
+    first = run_experiment(coins, model, folder, arms=("told", "base"), progress=False, tell=str)
+    assert sorted(first.measured) == ["base", "told-0", "told-1"]
+    assert not list(folder.rglob("adapter"))
+    with pytest.raises(ConfigError, match='unknown arm "tolt"'):
+        run_experiment(coins, model, folder, arms=("tolt",), progress=False)
+
+
+def test_arms_are_listed_by_commas_so_that_settings_may_follow(capsys):
+    assert main(["experiment", "shares", "--arms", "told,nobody", "adapters=2"]) == 2
+    assert 'unknown arm "nobody"' in capsys.readouterr().err
