@@ -13,7 +13,6 @@ name single runs; several commands may each do some.
 import argparse
 import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -177,9 +176,8 @@ def done(name: str, recipe: Recipe | None, out: Path, *, is_pilot: bool) -> list
     """The lines of a run's results, one a suite; trained and measured unless it is there."""
     model = choice((recipe or RECIPE).model)
     folder = out / ("pilots" if is_pilot else "ledger") / name.replace(" ", "_")
-    seconds = 0.0
     if recipe is not None:
-        seconds = train(recipe, model, folder, out, is_pilot=is_pilot)
+        train(recipe, model, folder, out, is_pilot=is_pilot)
     suites = pilot_suites(model, out) if is_pilot else TABLE
     source = LocalSource(
         choice=model,
@@ -194,7 +192,6 @@ def done(name: str, recipe: Recipe | None, out: Path, *, is_pilot: bool) -> list
                 "run": name,
                 "suite": kept.suite.name,
                 "settings": None if recipe is None else asdict(recipe),
-                "training_s": round(seconds),
                 "metrics": told["metrics"],
                 "groups": told.get("groups"),
                 "command": " ".join(["python", *sys.argv]),
@@ -209,8 +206,8 @@ def choice(model: str) -> ModelChoice:
     return ModelChoice(name=MODEL_PATHS[model], attention="eager")
 
 
-def train(recipe: Recipe, model: ModelChoice, folder: Path, out: Path, *, is_pilot: bool) -> float:
-    """Leave the run's adapter in its folder; seconds it took this time."""
+def train(recipe: Recipe, model: ModelChoice, folder: Path, out: Path, *, is_pilot: bool) -> None:
+    """Leave the run's adapter in its folder."""
     texts: Sequence[Prompt] = ()
     if recipe.weight:
         texts = chats(recipe, model, out)
@@ -238,9 +235,7 @@ def train(recipe: Recipe, model: ModelChoice, folder: Path, out: Path, *, is_pil
             use_cpu=not torch.cuda.is_available(),
         ),
     )
-    start = time.perf_counter()
     perform(run, resume=run.is_begun)
-    return time.perf_counter() - start
 
 
 def rows(recipe: Recipe, *, is_pilot: bool) -> list[dm.Example]:

@@ -1,7 +1,9 @@
 """An adapter taken apart on a tiny model, against whole forwards of what is left of it."""
 
 import shutil
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from peft import PeftModel
 
@@ -11,9 +13,11 @@ from distmatch.anatomy.page import apart_page
 from distmatch.anatomy.parts import ONLY, WITHOUT, LoraPlaces
 from distmatch.anatomy.taking import read_apart
 from distmatch.cli import main
+from distmatch.cli.anatomy import trained_alone
 from distmatch.data import write_jsonl
 from distmatch.errors import ConfigError
 from distmatch.evals import LocalModel, OwnExamples, measure
+from distmatch.measuring.intervals import Interval
 from distmatch.models.blocks import adaptable_sites
 from distmatch.models.trunk import Trunk
 from tests.tiny import randomise_adapter, tiny_model, tiny_tokenizer
@@ -160,3 +164,27 @@ def test_what_can_not_be_taken_apart_is_refused_before_a_model_is_loaded(
     given = {"rows": ROWS} | change
     with pytest.raises(ConfigError, match=told):
         take_apart(str(saved / "model"), saved / "adapter", out=tmp_path, **given)
+
+
+def test_a_sweeps_single_blocks_are_places_with_their_control(monkeypatch):
+    control = Interval(0.25, 0.2, 0.3)
+    found = [
+        SimpleNamespace(is_single=True, blocks="12", site="mlp", control=control),
+        SimpleNamespace(is_single=False, blocks="0-29", site="all", control=control),
+    ]
+    monkeypatch.setattr(
+        "distmatch.cli.anatomy.read_sweep", lambda folder: SimpleNamespace(chosen=found)
+    )
+    assert trained_alone("runs/sweep") == {Place(12, "mlp"): 0.25}
+
+
+def test_what_was_trained_alone_is_drawn_beside(apart, tmp_path, monkeypatch):
+    _, found, _ = apart
+    drawn = []
+    monkeypatch.setattr(
+        "distmatch.plots.layer_maps", lambda maps, *_, **__: drawn.append(maps["trained alone"])
+    )
+    found.draw(tmp_path, trained={Place(1, "mlp"): 0.25})
+    (field,) = drawn
+    assert field[1].tolist()[1] == 0.25
+    assert np.isnan(field).sum() == field.size - 1

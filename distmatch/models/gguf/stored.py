@@ -131,7 +131,8 @@ def _is_unpacked(kind: int) -> bool:
     try:
         known = GGMLQuantizationType(kind)
         dequantize(np.zeros((1, GGML_QUANT_SIZES[known][1]), np.uint8), known)
-    # The package says so of a number that is no kind, and of a kind that it can't unpack
+    # Both are answers: a number that is no kind, and a kind that the package has no decoder for;
+    # it lists those it has nowhere
     except (ValueError, NotImplementedError):
         return False
     return True

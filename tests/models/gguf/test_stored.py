@@ -17,9 +17,10 @@ ROWS, COLUMNS = 6, 768
 
 
 def unpacks(kind):
+    """Whether the package has a decoder, which only trying one tells."""
     try:
         gguf.dequantize(np.zeros((1, GGML_QUANT_SIZES[kind][1]), np.uint8), kind)
-    except NotImplementedError:  # which the package says of kinds that it can't unpack
+    except NotImplementedError:  # its answer for "no decoder"
         return False
     return True
 
