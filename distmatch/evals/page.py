@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from distmatch.evals.report import Report
-from distmatch.evals.suites import OwnExamples
+from distmatch.evals.suites import Knowledge, Ordinary, OwnExamples
 from distmatch.evals.views import (
     Compared,
     groups_view,
@@ -17,7 +17,7 @@ from distmatch.evals.views import (
 from distmatch.reports import KeyFigure, Page
 
 COSTS = "What it costs elsewhere"
-_ELSEWHERE = ("ordinary", "knowledge")
+ELSEWHERE = (Ordinary.name, Knowledge.name)
 """Suites that ask for something else than what is taught."""
 
 
@@ -79,7 +79,7 @@ def first_screen(main: str, suites: Mapping[str, Compared]) -> dict[str, list[Ke
     rest = {name: price_figure(name, reports) for name, reports in suites.items() if name != main}
     found = {
         main: key_figures(suites[main]),
-        COSTS: [figure for name, figure in rest.items() if name in _ELSEWHERE],
-        "Asked besides": [figure for name, figure in rest.items() if name not in _ELSEWHERE],
+        COSTS: [figure for name, figure in rest.items() if name in ELSEWHERE],
+        "Asked besides": [figure for name, figure in rest.items() if name not in ELSEWHERE],
     }
     return {heading: figures for heading, figures in found.items() if figures}

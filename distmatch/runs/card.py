@@ -7,12 +7,11 @@ from huggingface_hub import EvalResult
 
 from distmatch.errors import DataError
 from distmatch.evals import Report
+from distmatch.evals.page import ELSEWHERE
 from distmatch.evals.report import comparison_rows
-from distmatch.evals.suites import Knowledge, Ordinary
 from distmatch.measuring.intervals import CONFIDENCE
 from distmatch.trainer import CardMeasures, markdown_table
 
-_ELSEWHERE = (Ordinary.name, Knowledge.name)
 _BRACKETS = f"In brackets {CONFIDENCE:.0%} intervals, bootstrapped over what was asked."
 _POLICY = (
     "`policy_tvd` is what `control_tvd` has to beat: the best policy that ignores the numbers."
@@ -34,8 +33,8 @@ def card_measures(
         name: {**({"before": before[name]} if name in before else {}), "after": report}
         for name, report in after.items()
     }
-    elsewhere = {name: reports for name, reports in shown.items() if name in _ELSEWHERE}
-    asked = {name: reports for name, reports in shown.items() if name not in _ELSEWHERE}
+    elsewhere = {name: reports for name, reports in shown.items() if name in ELSEWHERE}
+    asked = {name: reports for name, reports in shown.items() if name not in ELSEWHERE}
     known = {
         "metrics": _tables(asked),
         "calibration": next(filter(None, (_calibration(n, after[n]) for n in asked)), ""),
