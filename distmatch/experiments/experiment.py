@@ -254,6 +254,14 @@ class Experiment(ABC):
         """
         return ""
 
+    def rows_beside(self, measured: Measured) -> list[list[str]]:
+        """The same as a table's rows, the first a header; none, for most.
+
+        Args:
+            measured: The reports.
+        """
+        return []
+
     def draw_beside(self, measured: Measured, folder: Path) -> list[str]:
         """Draw what is to be seen beside it; what was written, or why it couldn't be.
 

@@ -33,7 +33,12 @@ def experiment_page(outcome: ExperimentOutcome) -> Page:
             f"{verdict.num_answered} of these answer.",
             f"By the rule written before, it is refuted if {experiment.rule}.",
         ],
-        views=[*_adapters(outcome), _arms(outcome), *(_items(outcome, suite) for suite in suites)],
+        views=[
+            *_beside(outcome),
+            *_adapters(outcome),
+            _arms(outcome),
+            *(_items(outcome, suite) for suite in suites),
+        ],
     )
 
 
@@ -50,6 +55,15 @@ def _primary(outcome: ExperimentOutcome) -> list[KeyFigure]:
         for name, found in sides.items()
         if found is not None
     ]
+
+
+def _beside(outcome: ExperimentOutcome) -> list[TableView]:
+    """What an experiment shows before its primary contrast."""
+    rows = outcome.experiment.rows_beside(outcome.measured)
+    if not rows:
+        return []
+    note = outcome.experiment.told_beside(outcome.measured).rpartition("\n")[2]
+    return [TableView(title="Matrix", columns=rows[0], rows=rows[1:], note=note)]
 
 
 def _adapters(outcome: ExperimentOutcome) -> list[TableView]:

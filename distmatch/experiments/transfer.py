@@ -87,6 +87,10 @@ class Transfer(TrainedFor):
         """The matrix."""
         return str(self.matrix(measured))
 
+    def rows_beside(self, measured: Measured) -> list[list[str]]:
+        """The matrix."""
+        return self.matrix(measured).rows
+
     def draw_beside(self, measured: Measured, folder: Path) -> list[str]:
         """The matrix."""
         return [drawn(folder / MATRIX_FILE, self.matrix(measured).draw)]

@@ -82,8 +82,9 @@ class TransferMatrix:
                 found[kind][self.respects[place]] = float(value)
         return found
 
-    def __str__(self) -> str:
-        """A row a figure, a column a training."""
+    @property
+    def rows(self) -> list[list[str]]:
+        """A row a figure, a column a training; first a header."""
         p = self.p
         rows = [["measured", "none", *(f"{kind} - none" for kind in self.kinds)]]
         for place, respect in enumerate(self.respects):
@@ -94,9 +95,13 @@ class TransferMatrix:
                 for kind in self.kinds
             ]
             rows.append([respect.name, f"{np.nanmean(none):.3f}", *cells])
+        return rows
+
+    def __str__(self) -> str:
+        """The rows, and what a star means."""
         sizes = ", ".join(f"{kind} {len(values)}" for kind, values in self.values.items())
         return (
-            f"{text_table(rows)}\n"
+            f"{text_table(self.rows)}\n"
             f"differences from none, the adapter as the unit ({sizes}); {NOTED} p at most {LEVEL} "
             "among all of them (maxT)"
         )

@@ -10,6 +10,7 @@ import distmatch.experiments.transfer
 from distmatch.evals import Numbers
 from distmatch.experiments import Transfer, TransferMatrix, run_experiment
 from distmatch.experiments.battery import Respect, battery
+from distmatch.experiments.page import experiment_page
 from distmatch.measuring.adapters import difference_interval
 
 RESPECTS = (Respect("given", "control_tvd"), Respect("ordinary", "kl"))
@@ -91,5 +92,8 @@ def test_it_is_carried_out_in_miniature(model, tmp_path, monkeypatch):
         "none": 1,
     }
     assert (tmp_path / "t" / "matrix.png").is_file()
+    view = next(view for view in experiment_page(outcome).views if view.title == "Matrix")
+    assert view.rows[0][0] == "numbers tvd"
+    assert "maxT" in view.note
     told_one = outcome.measured["told-00-narrow_control"]
     assert set(told_one) == {"trained_for"}
