@@ -5,7 +5,7 @@ from typing import Any
 
 from distmatch.anatomy.parts import ALL, NONE, ONLY, TIMES, WITHOUT, Part, Place
 from distmatch.anatomy.taken_apart import TakenApart
-from distmatch.evals.views import items_view
+from distmatch.evals.views import items_view, word_dots
 from distmatch.reports import KeyFigure, MapView, Page, PlaceFacts, TableView
 from distmatch.reports.drawing import number_text
 
@@ -53,7 +53,7 @@ def _map(apart: TakenApart, trained: Mapping[Place, float]) -> MapView:
         places=[_place(apart, place, trained) for place in apart.places],
         references={name: {"all": apart.whole.mean} for name in (_KEPT, _LOST)},
         note="Control (TVD) that a place has by itself above the base, and what the whole adapter "
-        "loses without it.",
+        "loses without it; dots are of the place by itself.",
     )
 
 
@@ -67,7 +67,8 @@ def _place(apart: TakenApart, place: Place, trained: Mapping[Place, float]) -> P
         metrics = apart.reports[Part(kind, place).name].metrics
         for name in ("control_tvd", "slope", "other"):
             facts[f"{name}, {told}"] = number_text(metrics[name])
-    return PlaceFacts(str(place.block), place.site, values, facts)
+    alone = word_dots(apart.reports[Part(ONLY, place).name])
+    return PlaceFacts(str(place.block), place.site, values, facts, alone)
 
 
 def _times(apart: TakenApart) -> list[TableView]:

@@ -133,6 +133,12 @@ def items_view(suite: str, reports: Compared) -> ItemsView:
     )
 
 
+def word_dots(report: Report) -> list[tuple[float, float]]:
+    """Asked and given probability of every word, over the words alone, where both are defined."""
+    pairs = np.stack([report.asked, report.given], axis=-1).reshape(-1, 2)
+    return [(float(asked), float(given)) for asked, given in pairs[np.isfinite(pairs).all(axis=1)]]
+
+
 def _calibrations(reports: Compared) -> dict[str, Any]:
     """Of those that have one."""
     found = {}

@@ -90,6 +90,8 @@ class PlaceFacts(NamedTuple):
     """By map."""
     facts: Mapping[str, str]
     """What else is told of it, such as learning rate and price."""
+    dots: Sequence[tuple[float, float]] = ()
+    """Asked and given probability of each word it was asked for, over the words alone."""
 
 
 @dataclass(frozen=True, kw_only=True)

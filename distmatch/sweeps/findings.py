@@ -25,7 +25,8 @@ class Finding:
     """Whether of the learning rates of its place this is the one with the most control on the
     tuning examples, of those with the most seeds."""
     parameters: int
-    num_seeds: int
+    cells: tuple[str, ...]
+    """Their names, a seed each."""
     gains: Mapping[str, Interval]
     """On the learned examples, by the headlines' names."""
     transfer: Mapping[str, float]
@@ -39,6 +40,11 @@ class Finding:
     """KL(base || adapted) on ordinary text, nats a token."""
     train_seconds: float
     flops: float
+
+    @property
+    def num_seeds(self) -> int:
+        """How many cells there are."""
+        return len(self.cells)
 
     @property
     def copying(self) -> Interval:
@@ -72,7 +78,7 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """As the report's files have it: gains beside the rest."""
-        content: dict[str, Any] = {}
+        content: dict[str, Any] = {"num_seeds": self.num_seeds}
         for name, value in asdict(self).items():
             content |= value if name == "gains" else {name: value}
         return content
@@ -95,6 +101,7 @@ def findings(results: Iterable[Result], base: Sets[Metrics]) -> list[Finding]:
         if result.measures is not None and result.training is not None:
             place, rate = result.cell.place, result.cell.learning_rate
             seeds = tried.setdefault((place, rate), _Tried(place, rate, result.cell.parameters))
+            seeds.cells.append(result.cell.name)
             seeds.add(result.measures, result.training, base)
     chosen = _chosen(tried.values())
     best = [tried[place, rate] for place, rate in chosen.items()]
@@ -111,6 +118,7 @@ class _Tried:
 
     def __init__(self, place: CellPlace, rate: float, parameters: int) -> None:
         self.place, self.rate, self.parameters = place, rate, parameters
+        self.cells: list[str] = []
         self.gains: dict[str, list[float]] = {headline.name: [] for headline in MAPPED}
         self.transfer: dict[str, list[float]] = {}
         self.rest: dict[str, list[float]] = {}
@@ -148,7 +156,7 @@ class _Tried:
             learning_rate=self.rate,
             chosen=chosen,
             parameters=self.parameters,
-            num_seeds=len(self.rest["tuning"]),
+            cells=tuple(self.cells),
             gains={n: student_interval(values, *spreads[n]) for n, values in self.gains.items()},
             transfer={name: mean_over(values) for name, values in self.transfer.items()},
             **rest,

@@ -52,12 +52,15 @@ def read_base(folder: Path, names: Sequence[str]) -> Sets[Metrics]:
     return Sets.from_named({name: _read_metrics(folder, name) for name in names})
 
 
-def measured_cell(conditions: Conditions, adapted: Any) -> Measures:
+def measured_cell(conditions: Conditions, adapted: Any) -> tuple[Measures, Report]:
     """Metrics of all examples, and what changed on ordinary texts.
 
     Args:
         conditions: What to measure on.
         adapted: The model with the cell's adapter.
+
+    Returns:
+        What its line has, and the report on the learned set.
 
     Raises:
         DivergedError: Numbers that aren't finite, of weights that may be.
@@ -67,17 +70,16 @@ def measured_cell(conditions: Conditions, adapted: Any) -> Measures:
     kl = mean_text_kl(adapted, conditions.texts, batch_size=TEXTS_A_FORWARD)
     if not math.isfinite(kl):
         raise DivergedError(f"KL from the base is {kl} on ordinary texts: lower learning_rate")
-    metrics = conditions.sets.map(
-        lambda _, examples: _report(conditions, adapted, OwnExamples(rows=examples)).to_json()[
-            "metrics"
-        ]
+    reports = conditions.sets.map(
+        lambda _, examples: _report(conditions, adapted, OwnExamples(rows=examples))
     )
+    metrics: Sets[Metrics] = reports.map(lambda _, report: report.to_json()["metrics"])
     base = read_base(conditions.folder, list(conditions.sets.named()))
     for name, of_base in base.named().items():
         for metric, value in metrics.named()[name].items():
             if value["mean"] is None and of_base[metric]["mean"] is not None:
                 raise DivergedError(f"{metric} of {name} is not finite: lower learning_rate")
-    return Measures(metrics=metrics, kl=kl)
+    return Measures(metrics=metrics, kl=kl), reports.learned
 
 
 def _read_metrics(folder: Path, name: str) -> Metrics:

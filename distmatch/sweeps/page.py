@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+from distmatch.evals.report import Report
+from distmatch.evals.store import REPORT_FILE
+from distmatch.evals.views import word_dots
 from distmatch.reports import KeyFigure, MapView, Page, PlaceFacts, TableView
 from distmatch.reports.drawing import number_text
 from distmatch.sweeps.figures import site_names
 from distmatch.sweeps.findings import Finding
+from distmatch.sweeps.folder import CELLS_FOLDER
 from distmatch.sweeps.headlines import CONTROL, COPYING, MAPPED, Headline, mean_of
 from distmatch.sweeps.outcome import Sweep
 
@@ -90,11 +94,13 @@ def _maps(sweep: Sweep) -> list[MapView]:
         columns=list(names.values()),
         maps=maps,
         places=[
-            PlaceFacts(f.blocks, names[f.site, f.rank], _mapped(f), _facts(sweep, f))
+            PlaceFacts(
+                f.blocks, names[f.site, f.rank], _mapped(f), _facts(sweep, f), _dots(sweep, f)
+            )
             for f in single
         ],
         references=references,
-        note="Single blocks, each at the learning rate chosen for it.",
+        note="Single blocks, each at the learning rate chosen for it; dots are of all seeds.",
     )
     return [view]
 
@@ -120,6 +126,12 @@ def _facts(sweep: Sweep, finding: Finding) -> dict[str, str]:
         "rank": str(finding.rank),
         **{name: number_text(float(getattr(finding, field))) for name, field in _PRICES.items()},
     }
+
+
+def _dots(sweep: Sweep, finding: Finding) -> list[tuple[float, float]]:
+    """Of all seeds; of cells that were done before their reports were kept none."""
+    paths = (sweep.folder / CELLS_FOLDER / name / REPORT_FILE for name in finding.cells)
+    return [dot for path in paths if path.is_file() for dot in word_dots(Report.load(path))]
 
 
 def _cells(sweep: Sweep) -> TableView:

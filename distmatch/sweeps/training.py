@@ -18,6 +18,7 @@ from transformers.trainer_callback import PrinterCallback, TrainerCallback
 
 from distmatch import __version__
 from distmatch.errors import DivergedError
+from distmatch.evals.store import REPORT_FILE
 from distmatch.models.attaching import attached
 from distmatch.models.base_record import write_base_record
 from distmatch.runs.outcome import peak_rss_gb
@@ -50,11 +51,12 @@ def trained_cell(conditions: Conditions, cell: Cell, callback: TrainerCallback) 
         try:
             trainer.train()
             training = _training(conditions, trainer, start)
-            measures = measured_cell(conditions, adapted)
+            measures, report = measured_cell(conditions, adapted)
         except DivergedError as error:
             return Result(cell=cell, **made, training=training, failed=str(error))
         adapted.save_pretrained(str(folder))  # alone: all cells have one tokenizer
         write_base_record(adapted, str(folder))
+        report.save(folder / REPORT_FILE)
     seconds = time.perf_counter() - start
     return Result(cell=cell, **made, training=training, measures=measures, seconds=seconds)
 

@@ -55,13 +55,15 @@ CALIBRATION = ItemsView(
     summaries={BEFORE: "slope 0.00", AFTER: "slope 1.00"},
 )
 
+DOTS = [(0.25, 0.5), (0.75, 0.5)]
+
 LAYERS = MapView(
     title="Layers",
     rows=["0", "3", "6"],
     columns=["attention", "mlp"],
     maps=["behaviour", "report"],
     places=[
-        PlaceFacts("0", "attention", {"behaviour": 0.5, "report": -0.25}, {"rate": "0.001"}),
+        PlaceFacts("0", "attention", {"behaviour": 0.5, "report": -0.25}, {"rate": "0.001"}, DOTS),
         PlaceFacts("6", "attention", {"behaviour": 0.25, "report": 0.125}, {"rate": "0.003"}),
         PlaceFacts("0", "mlp", {"behaviour": 1.0, "report": NAN}, {"rate": "0.01"}),
     ],

@@ -55,9 +55,13 @@ const fields = [...maps.querySelectorAll("svg.map")].map((map) =>
   [...map.querySelectorAll(".field")]);
 fields[0][0].focus();
 seen.place = maps.querySelector(".told").innerText;
+seen.dots = maps.querySelector(".told .many").getAttribute("d");
+const box = maps.querySelector(".told .scatter").getBoundingClientRect();
+seen.scatter = [box.width, box.height];
 seen.both = maps.querySelectorAll(".field.pointed").length;
 key(document.activeElement, "ArrowUp");
 seen.above = maps.querySelector(".told").innerText;
+seen.dotsAbove = maps.querySelectorAll(".told .many").length;
 key(document.activeElement, "ArrowDown");
 key(document.activeElement, "ArrowRight");
 seen.right = maps.querySelector(".told").innerText;
@@ -121,6 +125,12 @@ def test_places_of_maps_tell_what_was_measured_there_and_arrows_lead_to_others(s
     assert seen["both"] == 2, "the same place in both maps"
     assert "attention, block 6" in seen["above"]
     assert "mlp, block 0" in seen["right"]
+
+
+def test_a_place_shows_the_dots_of_its_own_adapter_where_they_are_known(seen):
+    assert seen["dots"] == "M100.0 200.0h0M300.0 200.0h0"
+    assert min(seen["scatter"]) > 150
+    assert seen["dotsAbove"] == 0
 
 
 def test_numbers_are_sorted_as_numbers_and_what_is_missing_comes_last(seen):

@@ -34,7 +34,7 @@ def finding(site, blocks, control, rank=16, parameters=1000, **given):
     about |= {"learning_rate": 1e-3, "chosen": True, "tuning": NAN}
     gains = {"copying": Interval(0.5, 0.25, 0.75), "control": Interval(control, NAN, NAN)}
     price = {"slope": 0.5, "tvd": 0.2, "kl": 0.01, "train_seconds": 30.0, "flops": 2e15}
-    rest = price | {"gains": gains, "num_seeds": 1, "transfer": {"far": 0.1}}
+    rest = price | {"gains": gains, "cells": ("one",), "transfer": {"far": 0.1}}
     return Finding(**(about | rest | given))
 
 

@@ -10,7 +10,7 @@ import torch
 
 from distmatch.data import Example, WordDistribution
 from distmatch.errors import ConfigError, TargetingError
-from distmatch.evals import evaluate
+from distmatch.evals import Report, evaluate
 from distmatch.models import trunk as trunk_module
 from distmatch.models.adapters import load_adapter
 from distmatch.scoring import model_encoder
@@ -76,6 +76,9 @@ def test_metrics_are_those_of_the_saved_adapter_on_the_whole_model(finished, nam
         for metric, value in report.metrics.items():
             ours = rows(folder)[name]["metrics"][test][metric]["mean"]
             assert ours == pytest.approx(value.mean, rel=1e-4, abs=1e-6), metric
+        if test == "main":
+            kept = Report.load(folder / "cells" / name / "report.json")
+            assert kept.given == pytest.approx(report.given, abs=1e-5)
 
 
 @torch.no_grad()

@@ -96,7 +96,7 @@ def test_the_probe_is_told_of_where_there_is_one():
 
 
 def test_learning_rates_with_fewer_seeds_are_marked():
-    found = [replace(f, num_seeds=2 if f.chosen else 1) for f in TRIED]
+    found = [replace(f, cells=("0", "1") if f.chosen else ("0",)) for f in TRIED]
     text = told(found)
     assert "0.200 (0.200) *  0.100 (0.150) +  0.300 (0.100) +" in text
 
