@@ -1,10 +1,14 @@
 """What was measured of one model, or of several, as a page."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from distmatch.errors import shown
 from distmatch.evals.report import Report
+from distmatch.evals.store import SETTINGS_FILE
 from distmatch.evals.suites import Knowledge, Ordinary, OwnExamples
 from distmatch.evals.views import (
     Compared,
@@ -17,6 +21,8 @@ from distmatch.evals.views import (
 from distmatch.reports import KeyFigure, Page
 
 COSTS = "What it costs elsewhere"
+_DIGITS = 21
+"""Of a hash, behind what it is of: enough to tell models apart."""
 ELSEWHERE = (Ordinary.name, Knowledge.name)
 """Suites that ask for something else than what is taught."""
 
@@ -59,7 +65,20 @@ def suites_page(folder: str | Path, models: Mapping[str, Mapping[str, Report]]) 
     told = ", ".join(f"{suite} ({report.num_examples})" for suite, report in first.items())
     who = f"{len(models)} models, {', '.join(models)}, were" if len(models) > 1 else "A model was"
     title = Path(folder).resolve().name
-    return measured_page(title, f"{who} asked, in items: {told}.", suites)
+    page = measured_page(title, f"{who} asked, in items: {told}.", suites)
+    path = Path(folder) / next(iter(first)) / SETTINGS_FILE
+    return replace(page, notes=[_who_was_asked(path)] if path.is_file() else [])
+
+
+def _who_was_asked(path: Path) -> str:
+    """What a suite's settings say of model and adapter, which are known by their bytes."""
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    told = (
+        f"{name} {value[:_DIGITS] if isinstance(value, str) else shown(value)}"
+        for name, value in settings.items()
+        if "." not in name and value is not None
+    )
+    return f"Who was asked: {', '.join(told)}; hashes are of files, whole in settings.json."
 
 
 def comparison_page(folder: str | Path, suites: Mapping[str, Compared]) -> Page:

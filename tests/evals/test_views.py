@@ -8,6 +8,7 @@ import pytest
 from distmatch.data import Example, WordDistribution
 from distmatch.evals import FunctionSubject, OwnExamples, measure
 from distmatch.evals.page import COSTS, comparison_page, suites_page
+from distmatch.evals.store import Store
 from distmatch.evals.views import REST, groups_view, items_view, metrics_view, price_figure
 
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -119,6 +120,19 @@ def test_the_first_screen_has_headline_policy_and_what_it_costs_elsewhere(both):
     assert headline.marks == {"best without the numbers": policy}
     assert [figure.name for figure in page.figures[COSTS]] == ["ordinary: tvd"]
     assert page.title == "it"
+
+
+def test_whoever_was_asked_is_told_by_the_settings_that_are_kept(both, tmp_path):
+    settings = {
+        "model": "GGUF 0123456789abcdef01234567",
+        "adapter": None,
+        "examples.n": 3,
+        "seed": 7,
+    }
+    Store(tmp_path).keep("examples", both["after"], settings)
+    page = suites_page(tmp_path, {"": {"examples": both["after"]}})
+    told = "model GGUF 0123456789abcdef, seed 7; hashes are of files, whole in settings.json."
+    assert page.notes == [f"Who was asked: {told}"]
 
 
 def test_one_model_alone_is_told_by_what_it_was_asked(both):
