@@ -13,7 +13,7 @@ from distmatch.evals.views import chosen_by, item_value, messages, value_text
 from distmatch.experiments.experiment import ARMS, Unit
 from distmatch.experiments.places import AtPlace, ExperimentMap
 from distmatch.experiments.running import ExperimentOutcome
-from distmatch.experiments.together import ReadTogether
+from distmatch.experiments.together import COLUMNS, ReadTogether
 from distmatch.experiments.verdict import OUTCOMES, Evidence
 from distmatch.reports import AskedItem, ItemsView, KeyFigure, MapView, Page, PlaceFacts, TableView
 from distmatch.reports.drawing import number_text
@@ -28,9 +28,7 @@ def experiment_page(outcome: ExperimentOutcome) -> Page:
         sentence=experiment.question,
         figures={"The primary contrast": _primary(outcome)},
         notes=[
-            f"{verdict.outcome}: {OUTCOMES[verdict.outcome]}. "
-            f"{verdict.num_taught} of {verdict.num_learned} adapters learned their behaviour, "
-            f"{verdict.num_answered} of these answer.",
+            f"{verdict.outcome}: {OUTCOMES[verdict.outcome]}; {verdict.counts}.",
             f"By the rule written before, it is refuted if {experiment.rule}.",
         ],
         views=[
@@ -196,21 +194,15 @@ def together_page(folder: str | Path, read: Sequence[ReadTogether]) -> Page:
         folder: Where the page goes, which is called by it.
         read: One each.
     """
-    columns = [
-        "folder",
-        "experiment",
-        "verdict",
-        "by exchange",
-        "a truth-teller's",
-        "p",
-        "Holm's p",
-    ]
-    rows = [
-        (one.folder, one.name, one.outcome, tuple(one.value), one.truth, one.p, one.corrected)
+    rows: list[Any] = [
+        [
+            *(one.folder, one.name, one.outcome, tuple(one.value), tuple(one.told)),
+            *(one.truth, one.p, one.corrected),
+        ]
         for one in read
     ]
     return Page(
         title=Path(folder).resolve().name,
         sentence=f"{len(read)} experiments read together.",
-        views=[TableView(title="Verdicts", columns=columns, rows=rows)],  # type: ignore[arg-type]
+        views=[TableView(title="Verdicts", columns=COLUMNS, rows=rows)],
     )

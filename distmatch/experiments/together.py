@@ -1,7 +1,7 @@
 """Experiments read together: a primary contrast each, corrected for how many there are."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,10 @@ from distmatch.measuring.adapters import holm
 from distmatch.measuring.intervals import Interval, interval_text
 
 _NOTHING = float("nan")
+COLUMNS = (
+    *("folder", "experiment", "verdict", "by exchange", "told", "a truth-teller's", "p"),
+    "Holm's p",
+)
 NOT_TOGETHER = "not with so many tests"
 """What becomes of a report that passes alone, and not beside the others."""
 
@@ -25,6 +29,8 @@ class ReadTogether(NamedTuple):
     outcome: str
     value: Interval
     """Of the primary contrast, where there is one."""
+    told: Interval
+    """Of the base, told each rule: what the probe shows of one that knows it."""
     truth: float
     """A truth-teller's."""
     p: float
@@ -62,11 +68,12 @@ def read_together(folders: Sequence[str | Path]) -> list[ReadTogether]:
 
 def together_table(kept: Sequence[ReadTogether]) -> str:
     """A line an experiment."""
-    rows = [["folder", "experiment", "verdict", "by exchange", "a truth-teller's", "p", "Holm's p"]]
+    rows = [[*COLUMNS]]
     for one in kept:
         numbers = (one.truth, one.p, one.corrected)
         shown = ["-" if number != number else f"{number:.3g}" for number in numbers]
-        rows.append([one.folder, one.name, one.outcome, interval_text(one.value), *shown])
+        intervals = (interval_text(one.value), interval_text(one.told))
+        rows.append([one.folder, one.name, one.outcome, *intervals, *shown])
     return text_table(rows)
 
 
@@ -77,13 +84,14 @@ def is_experiment(folder: str | Path) -> bool:
 
 def _kept(folder: Path) -> ReadTogether:
     record, verdict = (_content(folder / name) for name in (RECORD_FILE, VERDICT_FILE))
-    found = verdict["evidence"] or {}
+    found, told = verdict["evidence"] or {}, verdict["told"] or {}
     return ReadTogether(
         folder=folder.name,
         name=record["name"],
         outcome=verdict["outcome"],
-        value=Interval(*map(_number, found.get("interval") or [None] * 3)),
-        truth=_number(found.get("truth")),
+        value=_interval(found),
+        told=_interval(told),
+        truth=_number(found.get("truth", told.get("truth"))),
         p=_number(verdict["p"]),
         corrected=_NOTHING,
     )
@@ -95,6 +103,10 @@ def _content(path: Path) -> Any:
     except ValueError as error:
         told = f"{path} can't be read ({error}): start the experiment again, which writes it anew"
         raise ConfigError(told) from error
+
+
+def _interval(evidence: Mapping[str, Any]) -> Interval:
+    return Interval(*map(_number, evidence.get("interval") or [None] * 3))
 
 
 def _number(value: float | None) -> float:

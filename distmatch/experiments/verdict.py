@@ -98,13 +98,20 @@ class Verdict:
     """Of the one test; NaN where there is no result. Where experiments are read together it is
     corrected (`read_together`)."""
 
+    @property
+    def counts(self) -> str:
+        """How many adapters there were, learned and answered, in words."""
+        if not self.num_learned:
+            return "no adapter was trained"
+        return (
+            f"{self.num_taught} of {self.num_learned} adapters learned their behaviour, "
+            f"{self.num_answered} of these answer"
+        )
+
     def __str__(self) -> str:
         """In a few lines."""
         lines = [f"{self.outcome}: {OUTCOMES[self.outcome]}"]
-        lines.append(
-            f"  {self.num_taught} of {self.num_learned} adapters learned their behaviour, "
-            f"{self.num_answered} of these answer"
-        )
+        lines.append(f"  {self.counts}")
         sides = {TRAINED: self.evidence, TOLD: self.told, "reader": self.reader}
         for name, found in sides.items():
             if found is not None:

@@ -14,12 +14,18 @@ _SMALL, _LARGE = 0.001, 1e9
 
 
 def number_text(value: str | Number) -> str:
-    """A number with three digits behind the point, or what it takes; with its interval if any."""
+    """A number with three digits behind the point, or what it takes; with its interval if any.
+
+    A mean has no more digits than the wider end of its interval.
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, tuple | list):
-        mean, low, high = (number_text(float(one)) for one in value)
-        return f"{mean} [{low}, {high}]" if math.isfinite(value[1]) else mean
+        if not math.isfinite(value[1]):
+            return number_text(float(value[0]))
+        is_usual = _SMALL <= max(map(abs, value)) < 1 / _SMALL
+        mean, low, high = (f"{one:.3f}" if is_usual else number_text(float(one)) for one in value)
+        return f"{mean} [{low}, {high}]"
     if not math.isfinite(value):
         return "–" if math.isnan(value) else f"{value:g}"
     if value == round(value) and abs(value) < _LARGE:

@@ -48,10 +48,12 @@ def test_an_item_has_a_column_an_arm_behind_whatever_rule_it_was_told(finished):
 
 
 def test_verdicts_read_together_are_a_table():
-    one = ReadTogether("a", "coins", "blind", Interval(0.1, 0, 0.2), 1.0, math.nan, math.nan)
+    values = Interval(0.1, 0, 0.2), Interval(0.3, 0.2, 0.4)
+    one = ReadTogether("a", "coins", "blind", *values, 1.0, math.nan, math.nan)
     page = together_page("both", [one, one])
     assert page.sentence == "2 experiments read together."
-    assert page.views[0].rows[0][:4] == ("a", "coins", "blind", (0.1, 0, 0.2))
+    told = ["a", "coins", "blind", (0.1, 0, 0.2), (0.3, 0.2, 0.4)]
+    assert page.views[0].rows[0][:5] == told
 
 
 def test_a_ready_experiment_is_known_by_its_record_and_one_of_a_file_is_not(tmp_path, capsys):

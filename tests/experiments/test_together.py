@@ -13,7 +13,8 @@ def leave(folder, outcome, p=None, interval=None, truth=None):
     folder.mkdir(parents=True)
     (folder / "experiment.json").write_text(json.dumps({"name": folder.name}))
     evidence = None if interval is None else {"interval": interval, "truth": truth}
-    verdict = {"outcome": outcome, "p": p, "evidence": evidence}
+    told = {"interval": [0.02, 0.01, 0.03], "truth": 0.75} if outcome == "blind" else None
+    verdict = {"outcome": outcome, "p": p, "evidence": evidence, "told": told}
     (folder / "verdict.json").write_text(json.dumps(verdict))
     return folder
 
@@ -47,6 +48,8 @@ def test_compare_reads_experiments_together(folders, capsys, tmp_path):
     assert main(["compare", *map(str, folders), "--out", str(tmp_path / "out")]) == 0
     told = capsys.readouterr().out
     assert "0.500 [0.200, 0.800]" in told
+    blind = next(line for line in told.splitlines() if line.startswith("trained_for"))
+    assert blind.split()[2:] == ["blind", "-", "0.020", "[0.010,", "0.030]", "0.75", "-", "-"]
     assert told.startswith((tmp_path / "out" / "comparison.txt").read_text())
     assert (tmp_path / "out" / "report.html").is_file()
 
