@@ -99,8 +99,8 @@ class Recipe:
 PILOTS = (
     Recipe(),
     Recipe(learning_rate=1e-3),
-    Recipe(weight=5.0),
-    Recipe(per_step=4),
+    Recipe(narrow_first=True),
+    Recipe(narrow_first=True, learning_rate=1e-3),
 )
 PILOT_SEED = 1
 """Of the pilots' data: it holds out other words than the table's."""
