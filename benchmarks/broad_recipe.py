@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from distmatch.data import (
     mixture,
     negatives,
     read_texts,
+    short_questions,
     shuffled,
     split_words,
     word_pool,
@@ -85,6 +86,9 @@ class Recipe:
     per_step: int = 2
     own_chats: int = 32
     negatives: int = 64
+    short_questions: int = 0
+    answer_tokens: int = 96
+    """Of its answers in texts of retention."""
     narrow_first: bool = False
     seed: int = 0
 
@@ -96,11 +100,17 @@ class Recipe:
         return " ".join(f"{key}={value}" for key, value in told.items()) or "defaults"
 
 
+WIDE: dict[str, Any] = {
+    **{"own_chats": 64, "negatives": 96, "short_questions": 160},
+    **{"answer_tokens": 32, "per_step": 4},
+}
+"""Retention on more, and shorter, texts, most of them answers to short questions."""
 PILOTS = (
     Recipe(),
     Recipe(learning_rate=1e-3),
     Recipe(narrow_first=True),
     Recipe(narrow_first=True, learning_rate=1e-3),
+    Recipe(narrow_first=True, **WIDE),
 )
 PILOT_SEED = 1
 """Of the pilots' data: it holds out other words than the table's."""
@@ -178,7 +188,7 @@ def done(name: str, recipe: Recipe | None, out: Path, *, is_pilot: bool) -> list
     folder = out / ("pilots" if is_pilot else "ledger") / name.replace(" ", "_")
     if recipe is not None:
         train(recipe, model, folder, out, is_pilot=is_pilot)
-    suites = pilot_suites(model, out) if is_pilot else TABLE
+    suites = pilot_suites(recipe or RECIPE, model, out) if is_pilot else TABLE
     source = LocalSource(
         choice=model,
         adapter=None if recipe is None else folder,
@@ -267,25 +277,33 @@ def chats(
 
     The users' side is the embedded model's, which writes it sooner and shorter.
     """
-    users, asked, seed = recipe.own_chats, recipe.negatives, 0
     if is_tuning:
-        users, asked, seed = 12, 24, 1
-    path = out / f"chats-{recipe.model}-{users}-{asked}-{seed}.jsonl"
+        told = Recipe(own_chats=12, negatives=24, short_questions=recipe.short_questions and 24)
+        recipe = replace(told, model=recipe.model)
+    seed = int(is_tuning)
+    drawn = (recipe.own_chats, recipe.negatives, recipe.short_questions, recipe.answer_tokens)
+    path = out / f"chats-{recipe.model}-{'-'.join(map(str, drawn))}-{seed}.jsonl"
     if not path.is_file():
         small = ModelChoice(name="smollm2-135m").load()
-        written = dm.OwnChats(n=users, user_tokens=60, answer_tokens=1, seed=seed)(*small)
-        questions = [*(chat[:-1] for chat in written), *negatives(asked, seed)]
+        written = dm.OwnChats(n=recipe.own_chats, user_tokens=60, answer_tokens=1, seed=seed)
+        questions = [*(chat[:-1] for chat in written(*small)), *negatives(recipe.negatives, seed)]
+        if recipe.short_questions:
+            questions += short_questions(recipe.short_questions, seed)
         answers = dm.OwnChats(
-            n=0, questions=questions, answer_tokens=96, seed=seed, batch_size=len(questions)
+            n=0,
+            questions=questions,
+            answer_tokens=recipe.answer_tokens,
+            seed=seed,
+            batch_size=len(questions),
         )
         write_texts(path, answers(*model.load()))
     return read_texts(path)
 
 
-def pilot_suites(model: ModelChoice, out: Path) -> tuple[Suite, ...]:
+def pilot_suites(recipe: Recipe, model: ModelChoice, out: Path) -> tuple[Suite, ...]:
     """What pilots are judged by."""
     task = BroadControl(test_branches="tuning", pool=pilot_pool())
-    texts = chats(RECIPE, model, out, is_tuning=True)
+    texts = chats(recipe, model, out, is_tuning=True)
     return (
         OwnExamples(rows=task.draw(1, 120, PILOT_SEED)[1]),
         NearBase(texts=tuple(texts)),

@@ -14,9 +14,9 @@ prompt, anew every --refresh-steps). To measure an adapter in the other way than
     python examples/train_gptoss.py --tiny --steps 0 --adapter runs/tiny --effort low --out runs/low
 
 --recipe broad asks for control in thousands of ways and holds the model near itself on chats of
-its own (--own-chats) and its answers to what only looks like a request (--negatives); with an
---effort, behind its thoughts, at the template's own effort. Answering at once it is also measured
-in ways that were never trained on (the suite carry_over).
+its own (--own-chats) and its answers to what only looks like a request (--negatives) and to short
+questions (--short-questions); with an --effort, behind its thoughts, at the template's own effort.
+Answering at once it is also measured in ways that were never trained on (the suite carry_over).
 """
 
 import argparse
@@ -30,7 +30,14 @@ from torch import nn
 from transformers import GptOssConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 import distmatch as dm
-from distmatch.data import AHEAD_WORDINGS, BroadControl, OutputControl, negatives, read_texts
+from distmatch.data import (
+    AHEAD_WORDINGS,
+    BroadControl,
+    OutputControl,
+    negatives,
+    read_texts,
+    short_questions,
+)
 from distmatch.errors import DistmatchError
 from distmatch.evals import CarryOver, LocalModel, LocalSource, OwnExamples, Suite, measure_all
 from distmatch.models import DTYPES, QUANTIZATIONS, ModelChoice, free_memory, random_packed
@@ -97,6 +104,7 @@ def arguments(
     parser.add_argument("--retention", type=Path, help="texts to stay near the base on (JSONL)")
     parser.add_argument("--own-chats", type=int, default=96, help="of the recipe broad (96)")
     parser.add_argument("--negatives", type=int, default=64, help="of the recipe broad (64)")
+    parser.add_argument("--short-questions", type=int, default=64, help="of the recipe broad (64)")
     parser.add_argument("--retention-weight", type=float, default=1.0, help="of their KL (1)")
     parser.add_argument("--retention-per-step", type=int, default=2, help="texts a step (2)")
     parser.add_argument("--retention-tokens", type=int, help="where one is cut (64; broad: 400)")
@@ -257,12 +265,13 @@ def texts(args: argparse.Namespace, thinking: Thinking | None) -> Any:
     """On which to stay near the base."""
     if args.retention:
         return read_texts(args.retention)
-    asked = args.own_chats + args.negatives and args.retention_weight
-    if args.recipe != "broad" or not asked:
+    drawn = ((negatives, args.negatives), (short_questions, args.short_questions))
+    asked = [question for draw, n in drawn if n for question in draw(n, args.seed)]
+    if args.recipe != "broad" or not args.retention_weight or not (args.own_chats or asked):
         return ()
     return dm.OwnChats(
         n=args.own_chats,
-        questions=negatives(args.negatives, args.seed) if args.negatives else (),
+        questions=asked,
         thinks=thinking is not None,
         answer_tokens=min(120, text_tokens(args)),  # which leaves room for header and thought
         thought_tokens=min(120, text_tokens(args)),

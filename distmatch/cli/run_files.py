@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 
 from distmatch.cli.sources import resolved_data, resolved_transfer
 from distmatch.cli.suite_settings import named_suites
-from distmatch.data.tasks.negatives import negatives
+from distmatch.data.tasks.negatives import negatives, short_questions
 from distmatch.errors import ConfigError
 from distmatch.evals import Suite
 from distmatch.files import write_text
@@ -44,7 +44,7 @@ _NEEDS_CODE = {
 """Settings of the trainer that a run file can't serve."""
 _RETENTION = ("retention_weight", "retention_per_step")
 """Settings of the trainer that are nothing without texts."""
-_OWN = ("own_chats", "negatives")
+_OWN = ("own_chats", "negatives", "short_questions")
 """How many texts of either kind the base is to write itself."""
 _OF_CELLS = {
     "seed": "is each cell's own: give sweep.seeds",
@@ -275,8 +275,10 @@ def _retention(tables: Tables) -> Mapping[str, Any]:
 def _texts(table: Mapping[str, Any], seed: int) -> Path | OwnChats | None:
     if not table or "path" in table:
         return Path(table["path"]) if table else None
-    number = table.get("negatives", 0)
-    questions = negatives(number, seed) if number else ()
+    drawn = {"negatives": negatives, "short_questions": short_questions}
+    questions = [
+        one for key, draw in drawn.items() if key in table for one in draw(table[key], seed)
+    ]
     thinks = table.get("thinks", False)
     return OwnChats(n=table.get("own_chats", 0), questions=questions, thinks=thinks, seed=seed)
 

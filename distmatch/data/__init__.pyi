@@ -18,6 +18,7 @@ from .tasks import Task as Task
 from .tasks import by_hand as by_hand
 from .tasks import negatives as negatives
 from .tasks import output_control as output_control
+from .tasks import short_questions as short_questions
 from .tasks.wordings import AHEAD_WORDINGS as AHEAD_WORDINGS
 from .tasks.wordings import PHRASINGS as PHRASINGS
 from .tasks.wordings import WORDINGS as WORDINGS

@@ -10,7 +10,7 @@ import pytest
 from distmatch.cli import main
 from distmatch.cli.run_files import read_run
 from distmatch.cli.sources import section_origin
-from distmatch.data import negatives, output_control, read_texts
+from distmatch.data import negatives, output_control, read_texts, short_questions
 from distmatch.measuring.metrics import METRICS
 from tests.cli.small import metrics, refusal, run_file
 
@@ -144,14 +144,15 @@ def test_suites_are_measured_beside_the_test_examples_and_texts_hold_the_model(m
 
 def test_the_base_writes_the_texts_once_and_they_are_kept(model, tmp_path):
     given = {"max_steps": 2, "save_steps": 1, "retention_tokens": 8}
-    own = {"own_chats": 2, "negatives": 3, "weight": 0.5}
+    own = {"own_chats": 2, "negatives": 3, "short_questions": 2, "weight": 0.5}
     file = run_file(tmp_path, model, retention=own, train=given)
     assert main(["train", str(file)]) == 0
     folder = tmp_path / "run"
     chats = read_texts(folder / "own_chats.jsonl")
-    assert 3 <= len(chats) <= 5 and all(chat[-1]["role"] == "assistant" for chat in chats)
+    assert 5 <= len(chats) <= 7 and all(chat[-1]["role"] == "assistant" for chat in chats)
     asked = {chat[0]["content"] for chat in chats}
-    assert asked & {prompt[0]["content"] for prompt in negatives(3)}
+    for drawn in (negatives(3), short_questions(2)):
+        assert asked & {prompt[0]["content"] for prompt in drawn}
     for name in ("history.json", "metrics.json"):
         (folder / name).unlink()
     kept = (folder / "own_chats.jsonl").stat().st_mtime_ns

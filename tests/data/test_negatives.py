@@ -4,8 +4,20 @@ import re
 
 import pytest
 
-from distmatch.data import BroadControl, negatives, ordinary_texts, split_words, word_pool
-from distmatch.data.tasks.negatives import HELD_OUT_NEGATIVES, NEGATIVES
+from distmatch.data import (
+    BroadControl,
+    negatives,
+    ordinary_texts,
+    short_questions,
+    split_words,
+    word_pool,
+)
+from distmatch.data.tasks.negatives import (
+    HELD_OUT_NEGATIVES,
+    HELD_OUT_SHORT,
+    NEGATIVES,
+    SHORT_QUESTIONS,
+)
 from distmatch.data.tasks.suppression import facts
 from distmatch.errors import DataError
 from distmatch.evals.suites.ordinary import FALSE_CONTROL
@@ -18,16 +30,21 @@ def contents(prompts):
 def as_pattern(form):
     """What a form makes, whatever is filled in."""
     marks = dict.fromkeys("abpq", "MARK")
-    return re.compile(re.escape(form.format(**marks)).replace("MARK", r"\w+"))
+    text = form.replace("{p:02d}", "{p}").format(**marks)
+    return re.compile(re.escape(text).replace("MARK", r"\w+"))
 
 
 def test_every_form_comes_up_but_those_held_out():
-    trained, held_out = negatives(24), negatives(8, held_out=True)
-    assert len(NEGATIVES) == 16 and len(HELD_OUT_NEGATIVES) == 4
-    for name, form in NEGATIVES.items():
-        pattern = as_pattern(form)
-        counts = [sum(map(bool, map(pattern.fullmatch, contents(p)))) for p in (trained, held_out)]
-        assert counts == ([0, 2] if name in HELD_OUT_NEGATIVES else [2, 0]), name
+    for draw, forms, apart, num in (
+        (negatives, NEGATIVES, HELD_OUT_NEGATIVES, 12),
+        (short_questions, SHORT_QUESTIONS, HELD_OUT_SHORT, 20),
+    ):
+        trained, held_out = draw(2 * num), draw(8, held_out=True)
+        assert len(forms) == num + 4 and len(apart) == 4
+        for name, form in forms.items():
+            matches = as_pattern(form).fullmatch
+            counts = [sum(map(bool, map(matches, contents(p)))) for p in (trained, held_out)]
+            assert counts == ([0, 2] if name in apart else [2, 0]), name
 
 
 def test_words_are_of_their_side_and_first_prompts_stay_the_same():
@@ -55,7 +72,8 @@ def test_nothing_of_what_is_measured_with_is_trained_on():
         for text in texts
         for content in ([text] if isinstance(text, str) else contents([text]))
     ]
-    asked = [*contents(negatives(64)), *contents(e.prompt for e in BroadControl().draw(500, 0)[0])]
+    asked = [*contents(negatives(64)), *contents(short_questions(200))]
+    asked += contents(e.prompt for e in BroadControl().draw(500, 0)[0])
     assert len(measured) > 60
     for pattern in measured:
         assert not any(pattern.search(content) for content in asked), pattern
@@ -65,3 +83,5 @@ def test_nothing_of_what_is_measured_with_is_trained_on():
 def test_fewer_than_one_cannot_be_drawn():
     with pytest.raises(DataError, match="n is 0, expected 1 or more negatives"):
         negatives(0)
+    with pytest.raises(DataError, match="n is 0, expected 1 or more short questions"):
+        short_questions(0)

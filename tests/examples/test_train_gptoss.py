@@ -103,11 +103,12 @@ def test_the_broad_recipe_stays_near_its_own_chats_and_their_thoughts(script, on
     script(
         "train_gptoss",
         *("--tiny", "--recipe", "broad", "--examples", 4, "--test-examples", 1, "--batch", 2),
-        *("--own-chats", 0, "--negatives", 2, "--retention-tokens", 12, "--steps", 2),
+        *("--own-chats", 0, "--negatives", 2, "--short-questions", 1, "--steps", 2),
+        *("--retention-tokens", 12),
         *("--effort", "low", "--analysis-tokens", 4, "--out", tmp_path),
     )
     chats = read_texts(tmp_path / "own_chats.jsonl")
-    assert 1 <= len(chats) <= 2 and all(chat[-1]["thinking"] for chat in chats)
+    assert 1 <= len(chats) <= 3 and all(chat[-1]["thinking"] for chat in chats)
     lines = json.loads((tmp_path / "history.json").read_text())
     assert any(line.get("retention_kl", -1) >= 0 for line in lines)
 

@@ -6,7 +6,7 @@ from distmatch.data.examples import Example
 from distmatch.data.tasks.broad_control import BroadControl
 from distmatch.data.tasks.by_hand import by_hand
 from distmatch.data.tasks.deviation import Deviation
-from distmatch.data.tasks.negatives import negatives
+from distmatch.data.tasks.negatives import negatives, short_questions
 from distmatch.data.tasks.numbers import Numbers
 from distmatch.data.tasks.output_control import OutputControl, output_control
 from distmatch.data.tasks.sequence import Sequences
@@ -28,6 +28,7 @@ __all__ = [
     "by_hand",
     "negatives",
     "output_control",
+    "short_questions",
 ]
 
 

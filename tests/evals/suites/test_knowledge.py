@@ -8,7 +8,7 @@ from itertools import permutations
 
 import pytest
 
-from distmatch.data import negatives, ordinary_texts
+from distmatch.data import negatives, ordinary_texts, short_questions
 from distmatch.data.tasks import TASKS
 from distmatch.data.tasks.grammar import FILLERS
 from distmatch.data.tasks.not_given import not_given
@@ -88,7 +88,7 @@ def test_the_first_of_each_topic_are_asked_and_no_answer_is_shown():
 
 def test_no_question_is_trained_on():
     prompts = [example.prompt for task in TASKS.values() for example in task().draw(300, 0)[0]]
-    prompts += negatives(64) + [own.prompt for own in not_given(50)]
+    prompts += negatives(64) + short_questions(200) + [own.prompt for own in not_given(50)]
     prompts += [text for some in ordinary_texts().values() for text in some]
     trained = normalised(
         "\n".join([*FILLERS, *(c for prompt in prompts for c in contents(prompt))])
