@@ -196,14 +196,14 @@ def done(name: str, recipe: Recipe | None, out: Path, *, is_pilot: bool) -> list
     )
     lines = []
     for kept in measure_all(source, suites, folder / "reports"):
-        told = kept.report.to_json()
+        groups = kept.report.groups().items()
         lines.append(
             {
                 "run": name,
                 "suite": kept.suite.name,
                 "settings": None if recipe is None else asdict(recipe),
-                "metrics": told["metrics"],
-                "groups": told.get("groups"),
+                "metrics": kept.report.to_json()["metrics"],
+                "groups": {str(group): part.to_json()["metrics"] for group, part in groups},
                 "command": " ".join(["python", *sys.argv]),
                 **device_and_versions(torch.device("cpu")),
             }
