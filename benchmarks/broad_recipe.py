@@ -109,8 +109,7 @@ PILOTS = (
     Recipe(),
     Recipe(learning_rate=1e-3),
     Recipe(narrow_first=True),
-    Recipe(narrow_first=True, learning_rate=1e-3),
-    Recipe(narrow_first=True, **WIDE),
+    Recipe(narrow_first=True, learning_rate=1e-3, **WIDE),
 )
 PILOT_SEED = 1
 """Of the pilots' data: it holds out other words than the table's."""
