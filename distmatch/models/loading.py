@@ -46,12 +46,15 @@ from distmatch.models.proof import forward_way
 from distmatch.models.quantizers import PackedConfig, PackedNf4Config
 
 QUANTIZATIONS = ("nf4", "nf4+dense-experts", "mxfp4", "mxfp4+nf4")
+"""What `load_model` can keep in memory instead of the checkpoint's weights."""
+
 DTYPES = {
     "float64": torch.float64,
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+"""By the names that `load_model` and run files take."""
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 

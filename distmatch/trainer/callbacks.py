@@ -12,6 +12,7 @@ from distmatch.processes import of_the_first
 from distmatch.trainer.running_means import SHOWN
 
 Refresh = Callable[[nn.Module, list[Example]], list[Example]]
+"""Given the model and its examples, as many new ones."""
 
 
 @runtime_checkable
