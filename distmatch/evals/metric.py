@@ -23,18 +23,18 @@ class Metric(NamedTuple):
 
 
 WORD_METRICS = (
-    Metric("tvd", "words and other", "lower", beside="policy_tvd"),
+    Metric("tvd", "total variation from the asked, words and other", "lower", beside="policy_tvd"),
     Metric("tvd_low", "the least that bounds on the answers allow"),
     Metric("tvd_high", "the most that bounds on the answers allow"),
     Metric("forward_kl", "nats, words and other", "lower", is_detail=True),
-    Metric("other", "none of the words; lower is more copying"),
-    Metric("control_tvd", "over the words alone", "lower", beside="policy_tvd"),
-    Metric("slope", "1 is perfect, 0 ignores the numbers"),
-    Metric("swap_gap", "a fixed preference", "lower", is_detail=True),
-    Metric("policy_tvd", "best without the numbers; control to beat"),
-    Metric("within_0.05", "share of examples", "higher", is_detail=True),
-    Metric("within_0.10", "share of examples", "higher"),
-    Metric("within_0.20", "share of examples", "higher", is_detail=True),
+    Metric("other", "probability of none of the words; lower is more copying"),
+    Metric("control_tvd", "total variation over the words alone", "lower", beside="policy_tvd"),
+    Metric("slope", "given on asked; 1 is perfect, 0 ignores the numbers"),
+    Metric("swap_gap", "what stays with a word if numbers are swapped", "lower", is_detail=True),
+    Metric("policy_tvd", "best without the numbers; control_tvd to beat"),
+    Metric("within_0.05", "share of examples with a tvd within 0.05", "higher", is_detail=True),
+    Metric("within_0.10", "share of examples with a tvd within 0.10", "higher"),
+    Metric("within_0.20", "share of examples with a tvd within 0.20", "higher", is_detail=True),
 )
 """Of whatever asks for a distribution over words; bounds are there for endpoints alone."""
 

@@ -1,10 +1,11 @@
 """What reports say of an adapter, as its model card has it."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from huggingface_hub import EvalResult
 
+from distmatch.data.examples import Example
 from distmatch.errors import DataError
 from distmatch.evals import Report
 from distmatch.evals.page import ELSEWHERE
@@ -12,7 +13,7 @@ from distmatch.evals.report import comparison_rows
 from distmatch.measuring.intervals import CONFIDENCE
 from distmatch.trainer import CardMeasures, markdown_table
 
-_BRACKETS = f"In brackets {CONFIDENCE:.0%} intervals, bootstrapped over what was asked."
+BRACKETS = f"In brackets {CONFIDENCE:.0%} intervals, bootstrapped over what was asked."
 _POLICY = (
     "`policy_tvd` is what `control_tvd` has to beat: the best policy that ignores the numbers."
 )
@@ -44,6 +45,25 @@ def card_measures(
     return CardMeasures(results=results, **{name: text for name, text in known.items() if text})
 
 
+def overlap_told(trained: Sequence[Example], tested: Sequence[Example]) -> str:
+    """How much of what was tested was trained on, in a sentence; nothing where either is empty.
+
+    Args:
+        trained: Examples.
+        tested: The same.
+    """
+    if not trained or not tested:
+        return ""
+    prompts = {str(example.prompt) for example in trained}
+    words = {word for example in trained for word in example.target.words}
+    num_prompts = sum(str(example.prompt) in prompts for example in tested)
+    num_words = sum(not words.isdisjoint(example.target.words) for example in tested)
+    return (
+        f"Examples it is measured on: {len(tested):,}; with a prompt of these rows: {num_prompts}; "
+        f"with a word of theirs: {num_words}."
+    )
+
+
 def _tables(shown: Mapping[str, Mapping[str, Report]]) -> str:
     """A table a suite; nothing where there is none."""
     told = []
@@ -52,7 +72,7 @@ def _tables(shown: Mapping[str, Mapping[str, Report]]) -> str:
         told += [of, markdown_table(comparison_rows(reports))]
     if told:
         has_policy = any("policy_tvd" in some["after"].metrics for some in shown.values())
-        told.append(f"{_BRACKETS} {_POLICY}" if has_policy else _BRACKETS)
+        told.append(f"{BRACKETS} {_POLICY}" if has_policy else BRACKETS)
     return "\n\n".join(told)
 
 

@@ -91,11 +91,12 @@ class RunOutcome:
             lambda path: plots.learning_curve(self.history, path),
         )
 
-    def save_metrics(self, seconds: float) -> str:
+    def save_metrics(self, seconds: float, trained_on: str) -> str:
         """Write `metrics.json`, by which a run is known to be finished, and say so.
 
         Args:
             seconds: How long it took.
+            trained_on: On what, in words.
         """
         suites = {
             name: {
@@ -105,7 +106,8 @@ class RunOutcome:
             for name, reports in self.suites.items()
         }
         path = self.folder / METRICS_FILE
-        write_json(path, {"suites": suites, "seconds": seconds, "peak_rss_gb": peak_rss_gb()})
+        took = {"seconds": seconds, "peak_rss_gb": peak_rss_gb()}
+        write_json(path, {"suites": suites, "trained_on": trained_on, **took})
         return f"wrote {path}"
 
 

@@ -2,16 +2,25 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from distmatch.evals.page import COSTS, measured_page
+from distmatch.models.saved_adapter import SavedAdapter
 from distmatch.plots import drawn
 from distmatch.reports import Page, TableView, save_page
 from distmatch.reports.saving import REPORT_PAGE
-from distmatch.runs.outcome import RunOutcome, read_kept
+from distmatch.runs.card import BRACKETS
+from distmatch.runs.outcome import METRICS_FILE, RunOutcome, read_kept
 from distmatch.runs.run import RUN_RECORD
 
 _NOT_MEASURED = f'{COSTS}: not measured; [measure] suites = ["ordinary"] in a run file measures it.'
+
+
+_WORDS_ALONE = (
+    "tvd is total variation distance from what is asked; control_tvd is that of the answers that "
+    "are one of the words, renormalised, and so are dots."
+)
 
 
 def leave_page(outcome: RunOutcome) -> str:
@@ -29,23 +38,38 @@ def run_page(outcome: RunOutcome) -> Page:
     sentence = _sentence(read_kept(outcome.folder / RUN_RECORD), outcome)
     page = measured_page(outcome.folder.resolve().name, sentence, outcome.suites)
     curve = [] if not outcome.history else [_training(outcome.history)]
-    notes = [] if COSTS in page.figures else [_NOT_MEASURED]
-    return replace(page, views=[*page.views, *curve], notes=notes)
+    return replace(page, views=[*page.views, *curve], notes=_notes(page, outcome))
+
+
+def _notes(page: Page, outcome: RunOutcome) -> list[str]:
+    """On what it was trained, what brackets are, and what wasn't measured."""
+    kept = outcome.folder / METRICS_FILE
+    trained_on = read_kept(kept).get("trained_on") if kept.is_file() else None
+    told = [f"Trained on {trained_on[0].lower()}{trained_on[1:]}"] if trained_on else []
+    asks_for_words = any("control_tvd" in report.metrics for report in outcome.after.values())
+    not_measured = [] if COSTS in page.figures else [_NOT_MEASURED]
+    return [*told, BRACKETS + (f" {_WORDS_ALONE}" if asks_for_words else ""), *not_measured]
 
 
 def _sentence(record: Mapping[str, Any], outcome: RunOutcome) -> str:
-    return ", ".join(_told(record)) + "; measured before and after on " + _asked(outcome)
+    told = ", ".join(_told(record, outcome.folder))
+    return f"{told}; measured before and after on {_asked(outcome)}"
 
 
-def _told(record: Mapping[str, Any]) -> Iterator[str]:
+def _told(record: Mapping[str, Any], folder: Path) -> Iterator[str]:
+    adapter = SavedAdapter.read(folder)
+    yield (
+        f"{adapter.base_name if adapter else 'A model'} was taught to answer with given words at "
+        "given probabilities"
+    )
     lora = record.get("lora") or {}
     if lora:
         target = lora.get("expression", "a PEFT configuration")
-        yield f"LoRA on {target}"
+        yield f"by LoRA on {target}"
         if "rank" in lora:
             yield f"rank {lora['rank']}"
     else:
-        yield "An adapter trained further"
+        yield "by an adapter trained further"
     if "max_steps" in record["train"]:
         yield f"{record['train']['max_steps']} steps"
     rows = record["data"]["train"]

@@ -29,7 +29,7 @@ from distmatch.models.adapters import load_adapter
 from distmatch.models.choice import adapter_record
 from distmatch.models.lora import LoraTarget, target_table
 from distmatch.processes import is_first, of_the_first, wait_for_all
-from distmatch.runs.card import card_measures
+from distmatch.runs.card import card_measures, overlap_told
 from distmatch.runs.outcome import AFTER, BEFORE, HISTORY_FILE, METRICS_FILE, RunOutcome
 from distmatch.runs.page import leave_page
 from distmatch.runs.record import changes
@@ -87,9 +87,9 @@ def perform(run: Run, *, resume: bool = False, tell: Tell = print) -> RunOutcome
                 tell(told)
             measures = card_measures(outcome.after, outcome.before)
             write_card(run.folder, run.folder.resolve().name, trained_on, measures)
+            tell(outcome.save_metrics(time.perf_counter() - start, trained_on))
             if outcome.suites:
                 tell(leave_page(outcome))
-            tell(outcome.save_metrics(time.perf_counter() - start))
         wait_for_all()
     return outcome
 
@@ -208,12 +208,15 @@ class _Performance:
         else:
             trained = self._train(model, tokenizer)
         self._measure(AFTER, trained, tokenizer, adapter_record(folder))
-        return data_told(
-            self._examples(trained),  # kept, so that nothing is drawn
+        examples = self._examples(trained)  # kept, so that nothing is drawn
+        own = [suite.examples for suite in self.run.suites if isinstance(suite, OwnExamples)]
+        told = data_told(
+            examples,
             len(self._texts(trained, tokenizer)),
             refreshes=self.run.refresh is not None,
             origin=self.run.origin,
         )
+        return " ".join(filter(None, [told, *(overlap_told(examples, rows) for rows in own)]))
 
     def _train(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PeftModel:
         run = self.run

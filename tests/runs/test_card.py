@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 
+from distmatch.data.distribution import WordDistribution
+from distmatch.data.examples import Example
 from distmatch.evals import Report
 from distmatch.evals.items import Answers, Items
 from distmatch.evals.metric import Metric
 from distmatch.runs import card_measures
+from distmatch.runs.card import overlap_told
 from distmatch.trainer.card import NOT_MEASURED
 
 
@@ -32,6 +35,20 @@ def knowledge(share: float) -> Report:
     ratios = {"correct": (np.array([share, share]), np.ones(2))}
     items = Items(metadata=({}, {}), ratios=ratios)
     return Report.of(items, (Metric("correct", "a|b", "higher"),), num_resamples=20)
+
+
+def test_what_is_tested_is_held_against_what_was_trained_on():
+    def asks(prompt, *words):
+        return Example(prompt=prompt, target=WordDistribution(words, (0.5, 0.5)))
+
+    trained = [asks("a", "red", "blue"), asks("b", "green", "red")]
+    told = (("a", "x", "y"), ("c", "p", "y"), ("b", "green", "z"), ("d", "p", "q"))
+    tested = [asks(*one) for one in told]
+    counts = "with a prompt of these rows: {}; with a word of theirs: {}."
+    assert overlap_told(trained, tested).endswith(f"on: 4; {counts.format(2, 1)}")
+    assert overlap_told(trained, tested[2:]).endswith(f"on: 2; {counts.format(1, 1)}")
+    assert overlap_told(trained, tested[3:]).endswith(f"on: 1; {counts.format(0, 0)}")
+    assert overlap_told(trained, []) == overlap_told([], tested) == ""
 
 
 def test_metrics_stand_before_beside_after_with_the_policy_to_beat():

@@ -17,6 +17,7 @@ from distmatch.measuring.metrics import METRICS
 from distmatch.models.choice import ModelChoice
 from distmatch.models.lora import lora
 from distmatch.runs import RunOutcome, perform
+from distmatch.runs.page import run_page
 from tests.runs.small import GROUPED, TEST, TRAIN, Grouped, small_run
 
 ADAPTER = "adapter_model.safetensors"
@@ -59,7 +60,7 @@ def test_it_leaves_adapter_reports_figures_metrics_and_what_it_was_told(finished
         assert (finished / name).stat().st_size > 0, name
     assert (finished / "note.txt").read_text() == "first"
     told = json.loads((finished / "metrics.json").read_text())
-    assert set(told) == {"suites", "seconds", "peak_rss_gb"}
+    assert set(told) == {"suites", "trained_on", "seconds", "peak_rss_gb"}
     assert told["seconds"] > 0
     assert 0.05 < told["peak_rss_gb"] < 1000
     assert list(told["suites"]) == ["examples", "grouped"]
@@ -77,6 +78,16 @@ def test_the_outcome_holds_both_reports_of_every_suite_and_the_history(told):
     again = RunOutcome.load(folder)
     assert again.tables() == outcome.tables()
     assert outcome.tables().startswith("examples\nmetric       before ")
+
+
+def test_the_page_says_of_whom_on_what_and_how_much_of_the_test_was_trained_on(told):
+    page = run_page(told[1])
+    assert "taught to answer with given words at given probabilities, by LoRA on" in page.sentence
+    trained, brackets, missing = page.notes
+    assert trained.startswith("Trained on 16 rows of 2 words a prompt, from tests.")
+    assert "Examples it is measured on: 5; with a prompt of these rows: 0;" in trained
+    assert brackets.startswith("In brackets 95% intervals") and "renormalised" in brackets
+    assert missing.startswith("What it costs elsewhere: not measured")
 
 
 def test_the_card_says_what_was_measured_and_a_checkpoint_s_that_nothing_was(told):
@@ -106,7 +117,7 @@ def test_what_happens_is_told_in_its_order(told):
         "after training, grouped is measured",
     ]
     assert lines[7:] == [
-        f"wrote {folder / name}" for name in [*FIGURES, "report.html", "metrics.json"]
+        f"wrote {folder / name}" for name in [*FIGURES, "metrics.json", "report.html"]
     ]
 
 
