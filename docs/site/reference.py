@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,8 @@ def _autodoc(path: str, value: Any) -> list[str]:
     bases = [base.__module__.split(".")[0] for base in value.__bases__]
     shows_bases = any(base not in sys.stdlib_module_names for base in bases)
     options = ["   :members:", *(["   :show-inheritance:"] if shows_bases else [])]
+    if issubclass(value, Enum):  # whose members are all there is
+        options.append("   :undoc-members:")
     return [f".. autoclass:: {path}", *options, ""]
 
 
