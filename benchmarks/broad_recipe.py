@@ -110,6 +110,7 @@ PILOTS = (
     Recipe(learning_rate=1e-3),
     Recipe(narrow_first=True),
     Recipe(narrow_first=True, learning_rate=1e-3, **WIDE),
+    Recipe(narrow_first=True, learning_rate=2.5e-4, **WIDE),
 )
 PILOT_SEED = 1
 """Of the pilots' data: it holds out other words than the table's."""
