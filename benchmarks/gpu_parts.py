@@ -223,7 +223,7 @@ def made_ready(size: Size, kind: str) -> Ready:
     if "nf4" in quantization:
         pack_attention(model)
     adapted = dm.attach_lora(model, dm.lora(target, rank=RANK), seed=0).train()
-    model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.activation_checkpointing_enable({"use_reentrant": False})
     encoder = model_encoder(adapted, size.tokenizer())
     return Ready(model, adapted, encoder, encoder.encode_all(prompts(size)))
 

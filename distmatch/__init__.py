@@ -6,6 +6,10 @@ imported when first used, so that `import distmatch` and `--help` don't wait for
 
 import lazy_loader
 
+from distmatch.others_messages import leave_out_at_imports
+
 __version__ = "0.1.0"
+
+leave_out_at_imports()  # before any package that says it is imported
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,7 +7,8 @@ from typing import TypeVar
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather, gather_object
-from tqdm.auto import tqdm
+
+from distmatch.progress import phase
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,11 +47,15 @@ def shared_out(
         result_of: Of one; what it gives can be pickled, and lies on the CPU.
         shared: Every process asks for the same now: each computes its share, and all get all.
             Without it this process computes them all.
-        progress: What a progress bar is to be called; None: no bar.
+        progress: What it is called where progress is shown; None: it isn't shown.
     """
     rank, count = (PartialState().process_index, PartialState().num_processes) if shared else (0, 1)
-    bar = tqdm(items[rank::count], desc=progress, leave=False, disable=progress is None)
-    mine = [result_of(item) for item in bar]
+    mine = []
+    share = items[rank::count]
+    with phase(progress or "", len(share), shown=progress is not None) as computing:
+        for item in share:
+            mine.append(result_of(item))
+            computing.advance()
     if count == 1:
         return mine
     of_all = gather_object([mine])

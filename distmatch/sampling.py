@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 from transformers import (
     Cache,
     DynamicCache,
@@ -23,6 +22,7 @@ from distmatch.models.finite import check_finite
 from distmatch.models.forwards import in_eval_mode
 from distmatch.models.head import unwrapped
 from distmatch.models.proof import forward_way
+from distmatch.progress import phase
 
 OWN_DISTRIBUTION: dict[str, Any] = {
     "do_sample": True,
@@ -75,7 +75,7 @@ def sample_tokens(
         ends: Tokens that end a continuation; they aren't returned.
         max_tokens: Where a continuation is cut off.
         batch_size: Prompts that are continued at once.
-        progress: What a progress bar is to be called; None: no bar.
+        progress: What it is called where progress is shown; None: it isn't shown.
         is_done: Asked every few tokens about each continuation; one that is done stops there. Those
             beside it in its batch are drawn as they would be without, and the batch ends with the
             last of them, so what later batches draw does depend on it.
@@ -84,15 +84,15 @@ def sample_tokens(
         DivergedError: The model's numbers aren't finite; says where that begins.
     """
     written: list[TokenIds] = []
-    starts = tqdm(
-        range(0, len(prompts), batch_size), desc=progress, leave=False, disable=progress is None
-    )
-    with in_eval_mode(model):
+    starts = range(0, len(prompts), batch_size)
+    shown = progress is not None
+    with in_eval_mode(model), phase(progress or "", len(starts), shown=shown) as writing:
         for start in starts:
             some = prompts[start : start + batch_size]
             stop = [] if is_done is None else [_Stop(is_done, start, max(map(len, some)), ends)]
             rows = _continued(model, some, ends, max_tokens, stop)
             written += [tuple(takewhile(lambda token: token not in ends, row)) for row in rows]
+            writing.advance()
     return written
 
 

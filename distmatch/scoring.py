@@ -125,7 +125,7 @@ def score_tries(
         encoder: What made the tries.
         tries: The examples.
         batch_size: Examples a forward.
-        progress: What a progress bar is to be called; None: no bar.
+        progress: What it is called where progress is shown; None: it isn't shown.
         shared: Whether processes that ask for the same now each do their share of the forwards,
             to the same numbers (`processes.shared_out`).
 

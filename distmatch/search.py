@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from distmatch.data.examples import Prompt
 from distmatch.data.trie import Encoder, TokenIds
 from distmatch.data.vocabulary import stem
 from distmatch.errors import ConfigError, converted
+from distmatch.progress import phase
 from distmatch.scoring import next_log_probs
 
 _AT_ONCE = 16  # places of one prompt opened by a forward
@@ -55,7 +55,7 @@ def likely_answers(
         unexplored: A prompt is done when less than this is left.
         most_opened: Places opened at most for a prompt, done or not.
         batch_size: Places a forward.
-        progress: What a progress bar is to be called; None: no bar.
+        progress: What it is called where progress is shown; None: it isn't shown.
 
     Raises:
         ConfigError: A limit that can't be kept.
@@ -67,15 +67,14 @@ def likely_answers(
             "0 and 1, and at least 1"
         )
     trees = converted(prompts, lambda prompt: _Tree.of(encoder, prompt), "prompt")
-    with tqdm(total=len(trees), desc=progress, leave=False, disable=progress is None) as bar:
+    with phase(progress or "", len(trees), shown=progress is not None) as searching:
         while opening := [t for t in trees if not t.is_done(unexplored, most_opened)]:
             places = [(tree, *place) for tree in opening for place in tree.likeliest(_AT_ONCE)]
             sequences = [tree.prompt_ids + path for tree, _, path in places]
             rows = (r for b in next_log_probs(model, sequences, batch_size=batch_size) for r in b)
             for (tree, log_prob, path), row in zip(places, rows, strict=True):
                 tree.open(path, log_prob, row)
-            bar.n = len(trees) - len(opening)
-            bar.refresh()
+            searching.move_to(len(trees) - len(opening))
     return [tree.found() for tree in trees]
 
 

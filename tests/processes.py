@@ -79,7 +79,7 @@ RUNS: dict[str, dict[str, Any]] = {
     },
     "preserve": {"other": "preserve"},
     "refresh": {"refresh_steps": 1, "refresh": redrawn},
-    "checkpointing": {"gradient_checkpointing": True, "n": 10},
+    "checkpointing": {"activation_checkpointing": True, "n": 10},
     "evaluation": {"evaluated": True},
     "packed experts": {"model": packed, "n": 10},
     "made by two": {"max_steps": 2, **KEPT},

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from tqdm.auto import tqdm
 
 from distmatch.anatomy.parts import ALL, NONE, ONLY, WITHOUT, LoraPlaces, Part, parts_of
 from distmatch.anatomy.taken_apart import TABLE_FILE, TakenApart
@@ -23,14 +22,16 @@ from distmatch.evals.store import REPORT_FILE
 from distmatch.files import alone_in, check_folder, told_if_unwritable, write_text
 from distmatch.models.adapters import check_adapter, load_adapter, switched_off
 from distmatch.models.attention import Tree
-from distmatch.models.blocks import adaptable_sites
+from distmatch.models.blocks import adaptable_sites, decoder_blocks
 from distmatch.models.choice import ModelChoice, adapter_record
 from distmatch.models.trunk import Trunk
+from distmatch.progress import phase, say, work
 from distmatch.scoring import model_encoder, resolve_at_most, row_logits
 from distmatch.trainer.distribution_trainer import Rows
 
 FACTORS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 PARTS_FOLDER = "parts"
+_PARTS = "parts"  # as they are called where progress is shown
 _CHECKED = 4
 _MOST_APART = 1e-3
 
@@ -72,15 +73,10 @@ def take_apart(
     check_adapter(Path(adapter))
     check_folder(folder, "out")
     with told_if_unwritable(folder, "start it again: what is done is kept"), alone_in(folder):
-        taking = _Taking(choice, Path(adapter), examples, folder)
-        parts = taking.parts(every, factors)
-        with tqdm(total=len(parts), desc="parts", unit="part", disable=not progress) as bar:
-            reports = {}
-            for part in parts:
-                bar.set_postfix_str(part.name)
-                reports[part.name] = taking.report(part)
-                bar.update()
-        apart = TakenApart(parts=parts, reports=reports)
+        taking = _Taking(choice, Path(adapter), examples, folder, progress)
+        with work(str(folder), [_PARTS], shown=progress):
+            parts = taking.parts(every, factors)
+            apart = TakenApart(parts=parts, reports=_reports(taking, parts))
         write_text(folder / TABLE_FILE, f"{apart}\n")
     return apart
 
@@ -104,6 +100,20 @@ def read_apart(folder: str | Path) -> TakenApart:
     return TakenApart(parts=parts, reports=reports)
 
 
+def _reports(taking: "_Taking", parts: Sequence[Part]) -> dict[str, Report]:
+    """Of each part; what it takes goes by the blocks that are run for it."""
+    reports = {part.name: there for part in parts if (there := taking.kept(part)) is not None}
+    costs = {part.name: taking.num_blocks(part) + 1.0 for part in parts}  # 1: the head, about
+    done = sum(costs[name] for name in reports)
+    with phase(_PARTS, sum(costs.values()), done=done) as measuring:
+        for number, part in enumerate(parts, start=1):
+            if part.name not in reports:
+                measuring.name = f"{number}/{len(parts)} {part.name}"
+                reports[part.name] = taking.report(part)
+                measuring.advance(costs[part.name])
+    return reports
+
+
 @dataclass(frozen=True)
 class _Taking:
     """An adapter on its base, and where its parts' reports go."""
@@ -112,6 +122,7 @@ class _Taking:
     adapter: Path
     examples: Sequence[Example]
     folder: Path
+    progress: bool
 
     def parts(self, every: int, factors: Sequence[float]) -> list[Part]:
         """All that is measured, in an order in which states are only ever raised."""
@@ -119,18 +130,25 @@ class _Taking:
         places = [p for p in self._places.places if (p.block - lowest) % every == 0]
         return parts_of(places, factors)
 
+    def num_blocks(self, part: Part) -> int:
+        """How many are run to measure it."""
+        num_blocks = len(decoder_blocks(self._adapted.get_base_model()))
+        return num_blocks if part.place is None else num_blocks - part.place.block
+
+    def kept(self, part: Part) -> Report | None:
+        """Its report, if it is measured."""
+        return self._store.find(part.name, self._settings(part))
+
     def report(self, part: Part) -> Report:
-        """Measured unless it is there."""
-        suite = OwnExamples(rows=self.examples)
-        settings = {**self._record, "part": part.name, **suite.record()}
-        there = self._store.find(part.name, settings)
-        if there is not None:
-            return there
+        """Measured, and kept."""
         asked = OwnExamples(rows=self._resolved)
         with self._states_below(part), self._places.scaled(part.factor):
             report = measure(self._subject, asked)
-        self._store.keep(part.name, report, settings)
+        self._store.keep(part.name, report, self._settings(part))
         return report
+
+    def _settings(self, part: Part) -> dict[str, Any]:
+        return {**self._record, "part": part.name, **OwnExamples(rows=self.examples).record()}
 
     @contextmanager
     def _states_below(self, part: Part) -> Iterator[None]:
@@ -153,7 +171,7 @@ class _Taking:
             with self._places.scaled(below.factor):
                 trunk.raise_to(part.place.block)
         except ConfigError as error:
-            tqdm.write(f"{error}; every forward runs all blocks")
+            say(f"{error}; every forward runs all blocks")
             self._trunks.clear()
             return None
         return trunk
@@ -189,7 +207,7 @@ class _Taking:
         batches = [make_batch([trie], self._encoder) for trie in tries]
         trees = [Tree(batch.ids, batch.depths, batch.ends) for batch in batches]
         return {
-            kind: Trunk(self._adapted, trees, is_fixed=True, progress=False)
+            kind: Trunk(self._adapted, trees, is_fixed=True, progress=self.progress)
             for kind in (ONLY, WITHOUT)
         }
 
@@ -212,7 +230,7 @@ class _Taking:
         model, tokenizer = self.choice.load()
         sites = adaptable_sites(model)
         adapted: PeftModel = load_adapter(model, self.adapter)
-        subject = LocalModel(model=adapted, tokenizer=tokenizer, progress=False)
+        subject = LocalModel(model=adapted, tokenizer=tokenizer, progress=self.progress)
         return subject, LoraPlaces(adapted, sites)
 
     @property

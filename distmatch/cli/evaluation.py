@@ -11,11 +11,12 @@ from distmatch.data import Example, read_jsonl
 from distmatch.errors import ConfigError
 from distmatch.evals.page import suites_page
 from distmatch.evals.report import Report
-from distmatch.evals.store import REPORT_FILE, Source, measure_all
+from distmatch.evals.store import REPORT_FILE, Source, measure_all, measuring
 from distmatch.evals.suite import Suite
 from distmatch.evals.suites import OwnExamples
 from distmatch.files import told_if_unwritable, write_text
 from distmatch.models.choice import ModelChoice
+from distmatch.progress import say, work
 from distmatch.runs.encodable import check_encodable
 from distmatch.runs.figures import calibration_figure, group_figure
 
@@ -45,12 +46,14 @@ def evaluate_source(
         )
     reports = {}
     with told_if_unwritable(out or ".", "start again: suites that are measured are kept"):
-        for suite, report, was_there in measure_all(source, suites, out):
-            left = "" if out is None else _leave(report, Path(out) / suite.name)
-            print(f"{suite.name}{', measured before' if was_there else ''}\n{_table(report)}\n")
-            if left:
-                print(left)
-            reports[suite.name] = report
+        with work("measuring", map(measuring, suites), stays=False):
+            for suite, report, was_there in measure_all(source, suites, out):
+                left = "" if out is None else _leave(report, Path(out) / suite.name)
+                before = ", measured before" if was_there else ""
+                say(f"{suite.name}{before}\n{_table(report)}\n")
+                if left:
+                    say(left)
+                reports[suite.name] = report
         if out is not None:
             print(left_page(out, lambda: suites_page(out, {"": reports})))
     return reports

@@ -24,6 +24,7 @@ from distmatch.files import check_folder, write_text
 from distmatch.measuring.intervals import Interval
 from distmatch.models.choice import ModelChoice
 from distmatch.plots import drawn
+from distmatch.progress import phase, say, work
 from distmatch.tables import check_keys, read_toml, require_keys
 
 
@@ -113,15 +114,19 @@ def evaluate_list(
     check_suites(suites, frozenset(Capability))
     failed: dict[str, str] = {}
     measured: list[MeasuredModel] = []
-    for family in families:
-        for kind, choice in family.choices.items():
-            print(f"== {family.name}, {kind}: {choice.name}", flush=True)
+    models = [(family, kind) for family in families for kind in family.choices]
+    names = [f"{family.name}, {kind}" for family, kind in models]
+    with work("measuring", names, stays=False):
+        for name, (family, kind) in zip(names, models, strict=True):
+            choice = family.choices[kind]
+            say(f"== {name}: {choice.name}")
             source = LocalSource(choice=choice, batch_size=batch_size, seed=seed)
             try:
-                reports = evaluate_source(source, suites, out / f"{family.name}-{kind}")
+                with phase(name):
+                    reports = evaluate_source(source, suites, out / f"{family.name}-{kind}")
             except (DistmatchError, OSError, RuntimeError) as error:
-                failed[f"{family.name}, {kind}"] = str(error)
-                print(f"not measured: {error}\n", flush=True)
+                failed[name] = str(error)
+                say(f"not measured: {error}\n")
             else:
                 measured.append(MeasuredModel(family.name, family.size, kind, reports))
     if measured:

@@ -16,11 +16,13 @@ from distmatch.data import Example
 from distmatch.errors import ConfigError, refused_together
 from distmatch.models.footprint import empty_model
 from distmatch.models.loading import load_config, named_dtype
+from distmatch.progress import work
 from distmatch.runs.encodable import check_encodable
 from distmatch.sweeps import write_report
 from distmatch.sweeps.folder import SETTINGS_FILE, WORKERS_FOLDER
 from distmatch.sweeps.layer_sweep import carry_out
 from distmatch.sweeps.plan import Plan
+from distmatch.sweeps.progress import CELLS
 from distmatch.sweeps.tuning import spare_rows, unknown_rows
 
 
@@ -46,11 +48,12 @@ def run_sweep(path: str | Path, overrides: Sequence[str] = (), *, workers: int =
         run_workers(["sweep", str(path), *overrides], workers, run.folder / WORKERS_FOLDER)
         print(write_report(run.folder))
         return
-    model, tokenizer = run.model.load()
-    is_new = not (run.folder / SETTINGS_FILE).exists()
-    if is_new:  # later ones only once the folder is known to take them
-        run.save(run.folder / RUN_FILE)
-    swept = carry_out(plan, model, tokenizer)
+    with work(str(run.folder), [CELLS], shown=not run.config.disable_tqdm):
+        model, tokenizer = run.model.load()
+        is_new = not (run.folder / SETTINGS_FILE).exists()
+        if is_new:  # later ones only once the folder is known to take them
+            run.save(run.folder / RUN_FILE)
+        swept = carry_out(plan, model, tokenizer)
     if not is_new:
         run.save(run.folder / RUN_FILE)
     print(swept)

@@ -1,6 +1,5 @@
 """Merging an adapter into its base, and what that changes in the answers."""
 
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from distmatch.evals.evaluation import evaluate
 from distmatch.evals.report import Report, comparison_table
 from distmatch.losses.divergences import forward_kl
 from distmatch.models.merge_guard import merging_allowed
+from distmatch.others_messages import without_merging_warnings
 
 _TINY = torch.finfo(torch.float32).tiny
 
@@ -62,8 +62,7 @@ def merge_and_measure(
     """
     examples = to_examples(examples)
     before = evaluate(adapted, tokenizer, examples, batch_size=batch_size, progress=progress)
-    with merging_allowed(adapted), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Merge lora module to 4-bit")  # measured below
+    with merging_allowed(adapted), without_merging_warnings():  # it is measured below
         model = adapted.merge_and_unload()
     after = evaluate(model, tokenizer, examples, batch_size=batch_size, progress=progress)
     # What float32 can't hold any more counts as the least that it can

@@ -16,6 +16,7 @@ from distmatch.evals.subject import Capability, Subject
 from distmatch.evals.suite import Suite, check_suites, measure
 from distmatch.files import alone_in, check_folder, write_json
 from distmatch.processes import is_first
+from distmatch.progress import is_at_work, leave_out, phase
 
 REPORT_FILE = "report.json"
 SETTINGS_FILE = "settings.json"
@@ -116,6 +117,11 @@ def settings_of(source: Source, suite: Suite, record: Mapping[str, Any]) -> dict
     return {**record, **asked, "seed": source.seed, **drawn}
 
 
+def measuring(suite: Suite) -> str:
+    """What it is called where progress is shown."""
+    return f"measuring {suite.name}"
+
+
 def measure_all(
     source: Source, suites: Sequence[Suite], folder: str | Path | None = None
 ) -> Iterator[Kept]:
@@ -135,7 +141,9 @@ def measure_all(
     check_suites(suites, source.capabilities)
     if folder is None:
         for suite in suites:
-            yield Kept(suite, measure(source.subject(), suite), was_there=False)
+            with phase(measuring(suite), shown=is_at_work()):
+                report = measure(source.subject(), suite)
+            yield Kept(suite, report, was_there=False)
         return
     store, record = Store(Path(folder)), source.record()
     settings = {suite.name: settings_of(source, suite, record) for suite in suites}
@@ -143,9 +151,11 @@ def measure_all(
     if None in found.values():
         check_folder(folder, "the folder of reports (--out)")
     for suite in suites:
-        report = found[suite.name]
-        if report is None:
-            with alone_in(store.folder / suite.name):
-                report = measure(source.subject(), suite)
-                store.keep(suite.name, report, settings[suite.name])
-        yield Kept(suite, report, was_there=found[suite.name] is not None)
+        if (there := found[suite.name]) is not None:
+            leave_out(measuring(suite))
+            yield Kept(suite, there, was_there=True)
+            continue
+        with alone_in(store.folder / suite.name), phase(measuring(suite), shown=is_at_work()):
+            report = measure(source.subject(), suite)
+            store.keep(suite.name, report, settings[suite.name])
+        yield Kept(suite, report, was_there=False)

@@ -33,6 +33,7 @@ from distmatch.models.choice import ModelChoice
 from distmatch.models.footprint import empty_model
 from distmatch.models.loading import load_config
 from distmatch.plots import drawn
+from distmatch.progress import work
 from distmatch.sweeps import Grid
 from distmatch.sweeps.cells import CellPlace
 
@@ -157,13 +158,18 @@ def map_experiment(
     experiment.check()
     check_folder(folder, "out")
     places = _places(choice, grid or Grid(blocks=("every-6",)))
-    whole = run_experiment(
-        experiment, choice, folder / WHOLE_FOLDER, progress=progress, tell=_untold
-    )
-    found = {}
-    for place in places:
-        there = replace(experiment, target=place.name, learning_rate=rate)
-        found[place] = _at_place(there, choice, folder, place, progress=progress)
+    of_all = UnitRuns(experiment=experiment, model=choice, folder=folder).phases()
+    of_each = UnitRuns(
+        experiment=experiment, model=choice, folder=folder, arms=LEARNING_ARMS
+    ).phases()
+    with work(experiment.name, [*of_all, *of_each * len(places)], shown=progress):
+        whole = run_experiment(
+            experiment, choice, folder / WHOLE_FOLDER, progress=progress, tell=_untold
+        )
+        found = {}
+        for place in places:
+            there = replace(experiment, target=place.name, learning_rate=rate)
+            found[place] = _at_place(there, choice, folder, place, progress=progress)
     mapped = ExperimentMap(whole=whole, places=found)
     write_text(folder / TABLE_FILE, f"{mapped}\n")
     return mapped

@@ -2,15 +2,11 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
-from tqdm.auto import tqdm
-from transformers.utils import logging
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
@@ -24,13 +20,16 @@ from distmatch.models.choice import ModelChoice
 from distmatch.models.footprint import empty_model
 from distmatch.models.loading import load_config
 from distmatch.models.lora import LoraTarget, lora, resolve
+from distmatch.progress import phase, work
 from distmatch.runs import Run, perform
 from distmatch.runs.encodable import check_encodable
 from distmatch.trainer import DistributionConfig
+from distmatch.trainer.callbacks import TRAINING
 
 UNITS_FOLDER = "units"
 FORMATS_FILE = "formats.jsonl"
 ADAPTER_FOLDER, REPORTS_FOLDER = "adapter", "reports"
+_ASKING = "asking"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,26 +77,29 @@ class UnitRuns:
 
         Of the model one copy is kept at a time.
         """
-        units = [u for u in self.experiment.units if not self.arms or u.arm in self.arms]
-        learning = [unit for unit in units if unit.rows or unit.formats]
-        others = [unit for unit in units if unit not in learning]
-        bar = tqdm(
-            total=len(learning) + len(others),
-            desc=self.experiment.name,
-            unit="unit",
-            disable=not self.progress,
-        )
-        with closing(bar), quiet_loading():
+        learning, others = self._units
+        with work(self.experiment.name, self.phases(), shown=self.progress):
             base = self._source(None)
             for unit in others:
-                yield unit, self._asked(unit, base, bar)
+                yield unit, self._asked(unit, base)
             for unit in learning:
                 self._formats(unit, base)
             del base
             for unit in learning:
-                bar.set_postfix_str(f"{unit.name} is trained")
                 adapter = self._trained(unit)
-                yield unit, self._asked(unit, self._source(adapter), bar)
+                yield unit, self._asked(unit, self._source(adapter))
+
+    def phases(self) -> list[str]:
+        """What is to come, for `distmatch.progress.work`."""
+        learning, others = self._units
+        return [_ASKING] * len(others) + [TRAINING, _ASKING] * len(learning)
+
+    @property
+    def _units(self) -> tuple[list[Unit], list[Unit]]:
+        """Those that learn, and the others."""
+        units = [u for u in self.experiment.units if not self.arms or u.arm in self.arms]
+        learning = [unit for unit in units if unit.rows or unit.formats]
+        return learning, [unit for unit in units if unit not in learning]
 
     def _source(self, adapter: Path | None) -> LocalSource:
         return LocalSource(
@@ -105,7 +107,7 @@ class UnitRuns:
             adapter=adapter,
             batch_size=self.batch_size,
             seed=self.experiment.seed,
-            progress=False,
+            progress=self.progress,
             precision=self.experiment.precision or None,
         )
 
@@ -130,15 +132,13 @@ class UnitRuns:
             disable_tqdm=not self.progress,
         )
 
-    def _asked(self, unit: Unit, source: LocalSource, bar: "tqdm[Any]") -> Reports:
-        bar.set_postfix_str(f"{unit.name} is asked")
+    def _asked(self, unit: Unit, source: LocalSource) -> Reports:
         reports = {}
-        for suite, report, _ in measure_all(
-            source, suites_of(self.experiment, unit), self._place(unit) / REPORTS_FOLDER
-        ):
-            reports[suite.name] = report
-            bar.set_postfix_str(f"{unit.name} has answered {suite.name}")
-        bar.update()
+        suites, folder = suites_of(self.experiment, unit), self._place(unit) / REPORTS_FOLDER
+        with phase(f"{unit.name} is asked", kind=_ASKING, shown=self.progress) as asking:
+            for suite, report, was_there in measure_all(source, suites, folder):
+                reports[suite.name] = report
+                asking.is_typical &= not was_there
         return reports
 
     def _trained(self, unit: Unit) -> Path:
@@ -153,7 +153,9 @@ class UnitRuns:
             train=strewn(unit.rows, formats) if is_in_order else [*unit.rows, *formats],
             lora=self._lora,
         )
-        perform(run, resume=run.is_begun, tell=_untold)
+        with phase(f"{unit.name} is trained", kind=TRAINING, shown=self.progress) as training:
+            perform(run, resume=run.is_begun, tell=_untold)
+            training.is_typical = training.counted_by is not None  # else it was finished before
         for checkpoint in run.folder.glob("checkpoint-*"):  # of no more use
             shutil.rmtree(checkpoint)
         return run.folder
@@ -175,18 +177,6 @@ class UnitRuns:
 
     def _place(self, unit: Unit) -> Path:
         return self.folder / UNITS_FOLDER / unit.name
-
-
-@contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Inside, no bar is shown each time that a model is loaded."""
-    was_shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_shown:
-            logging.enable_progress_bar()
 
 
 def suites_of(experiment: Experiment, unit: Unit) -> list[Suite]:

@@ -26,7 +26,7 @@ def outcomes_of(
         encoder: What made the tries.
         asked: The examples, with their rotations.
         batch_size: Prompts a forward.
-        progress: What a progress bar is to be called; None: no bar.
+        progress: What it is called where progress is shown; None: it isn't shown.
         shared: As of `score_tries`.
     """
     count = len(asked.tries)

@@ -18,7 +18,7 @@ from distmatch.models.expert_lora import factored_experts, targets_as_written
 from distmatch.models.fused_lora import fuse_lora
 from distmatch.models.head import unwrapped
 from distmatch.models.merge_guard import refuse_merging
-from distmatch.models.pefts_warnings import without_pefts_warnings
+from distmatch.others_messages import without_attaching_warnings
 
 _FILES = ("adapter_config.json", "adapter_model.safetensors")
 
@@ -54,7 +54,7 @@ def load_adapter(
     config.inference_mode = not trainable
     is_old = _is_of_transformers_4(model, path, config)
     as_written = nullcontext() if is_old else targets_as_written()
-    with factored_experts(model, config), as_written, without_pefts_warnings():
+    with factored_experts(model, config), as_written, without_attaching_warnings():
         try:
             adapted = PeftModel.from_pretrained(model, path, is_trainable=trainable, config=config)
             # Loaded again because only this call says which keys it missed or had no place for.

@@ -17,7 +17,7 @@ from distmatch.models.expert_lora import factored_experts, targets_as_written
 from distmatch.models.fused_lora import fuse_lora
 from distmatch.models.lora import LoraTarget, resolve
 from distmatch.models.merge_guard import refuse_merging
-from distmatch.models.pefts_warnings import without_pefts_warnings
+from distmatch.others_messages import without_attaching_warnings
 
 
 def attach_lora(
@@ -101,7 +101,7 @@ def attached(
 
 
 def _injected(model: PreTrainedModel, config: peft.PeftConfig, seed: int | None) -> peft.PeftModel:
-    with _seeded(seed), factored_experts(model, config), without_pefts_warnings():
+    with _seeded(seed), factored_experts(model, config), without_attaching_warnings():
         return peft.get_peft_model(model, config)
 
 

@@ -42,6 +42,7 @@ from distmatch.models.checkpoints import (
 )
 from distmatch.models.embedded import EMBEDDED_NAME, embedded_directory
 from distmatch.models.footprint import empty_model, weight_bytes
+from distmatch.models.loading_bar import counted_as_ours
 from distmatch.models.proof import forward_way
 from distmatch.models.quantizers import PackedConfig, PackedNf4Config
 
@@ -286,7 +287,8 @@ def _weights_source(
 
 def _read_model(source: str, options: Mapping[str, Any]) -> PreTrainedModel:
     options = {**options, "use_safetensors": True, "output_loading_info": True}
-    model, report = _read(AutoModelForCausalLM, source, options)
+    with counted_as_ours():
+        model, report = _read(AutoModelForCausalLM, source, options)
     if missing := report["missing_keys"]:
         raise LoadError(
             f'the checkpoint of "{source}" lacks {some(missing)}, which would be random numbers: '

@@ -23,13 +23,13 @@ from jaxtyping import Float, Int
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from distmatch.errors import ConfigError
 from distmatch.models.attention import Tree, tree_inputs
 from distmatch.models.blocks import decoder_blocks
 from distmatch.models.head import replaced, unwrapped
 from distmatch.models.proof import forward_way
+from distmatch.progress import phase
 
 _ALIGNMENT = 64  # bytes; where values begin in a file
 _FILE_DTYPES = {torch.float64: "F64", torch.float32: "F32", torch.bfloat16: "BF16"} | {
@@ -130,8 +130,7 @@ class Trunk:
         device = self.model.device
         trees, _ = self._layout
         name = f"states up to block {blocks.stop}" + (f", {_name(precision)}" if precision else "")
-        total, off = len(blocks) * len(trees), not self._progress
-        with tqdm(total=total, desc=name, leave=False, disable=off) as bar:
+        with phase(name, len(blocks) * len(trees), shown=self._progress) as raising:
             for number in blocks:
                 entering = self._states.get(precision)
                 with torch.autocast(device.type, precision, enabled=precision is not None):
@@ -142,7 +141,7 @@ class Trunk:
                             leaving = _reached(self.model, self._blocks[number + 1], kept.tree)
                         room = self._room(precision, leaving.shape[-1], leaving.dtype)
                         room[kept.rows[kept.own]] = leaving[0, kept.own].to(room.device)
-                        bar.update()
+                        raising.advance()
 
     @contextmanager
     def installed(self) -> Iterator[None]:

@@ -22,13 +22,14 @@ from distmatch.data.jsonl import read_jsonl, write_jsonl
 from distmatch.data.texts import read_texts, write_texts
 from distmatch.errors import ConfigError, listed
 from distmatch.evals import Capability, LocalModel
-from distmatch.evals.store import measure_all
+from distmatch.evals.store import measure_all, measuring
 from distmatch.evals.suites import OwnExamples
 from distmatch.files import alone_in, check_folder, told_if_unwritable, write_json, write_text
 from distmatch.models.adapters import load_adapter
 from distmatch.models.choice import adapter_record
 from distmatch.models.lora import LoraTarget, target_table
 from distmatch.processes import is_first, of_the_first, wait_for_all
+from distmatch.progress import say, work
 from distmatch.runs.card import card_measures, overlap_told
 from distmatch.runs.outcome import AFTER, BEFORE, HISTORY_FILE, METRICS_FILE, RunOutcome
 from distmatch.runs.page import leave_page
@@ -36,6 +37,7 @@ from distmatch.runs.record import changes
 from distmatch.runs.run import RUN_RECORD, Run
 from distmatch.sampling import own_draws
 from distmatch.trainer import DistributionTrainer, check_output_dir, data_told, write_card
+from distmatch.trainer.callbacks import TRAINING
 
 DRAWN_FILE = "drawn.jsonl"
 """The examples of a run that draws its first ones from the model."""
@@ -47,7 +49,7 @@ _T = TypeVar("_T")
 Tell = Callable[[str], object]
 
 
-def perform(run: Run, *, resume: bool = False, tell: Tell = print) -> RunOutcome:
+def perform(run: Run, *, resume: bool = False, tell: Tell = say) -> RunOutcome:
     """Measure, train and measure as a run says, and leave in its folder what came of it.
 
     Killed at any moment and resumed, it ends in the same to the bit; a finished one is only shown.
@@ -79,7 +81,9 @@ def perform(run: Run, *, resume: bool = False, tell: Tell = print) -> RunOutcome
     ):
         if is_first():  # no other process has begun meanwhile
             check_run_folder(run, record, resume=resume)
-        trained_on = _Performance(run, record, tell).carry_out()
+        shown = is_first() and not run.config.disable_tqdm
+        with work(str(run.folder), _phases(run), shown=shown):
+            trained_on = _Performance(run, record, tell).carry_out()
         wait_for_all()
         outcome = _told(run, tell)
         if is_first():
@@ -96,6 +100,12 @@ def perform(run: Run, *, resume: bool = False, tell: Tell = print) -> RunOutcome
 
 def _untold(_line: str) -> None:
     """Of processes at work on one run, the first tells."""
+
+
+def _phases(run: Run) -> list[str]:
+    """What is to come where nothing but whole reports and checkpoints is there."""
+    suites = [measuring(suite) for suite in run.suites]
+    return suites if (run.folder / HISTORY_FILE).is_file() else [*suites, TRAINING, *suites]
 
 
 def _told(run: Run, tell: Tell) -> RunOutcome:
@@ -258,7 +268,7 @@ class _Performance:
             retention_dataset=texts or None,
             refresh=run.refresh,
         )
-        if self.tell is not print:
+        if self.tell is not say:
             trainer.remove_callback(PrinterCallback)
         ends = tokenizer.convert_ids_to_tokens(list(trainer.encoder.end_ids))
         self.tell(f"an answer to a chat ends with one of: {', '.join(ends)}")

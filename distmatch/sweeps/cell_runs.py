@@ -1,15 +1,13 @@
 """A sweep's cells, one after the other, each done once, by however many processes."""
 
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
+from distmatch.progress import say
 from distmatch.sweeps.cells import Cell
 from distmatch.sweeps.claims import claimed, drop_stale_claims, own_folder
 from distmatch.sweeps.conditions import Conditions
-from distmatch.sweeps.progress import SweepBar
+from distmatch.sweeps.progress import ShownCells
 from distmatch.sweeps.results import append_result, read_results
 from distmatch.sweeps.states import StatesBelow
 from distmatch.sweeps.training import trained_cell
@@ -30,19 +28,19 @@ def run_cells(conditions: Conditions, cells: Sequence[Cell]) -> list[str]:
     """
     folder = conditions.folder
     for line in read_results(folder)[1]:
-        tqdm.write(line)
-    bar = SweepBar(conditions, cells, _left(folder, cells))
-    with own_folder(folder, "states") as states, closing(bar):
+        say(line)
+    shown = ShownCells(conditions, cells, _left(folder, cells))
+    with own_folder(folder, "states") as states, shown.shown():
         below = StatesBelow(conditions, states)
         were_any = True
         while were_any:  # once more: others may have been killed at what they were at work on
-            were_any = _run_free_ones(conditions, cells, below, bar)
+            were_any = _run_free_ones(conditions, cells, below, shown)
     drop_stale_claims(folder)
     return [cell.name for cell in _left(folder, cells)]
 
 
 def _run_free_ones(
-    conditions: Conditions, cells: Sequence[Cell], below: StatesBelow, bar: SweepBar
+    conditions: Conditions, cells: Sequence[Cell], below: StatesBelow, shown: ShownCells
 ) -> bool:
     """Whether there was any cell that is left and nobody else works on."""
     folder = conditions.folder
@@ -52,11 +50,11 @@ def _run_free_ones(
             if not is_mine or not _left(folder, [cell]):
                 continue
             were_any = True
-            bar.begin(cell)
+            shown.begin(cell)
             with below.left_out(cell.lowest):
-                result = trained_cell(conditions, cell, bar)
+                result = trained_cell(conditions, cell, shown)
             append_result(folder, result)
-        bar.settle(_left(folder, cells))
+        shown.settle(_left(folder, cells))
     return were_any
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distmatch.files import told_if_unwritable
+from distmatch.progress import phase, work
 from distmatch.sweeps.cell_runs import run_cells
 from distmatch.sweeps.cells import Grid
 from distmatch.sweeps.claims import locked
@@ -15,6 +16,7 @@ from distmatch.sweeps.measures import measure_base
 from distmatch.sweeps.outcome import Sweep
 from distmatch.sweeps.plan import NUM_TEXTS, Plan
 from distmatch.sweeps.probe import NUM_EXAMPLES, probe, read_scores, write_scores
+from distmatch.sweeps.progress import CELLS
 from distmatch.sweeps.record import settle_record
 from distmatch.sweeps.report import write_report
 from distmatch.trainer import DistributionConfig
@@ -83,11 +85,13 @@ def carry_out(plan: Plan, model: PreTrainedModel, tokenizer: PreTrainedTokenizer
     """
     conditions = Conditions.of(plan, model, tokenizer)
     with told_if_unwritable(plan.folder, "start the sweep again; finished cells are kept"):
-        with locked(plan.folder):  # the first of several processes does it, the others wait
-            settle_record(conditions, plan.cells)
-            measure_base(conditions)
-            _leave_probe(conditions)
-        elsewhere = run_cells(conditions, plan.cells)
+        with work(str(plan.folder), [CELLS], shown=not plan.args.disable_tqdm):
+            with locked(plan.folder):  # the first of several processes does it, the others wait
+                settle_record(conditions, plan.cells)
+                with phase("measuring the base"):
+                    measure_base(conditions)
+                _leave_probe(conditions)
+            elsewhere = run_cells(conditions, plan.cells)
         return replace(write_report(plan.folder), elsewhere=tuple(elsewhere))
 
 

@@ -109,6 +109,6 @@ def _report(conditions: Conditions, model: Any, suite: OwnExamples) -> Report:
         model=model,
         tokenizer=conditions.tokenizer,
         batch_size=conditions.args.per_device_eval_batch_size,
-        progress=False,
+        progress=not conditions.args.disable_tqdm,
     )
     return measure(subject, suite)

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import torch
 from peft.tuners.lora.layer import LoraLayer
 from torch import Tensor
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from distmatch.data.batching import make_batch
@@ -28,6 +27,7 @@ from distmatch.models.attaching import attached
 from distmatch.models.blocks import adaptable_sites
 from distmatch.models.forwards import in_eval_mode
 from distmatch.models.lora import LoraTarget
+from distmatch.progress import phase
 from distmatch.scoring import score_batch
 from distmatch.sweeps.folder import PROBE_FILE, parsed_file
 from distmatch.sweeps.headlines import CONTROL, COPYING
@@ -68,14 +68,19 @@ def probe(
     sites = {site.path: site for site in adaptable_sites(model)}
     sums: dict[tuple[str, str], Tensor] = {}
     squares: dict[tuple[str, str], float] = defaultdict(float)
-    with attached(model, LoraTarget("block", _RANK), seed=_SEED) as adapted, in_eval_mode(adapted):
+    with (
+        attached(model, LoraTarget("block", _RANK), seed=_SEED) as adapted,
+        in_eval_mode(adapted),
+        phase("probe", len(tries), shown=progress) as probing,
+    ):
         weights = _first_moving(adapted)
-        for trie in tqdm(tries, desc="probe", leave=False, disable=not progress):
+        for trie in tries:
             for loss, gradients in _gradients(adapted, encoder, trie, list(weights.values())):
                 for path, gradient in zip(weights, gradients, strict=True):
                     key = loss, path
                     sums[key] = sums[key] + gradient if key in sums else gradient
                     squares[key] += float(gradient.square().sum())
+            probing.advance()
     return [
         ProbeScore(
             *(loss, sites[path].block, sites[path].kind, sites[path].name),

@@ -1,18 +1,20 @@
-"""A sweep's bar."""
+"""How far a sweep is."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from tqdm.auto import tqdm
 from transformers.trainer_callback import TrainerCallback
 
+from distmatch.progress import Phase, phase, show
 from distmatch.sweeps.cells import Cell
 from distmatch.sweeps.conditions import Conditions
 
-_BAR = "{desc} |{bar}| {percentage:3.0f}% [{elapsed}<{remaining}{postfix}]"
+CELLS = "cells"
+"""What they are called where progress is shown."""
 
 
-class SweepBar(TrainerCallback):
+class ShownCells(TrainerCallback):
     """Moves with every step of every cell, by the blocks that it runs, and with measuring.
 
     Args:
@@ -33,26 +35,25 @@ class SweepBar(TrainerCallback):
         )
         self._cell = cells[0]
         self._numbers = {cell: f"{number}/{len(cells)}" for number, cell in enumerate(cells, 1)}
-        self._bar = tqdm(
-            total=sum(self._costs.values()),
-            initial=self._done(left),
-            bar_format=_BAR,
-            disable=conditions.args.disable_tqdm,
-        )
+        self._left = left
+        self._phase: Phase
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Inside, they go on."""
+        total, done = float(sum(self._costs.values())), self._done(self._left)
+        with phase(CELLS, total, done=done) as self._phase:
+            yield
 
     def begin(self, cell: Cell) -> None:
         """Name the cell that steps are of from now on."""
         self._cell = cell
-        self._bar.set_description(f"{self._numbers[cell]} {cell.name}")
+        self._phase.name = f"{self._numbers[cell]} {cell.name}"
+        show(now=True)
 
     def settle(self, left: Collection[Cell]) -> None:
         """Show what is truly done, others' work too."""
-        self._bar.n = self._done(left)
-        self._bar.refresh()
-
-    def close(self) -> None:
-        """Leave it as it stands."""
-        self._bar.close()
+        self._phase.move_to(self._done(left))
 
     def _done(self, left: Collection[Cell]) -> int:
         return sum(cost for cell, cost in self._costs.items() if cell not in left)
@@ -61,10 +62,11 @@ class SweepBar(TrainerCallback):
         """Move by a step; what measuring will take is left of the cell's share."""
         size = args.train_batch_size * args.gradient_accumulation_steps
         step = 3 * size  # a backward is as dear as two forwards
-        self._bar.update(self._costs[self._cell] * step / (state.max_steps * step + self._measured))
+        all_steps = state.max_steps * step
+        self._phase.advance(self._costs[self._cell] * step / (all_steps + self._measured))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Show the loss."""
-        shown = {name: f"{logs[name]:.3g}" for name in ("loss", "tvd") if name in (logs or {})}
+        shown = [f"{name}={logs[name]:.3g}" for name in ("loss", "tvd") if name in (logs or {})]
         if shown:
-            self._bar.set_postfix(shown)
+            self._phase.told = ", ".join(shown)

@@ -5,12 +5,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
-from tqdm.auto import tqdm
 
 from distmatch.data.batching import make_batch
 from distmatch.errors import ConfigError
 from distmatch.models.forwards import in_eval_mode
 from distmatch.models.trunk import Trunk
+from distmatch.progress import say
 from distmatch.scoring import row_logits
 from distmatch.sweeps.conditions import Conditions
 
@@ -67,9 +67,9 @@ class StatesBelow:
             if not difference < math.sqrt(torch.finfo(mixed or model.dtype).eps):
                 raise ConfigError(f"{told}, relative, which is too much")
             if not self._conditions.args.disable_tqdm:
-                tqdm.write(f"{told}, relative" + (f", in {mixed}" if mixed else ""))
+                say(f"{told}, relative" + (f", in {mixed}" if mixed else ""))
         self._is_checked = True
 
     def _give_up(self, error: ConfigError) -> None:
-        tqdm.write(f"{error}; every forward runs all blocks")
+        say(f"{error}; every forward runs all blocks")
         self._trunk = None

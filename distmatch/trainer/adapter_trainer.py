@@ -9,6 +9,7 @@ from torch import nn
 from transformers import Trainer
 
 from distmatch.models.base_record import write_base_record
+from distmatch.trainer.callbacks import ShownTraining
 from distmatch.trainer.card import CardMeasures, write_card
 
 
@@ -23,6 +24,15 @@ class AdapterTrainer(Trainer):
     @abstractmethod
     def trained_on(self) -> str:
         """On what it trains, for the card."""
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """As theirs; an error leaves nothing shown as if it went on."""
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            for callback in self.callback_handler.callbacks:
+                if isinstance(callback, ShownTraining):
+                    callback.close()
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)

@@ -1,6 +1,7 @@
-"""What happens between steps: the progress bar, log lines, new examples when they are due."""
+"""What happens between steps: progress is shown, log lines, new examples when they are due."""
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
@@ -9,7 +10,11 @@ from transformers.trainer_callback import ProgressCallback, TrainerCallback
 from distmatch.data.examples import Example
 from distmatch.errors import ConfigError
 from distmatch.processes import of_the_first
+from distmatch.progress import Phase, phase
 from distmatch.trainer.running_means import SHOWN
+
+TRAINING = "training"
+"""What it is called where progress is shown."""
 
 Refresh = Callable[[nn.Module, list[Example]], list[Example]]
 """Given the model and its examples, as many new ones."""
@@ -31,15 +36,41 @@ class Trains(Protocol):
         """Train on these from the next step on."""
 
 
-class ProgressBar(ProgressCallback):
-    """Their bar, with the latest numbers beside it instead of a line above it each time."""
+class ShownTraining(ProgressCallback):
+    """In place of their bar: a phase, with the latest numbers beside it."""
+
+    def __init__(self) -> None:
+        """Nothing goes on yet."""
+        super().__init__()
+        self._stack = ExitStack()
+        self._training: Phase | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """From here on steps are shown."""
+        self.close()
+        if state.is_world_process_zero:
+            steps = phase(TRAINING, state.max_steps, done=state.global_step, stays=True)
+            self._training = self._stack.enter_context(steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """One more."""
+        if self._training is not None:
+            self._training.move_to(state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Show loss, TVD, slope and other of the steps since the last line."""
-        if self.training_bar is not None and logs:
-            shown = {k: f"{logs[k]:.3g}" for k in ("loss", *SHOWN) if k in logs}
-            if shown:
-                self.training_bar.set_postfix(shown)
+        shown = [f"{k}={logs[k]:.3g}" for k in ("loss", *SHOWN) if k in (logs or {})]
+        if self._training is not None and shown:
+            self._training.told = ", ".join(shown)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """All steps are done."""
+        self.close()
+
+    def close(self) -> None:
+        """Training is over, also where an error ended it."""
+        self._training = None
+        self._stack.close()
 
 
 @runtime_checkable

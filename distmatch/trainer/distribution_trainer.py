@@ -16,7 +16,8 @@ from peft import PeftConfig, PeftModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.trainer_callback import ProgressCallback, TrainerCallback
+from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
+from transformers.trainer_callback import TrainerCallback
 
 from distmatch.data.batching import make_batch
 from distmatch.data.examples import Example, Prompt
@@ -37,7 +38,7 @@ from distmatch.models.proof import forward_way
 from distmatch.scoring import model_encoder, resolve_at_most
 from distmatch.trainer import given
 from distmatch.trainer.adapter_trainer import AdapterTrainer
-from distmatch.trainer.callbacks import LogLines, ProgressBar, Refresh, RefreshExamples
+from distmatch.trainer.callbacks import LogLines, Refresh, RefreshExamples, ShownTraining
 from distmatch.trainer.card import CardMeasures, data_told
 from distmatch.trainer.companions import Companions, shape_kl
 from distmatch.trainer.micro_batches import (
@@ -147,8 +148,8 @@ class DistributionTrainer(AdapterTrainer):
             optimizers=optimizers,
         )
         self.add_callback(LogLines(self))
-        if self.pop_callback(ProgressCallback) is not None:
-            self.add_callback(ProgressBar())
+        if self.pop_callback(DEFAULT_PROGRESS_CALLBACK) is not None:
+            self.add_callback(ShownTraining())
         if refresh is not None:
             self.add_callback(RefreshExamples(self, refresh))
 
@@ -324,12 +325,13 @@ class DistributionTrainer(AdapterTrainer):
         return asked
 
     def _measured(self, asked: AskedTries) -> dict[str, float]:
+        is_shown = self.is_world_process_zero() and not self.args.disable_tqdm
         outcomes, ratios = outcomes_of(
             self.adapted,
             self.encoder,
             asked,
             batch_size=self.args.per_device_eval_batch_size,
-            progress=None if self.args.disable_tqdm else "evaluating",
+            progress="evaluating" if is_shown else None,
             shared=not self.is_fsdp_enabled,  # for which all run the same forwards
         )
         loss = float(self._divergences(self.divergence, outcomes).mean())

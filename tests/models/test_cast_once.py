@@ -99,7 +99,7 @@ def test_after_an_error_the_model_has_its_own_again():
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_steps_run_on_them_and_measuring_on_the_models_own(checkpointing, tmp_path):
     seen = []
-    given = {"bf16": True, "gradient_checkpointing": checkpointing, "eval_strategy": "steps"}
+    given = {"bf16": True, "activation_checkpointing": checkpointing, "eval_strategy": "steps"}
     given |= {"eval_steps": 1, "max_steps": 2}
     run = trainer(tmp_path, eval_dataset=examples(2), **given)
     matrix = run.adapted.get_submodule("base_model.model.model.layers.1.mlp.down_proj.base_layer")

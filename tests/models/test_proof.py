@@ -78,7 +78,7 @@ def test_angles_that_depend_on_what_is_fed_beside_are_found_out():
 def test_where_checkpointing_drops_the_cache_sequences_run_plainly():
     model, some = architecture("gpt_neo"), tries(2)
     expected = row_logits(model, make_batch(some, ENCODER)).detach()
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     model.train()
     assert_close(row_logits(model, make_batch(some, ENCODER)), expected, atol=1e-4, rtol=1e-4)
 

@@ -194,7 +194,7 @@ def test_gradient_checkpointing_changes_nothing():
     trunk = raised(model, 1)
     model, batch = adapted(model), make_batch(TRIES, ENCODER)
     plain = logits_and_gradients(model, batch)
-    model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.activation_checkpointing_enable({"use_reentrant": False})
     model.train()
     with trunk.installed():
         ours = logits_and_gradients(model, batch)

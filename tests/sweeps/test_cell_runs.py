@@ -20,6 +20,7 @@ from distmatch.models.trunk import Tree, Trunk
 from distmatch.sweeps import Grid, cell_runs, measures, states
 from distmatch.sweeps.claims import claimed
 from distmatch.trainer import DistributionTrainer
+from tests.progress.terminal import terminal
 from tests.sweeps.small import (
     NAMES,
     ONE,
@@ -278,10 +279,12 @@ def test_nothing_is_printed_where_no_bar_is_wanted(tmp_path, capfd):
     assert "it/s" not in err
 
 
-def test_a_sweep_shows_one_bar(tmp_path, capsys):
-    small_sweep(tmp_path, grid=ONE, disable_tqdm=False)
-    out, err = capsys.readouterr()
-    assert "train_runtime" not in out + err
-    assert "states kept up to block 3: logits differ by" in out
-    assert "100%" in err
-    assert "mlp@3-rank2-lr0.01-seed0" in err
+def test_a_sweep_shows_one_bar(tmp_path):
+    with terminal() as seen:
+        small_sweep(tmp_path, grid=ONE, disable_tqdm=False)
+    said, done = seen.lines
+    assert said.startswith("states kept up to block 3: logits differ by")
+    assert done.startswith(f"{tmp_path}: done in ")
+    for told in ("measuring the base, ", "probe ", "1/2 all@0-3-rank2", "2/2 mlp@3-rank2"):
+        assert any(bar.startswith(told) for bar in seen.bars), told
+    assert any("loss=" in bar and " left, " in bar for bar in seen.bars)

@@ -9,14 +9,13 @@ from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tqdm.auto import tqdm
-
 from distmatch.errors import BudgetError, ConfigError, EndpointError
 from distmatch.evals.backends.client import Client, Limits, check_url
 from distmatch.evals.backends.keys import OPENAI, is_openais
 from distmatch.evals.backends.questions import AnswerPlace
 from distmatch.evals.backends.replies import Next, ReplyAnswer, reply_answers
 from distmatch.evals.backends.word_bounds import walked
+from distmatch.progress import phase
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
@@ -168,10 +167,10 @@ class Requests:
 
         with (
             ThreadPool(self.limits.parallel) as pool,
-            tqdm(total=len(asked), desc=name, leave=False, disable=not self.progress) as bar,
+            phase(name, len(asked), shown=self.progress) as asking,
         ):
             for _ in pool.imap_unordered(answer, enumerate(asked)):
-                bar.update()
+                asking.advance()
         if not errors:
             return [found[number] for number in range(len(asked))]
         error = errors[0]

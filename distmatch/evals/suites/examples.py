@@ -45,4 +45,4 @@ class OwnExamples(Suite):
 
     def items(self, subject: Subject) -> Answers:
         """The subject's answers."""
-        return subject.answers(self.examples, "evaluating")
+        return subject.answers(self.examples, self.name)

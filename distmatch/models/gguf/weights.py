@@ -16,12 +16,12 @@ from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
 from gguf.constants import GGMLQuantizationType
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from distmatch.errors import LoadError, some
 from distmatch.models.gguf import rope
 from distmatch.models.gguf.architectures import architecture_of
 from distmatch.models.gguf.stored import Gguf
+from distmatch.progress import phase
 
 _SHARD_BYTES = 2 << 30
 _EXPERTS = "mlp.experts."
@@ -91,15 +91,14 @@ def write_weights(weights: Mapping[str, Weight], directory: Path, name: str) -> 
     shards = list(_shards(weights))
     files: dict[str, str] = {}
     total = sum(weight.num_bytes for weight in weights.values())
-    title = f"converting {name}"
-    with tqdm(total=total, desc=title, unit="B", unit_scale=True, disable=None, leave=False) as bar:
+    with phase(f"converting {name}", float(total)) as converting:
         for number, shard in enumerate(shards, start=1):
             file = f"model-{number:05}-of-{len(shards):05}.safetensors"
             file = "model.safetensors" if len(shards) == 1 else file
             tensors: dict[str, Tensor] = {}
             for key in shard:
                 tensors[key] = torch.from_numpy(weights[key].make()).to(weights[key].dtype)
-                bar.update(weights[key].num_bytes)
+                converting.advance(weights[key].num_bytes)
             save_file(tensors, directory / file, metadata={"format": "pt"})
             # safetensors hides its file from other users; a shared cache shouldn't
             (directory / file).chmod(directory.stat().st_mode & 0o666)
