@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from tqdm.std import tqdm
 
-from distmatch.progress.lines import Line, suitable_line
+from distmatch.progress.lines import ProgressLine, suitable_line
 from distmatch.progress.schedule import Phase, Schedule
 
 
 class _Work(NamedTuple):
     schedule: Schedule
-    line: Line | None
+    line: ProgressLine | None
 
 
 _going_on: list[_Work] = []

@@ -19,7 +19,7 @@ _SECONDS_BETWEEN_BARS = 0.1
 _COLUMNS = 100  # of a bar in a notebook, whose width isn't known
 
 
-class Line(ABC):
+class ProgressLine(ABC):
     """Where it is shown how far something is."""
 
     every: float
@@ -56,7 +56,7 @@ class Line(ABC):
         """Show nothing any more but this; empty: nothing."""
 
 
-class _Terminal(Line):
+class _Terminal(ProgressLine):
     """A bar below what is printed and logged meanwhile."""
 
     every = _SECONDS_BETWEEN_BARS
@@ -80,7 +80,7 @@ class _Terminal(Line):
             _print(last)
 
 
-class _Notebook(Line):
+class _Notebook(ProgressLine):
     """A bar in an output of its own, which is written over, so that one line is left of it."""
 
     every = 5 * _SECONDS_BETWEEN_BARS
@@ -107,7 +107,7 @@ class _Notebook(Line):
             self._place.update(data, raw=True)
 
 
-class _Log(Line):
+class _Log(ProgressLine):
     """A line now and then."""
 
     is_written_over = False
@@ -138,7 +138,7 @@ def _bar_format(standing: Standing) -> str:
     return f"{text} {bar}{times}"
 
 
-def suitable_line() -> Line | None:
+def suitable_line() -> ProgressLine | None:
     """The one for where this process writes; None where tqdm is switched off."""
     if tqdm(total=0, file=io.StringIO()).disable:  # by TQDM_DISABLE
         return None
