@@ -115,14 +115,16 @@ PILOTS = (
 PILOT_SEED = 1
 """Of the pilots' data: it holds out other words than the table's."""
 RECIPE = Recipe(steps=300)
+LONGER = Recipe(steps=600, narrow_first=True, **WIDE)
 LEDGER = {
     "recipe": RECIPE,
-    "recipe, seed 1": replace(RECIPE, seed=1),
-    "shuffled": replace(RECIPE, shuffled=True),
+    "longer recipe": LONGER,
+    "longer recipe, seed 1": replace(LONGER, seed=1),
+    "shuffled": replace(LONGER, shuffled=True),
     "narrow": Recipe(data="narrow", weight=0.0),
-    "no retention": replace(RECIPE, weight=0.0, steps=200),
-    "others": replace(RECIPE, data="others", steps=200),
-    "given alone": replace(RECIPE, data="given", steps=200),
+    "no retention": replace(LONGER, weight=0.0, steps=200),
+    "others": replace(LONGER, data="others", steps=200),
+    "given alone": replace(LONGER, data="given", steps=200),
 }
 TABLE: tuple[Suite, ...] = (
     CarryOver(per_group=12),
