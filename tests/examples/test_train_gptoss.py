@@ -128,7 +128,7 @@ def test_a_recipe_says_what_is_learned_kept_and_asked(script, recipe):
         return
     assert train_gptoss.task(args) == BroadControl()
     assert suites == [("carry_over", 10)]
-    assert (chats.n, len(chats.questions), chats.thinks) == (96, 64, False)
+    assert (chats.n, len(chats.questions), chats.thinks) == (96, 128, False)
     longest = 64 + chats.user_tokens + chats.thought_tokens + chats.answer_tokens
     assert longest < train_gptoss.text_tokens(args) == 400
     args.retention_weight = 0
