@@ -277,7 +277,7 @@ def _texts(table: Mapping[str, Any], seed: int) -> Path | OwnChats | None:
         return Path(table["path"]) if table else None
     drawn = {"negatives": negatives, "short_questions": short_questions}
     questions = [
-        one for key, draw in drawn.items() if key in table for one in draw(table[key], seed)
+        one for key, draw in drawn.items() if table.get(key) for one in draw(table[key], seed)
     ]
     thinks = table.get("thinks", False)
     return OwnChats(n=table.get("own_chats", 0), questions=questions, thinks=thinks, seed=seed)

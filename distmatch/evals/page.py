@@ -1,6 +1,6 @@
 """What was measured of one model, or of several, as a page."""
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 
 from distmatch.errors import shown
 from distmatch.evals.report import Report
-from distmatch.evals.store import SETTINGS_FILE
+from distmatch.evals.store import SETTINGS_FILE, Store
 from distmatch.evals.suites import Knowledge, Ordinary, OwnExamples
 from distmatch.evals.views import (
     Compared,
@@ -21,8 +21,7 @@ from distmatch.evals.views import (
 from distmatch.reports import KeyFigure, Page
 
 COSTS = "What it costs elsewhere"
-_DIGITS = 21
-"""Of a hash, behind what it is of: enough to tell models apart."""
+_HASH, _DIGITS = re.compile("[0-9a-f]{64}"), 16
 ELSEWHERE = (Ordinary.name, Knowledge.name)
 """Suites that ask for something else than what is taught."""
 
@@ -66,19 +65,21 @@ def suites_page(folder: str | Path, models: Mapping[str, Mapping[str, Report]]) 
     who = f"{len(models)} models, {', '.join(models)}, were" if len(models) > 1 else "A model was"
     title = Path(folder).resolve().name
     page = measured_page(title, f"{who} asked, in items: {told}.", suites)
-    path = Path(folder) / next(iter(first)) / SETTINGS_FILE
-    return replace(page, notes=[_who_was_asked(path)] if path.is_file() else [])
+    asked = next(iter(first))
+    if not (Path(folder) / asked / SETTINGS_FILE).is_file():
+        return page
+    return replace(page, notes=[_who_was_asked(Store(Path(folder)).settings(asked))])
 
 
-def _who_was_asked(path: Path) -> str:
+def _who_was_asked(settings: Mapping[str, Any]) -> str:
     """What a suite's settings say of model and adapter, which are known by their bytes."""
-    settings = json.loads(path.read_text(encoding="utf-8"))
-    told = (
-        f"{name} {value[:_DIGITS] if isinstance(value, str) else shown(value)}"
+    told = ", ".join(
+        f"{name} {value if isinstance(value, str) else shown(value)}"
         for name, value in settings.items()
         if "." not in name and value is not None
     )
-    return f"Who was asked: {', '.join(told)}; hashes are of files, whole in settings.json."
+    brief = _HASH.sub(lambda found: f"{found[0][:_DIGITS]}...", told)
+    return f"Who was asked: {brief}" + ("." if brief == told else f" ({SETTINGS_FILE} has all).")
 
 
 def comparison_page(folder: str | Path, suites: Mapping[str, Compared]) -> Page:

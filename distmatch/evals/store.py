@@ -76,7 +76,7 @@ class Store:
         """
         if not (self.folder / name / REPORT_FILE).exists():
             return None
-        there = self._settings(name)
+        there = self.settings(name)
         here = json.loads(json.dumps(settings))
         if other := [key for key in {**here, **there} if there.get(key) != here.get(key)]:
             told = listed(f"{k} {shown(there.get(k))}, not {shown(here.get(k))}" for k in other)
@@ -93,7 +93,12 @@ class Store:
         write_json(self.folder / name / SETTINGS_FILE, dict(settings))
         report.save(self.folder / name / REPORT_FILE)
 
-    def _settings(self, name: str) -> dict[str, Any]:
+    def settings(self, name: str) -> dict[str, Any]:
+        """What the report of that name depends on, as it was kept beside it.
+
+        Raises:
+            ConfigError: Nothing is there that says so.
+        """
         path = self.folder / name / SETTINGS_FILE
         try:
             return dict(json.loads(path.read_text(encoding="utf-8")))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from huggingface_hub import EvalResult
 
 from distmatch.data.examples import Example
+from distmatch.data.jsonl import value_key
 from distmatch.errors import DataError
 from distmatch.evals import Report
 from distmatch.evals.page import ELSEWHERE
@@ -54,9 +55,9 @@ def overlap_told(trained: Sequence[Example], tested: Sequence[Example]) -> str:
     """
     if not trained or not tested:
         return ""
-    prompts = {str(example.prompt) for example in trained}
+    prompts = {value_key(example.prompt) for example in trained}
     words = {word for example in trained for word in example.target.words}
-    num_prompts = sum(str(example.prompt) in prompts for example in tested)
+    num_prompts = sum(value_key(example.prompt) in prompts for example in tested)
     num_words = sum(not words.isdisjoint(example.target.words) for example in tested)
     return (
         f"Examples it is measured on: {len(tested):,}; with a prompt of these rows: {num_prompts}; "

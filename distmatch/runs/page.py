@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from distmatch.evals.page import COSTS, measured_page
@@ -15,22 +14,24 @@ from distmatch.runs.outcome import METRICS_FILE, RunOutcome, read_kept
 from distmatch.runs.run import RUN_RECORD
 
 _NOT_MEASURED = f'{COSTS}: not measured; [measure] suites = ["ordinary"] in a run file measures it.'
-
-
 _WORDS_ALONE = (
     "tvd is total variation distance from what is asked; control_tvd is that of the answers that "
     "are one of the words, renormalised, and so are dots."
 )
 
 
-def leave_page(outcome: RunOutcome) -> str:
+def leave_page(outcome: RunOutcome, trained_on: str) -> str:
     """Write a run's page into its folder; what was written, or why it couldn't be."""
     path = outcome.folder / REPORT_PAGE
-    return drawn(path, lambda path: save_page(run_page(outcome), path))
+    return drawn(path, lambda path: save_page(run_page(outcome, trained_on), path))
 
 
-def run_page(outcome: RunOutcome) -> Page:
+def run_page(outcome: RunOutcome, trained_on: str = "") -> Page:
     """What was trained, what came of it, and what it costs elsewhere.
+
+    Args:
+        outcome: Of the run.
+        trained_on: On what, in words; empty: as its metrics have it.
 
     Raises:
         DataError: Nothing was measured, or the run's record can't be read.
@@ -38,30 +39,35 @@ def run_page(outcome: RunOutcome) -> Page:
     sentence = _sentence(read_kept(outcome.folder / RUN_RECORD), outcome)
     page = measured_page(outcome.folder.resolve().name, sentence, outcome.suites)
     curve = [] if not outcome.history else [_training(outcome.history)]
-    return replace(page, views=[*page.views, *curve], notes=_notes(page, outcome))
+    return replace(page, views=[*page.views, *curve], notes=_notes(page, outcome, trained_on))
 
 
-def _notes(page: Page, outcome: RunOutcome) -> list[str]:
+def _notes(page: Page, outcome: RunOutcome, trained_on: str) -> list[str]:
     """On what it was trained, what brackets are, and what wasn't measured."""
     kept = outcome.folder / METRICS_FILE
-    trained_on = read_kept(kept).get("trained_on") if kept.is_file() else None
+    if not trained_on and kept.is_file():
+        trained_on = read_kept(kept).get("trained_on", "")
     told = [f"Trained on {trained_on[0].lower()}{trained_on[1:]}"] if trained_on else []
-    asks_for_words = any("control_tvd" in report.metrics for report in outcome.after.values())
+    brackets = f"{BRACKETS} {_WORDS_ALONE}" if _asks_for_words(outcome) else BRACKETS
     not_measured = [] if COSTS in page.figures else [_NOT_MEASURED]
-    return [*told, BRACKETS + (f" {_WORDS_ALONE}" if asks_for_words else ""), *not_measured]
+    return [*told, brackets, *not_measured]
+
+
+def _asks_for_words(outcome: RunOutcome) -> bool:
+    """Whether anything asked for probabilities of words."""
+    return any("control_tvd" in report.metrics for report in outcome.after.values())
 
 
 def _sentence(record: Mapping[str, Any], outcome: RunOutcome) -> str:
-    told = ", ".join(_told(record, outcome.folder))
+    adapter = SavedAdapter.read(outcome.folder)
+    who = adapter.base_name if adapter else "A model"
+    for_words = "taught to give words the probabilities asked for"
+    what = for_words if _asks_for_words(outcome) else "trained"
+    told = ", ".join([f"{who} was {what}", *_told(record)])
     return f"{told}; measured before and after on {_asked(outcome)}"
 
 
-def _told(record: Mapping[str, Any], folder: Path) -> Iterator[str]:
-    adapter = SavedAdapter.read(folder)
-    yield (
-        f"{adapter.base_name if adapter else 'A model'} was taught to answer with given words at "
-        "given probabilities"
-    )
+def _told(record: Mapping[str, Any]) -> Iterator[str]:
     lora = record.get("lora") or {}
     if lora:
         target = lora.get("expression", "a PEFT configuration")

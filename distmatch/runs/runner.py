@@ -91,9 +91,9 @@ def perform(run: Run, *, resume: bool = False, tell: Tell = say) -> RunOutcome:
                 tell(told)
             measures = card_measures(outcome.after, outcome.before)
             write_card(run.folder, run.folder.resolve().name, trained_on, measures)
-            tell(outcome.save_metrics(time.perf_counter() - start, trained_on))
             if outcome.suites:
-                tell(leave_page(outcome))
+                tell(leave_page(outcome, trained_on))
+            tell(outcome.save_metrics(time.perf_counter() - start, trained_on))
         wait_for_all()
     return outcome
 

@@ -159,6 +159,8 @@ def test_the_base_writes_the_texts_once_and_they_are_kept(model, tmp_path):
     assert main(["train", str(file), "--resume"]) == 0
     assert (folder / "own_chats.jsonl").stat().st_mtime_ns == kept
     assert main(["train", str(file), "--resume", "retention.negatives=4"]) == 2
+    none = read_run(file, ["retention.negatives=0", "retention.short_questions=0"]).retention
+    assert (none.n, len(none.questions)) == (2, 0)
 
 
 BAD_SETTINGS = {

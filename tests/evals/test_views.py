@@ -123,16 +123,18 @@ def test_the_first_screen_has_headline_policy_and_what_it_costs_elsewhere(both):
 
 
 def test_whoever_was_asked_is_told_by_the_settings_that_are_kept(both, tmp_path):
-    settings = {
-        "model": "GGUF 0123456789abcdef01234567",
-        "adapter": None,
-        "examples.n": 3,
-        "seed": 7,
+    local = {"model": f"GGUF {'0123456789abcdef' * 4}", "adapter": None, "examples.n": 3, "seed": 7}
+    remote = {"endpoint": "https://models.example.org/v1/chat", "model": "a-name-of-some-length"}
+    told = {
+        "model GGUF 0123456789abcdef..., seed 7 (settings.json has all).": local,
+        "endpoint https://models.example.org/v1/chat, model a-name-of-some-length.": remote,
     }
-    Store(tmp_path).keep("examples", both["after"], settings)
-    page = suites_page(tmp_path, {"": {"examples": both["after"]}})
-    told = "model GGUF 0123456789abcdef, seed 7; hashes are of files, whole in settings.json."
-    assert page.notes == [f"Who was asked: {told}"]
+    for number, (text, settings) in enumerate(told.items()):
+        folder = tmp_path / str(number)
+        Store(folder).keep("examples", both["after"], settings)
+        page = suites_page(folder, {"": {"examples": both["after"]}})
+        assert page.notes == [f"Who was asked: {text}"]
+    assert not suites_page(tmp_path, {"": {"examples": both["after"]}}).notes
 
 
 def test_one_model_alone_is_told_by_what_it_was_asked(both):

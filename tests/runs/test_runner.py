@@ -2,15 +2,18 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import ModelCard
 
 from distmatch.data import output_control
 from distmatch.errors import ConfigError, DataError, LoadError
-from distmatch.evals import Report
+from distmatch.evals import Metric, Report
+from distmatch.evals.items import Items
 from distmatch.evals.suites import SUITES, OwnExamples
 from distmatch.files import alone_in
 from distmatch.measuring.metrics import METRICS
@@ -82,12 +85,22 @@ def test_the_outcome_holds_both_reports_of_every_suite_and_the_history(told):
 
 def test_the_page_says_of_whom_on_what_and_how_much_of_the_test_was_trained_on(told):
     page = run_page(told[1])
-    assert "taught to answer with given words at given probabilities, by LoRA on" in page.sentence
+    assert "taught to give words the probabilities asked for, by LoRA on" in page.sentence
+    left = (told[0] / "report.html").read_text()
+    assert page.notes[0].partition(";")[0] in left, "the run itself says so, too"
     trained, brackets, missing = page.notes
     assert trained.startswith("Trained on 16 rows of 2 words a prompt, from tests.")
     assert "Examples it is measured on: 5; with a prompt of these rows: 0;" in trained
     assert brackets.startswith("In brackets 95% intervals") and "renormalised" in brackets
     assert missing.startswith("What it costs elsewhere: not measured")
+
+
+def test_the_page_of_a_run_that_no_words_were_asked_of_says_no_more_than_that_it_was_trained(told):
+    items = Items(metadata=({},), ratios={"correct": (np.ones(1), np.ones(1))})
+    reports = {"knowledge": Report.of(items, (Metric("correct", "right"),), num_resamples=2)}
+    page = run_page(replace(told[1], before=reports, after=reports))
+    assert " was trained, by LoRA on" in page.sentence
+    assert not any("control_tvd" in note for note in page.notes)
 
 
 def test_the_card_says_what_was_measured_and_a_checkpoint_s_that_nothing_was(told):
@@ -117,7 +130,7 @@ def test_what_happens_is_told_in_its_order(told):
         "after training, grouped is measured",
     ]
     assert lines[7:] == [
-        f"wrote {folder / name}" for name in [*FIGURES, "metrics.json", "report.html"]
+        f"wrote {folder / name}" for name in [*FIGURES, "report.html", "metrics.json"]
     ]
 
 

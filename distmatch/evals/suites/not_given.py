@@ -18,7 +18,7 @@ from distmatch.data.tasks.not_given import OwnWords, not_given
 from distmatch.data.vocabulary import stem
 from distmatch.errors import import_extra
 from distmatch.evals.items import Items
-from distmatch.evals.metric import Metric
+from distmatch.evals.metric import WORD_METRICS, Metric
 from distmatch.evals.subject import Capability, Subject
 from distmatch.evals.suite import Suite
 from distmatch.search import LikelyAnswers, distinct_words
@@ -35,8 +35,7 @@ class NotGiven(Suite):
         "Does it choose two rare words by a seed in the prompt, and say them as often as asked?"
     )
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("tvd", "words and other", "lower", beside="policy_tvd"),
-        Metric("other", "none of the words; lower is more copying"),
+        *(one for one in WORD_METRICS if one.name in ("tvd", "other")),
         Metric("policy_tvd", "best without the numbers; control to beat"),
         Metric("rare", "both words rare", "higher"),
         Metric("same_pair", "other prompts answered with the same two words", "lower"),

@@ -131,8 +131,8 @@ def _is_unpacked(kind: int) -> bool:
     try:
         known = GGMLQuantizationType(kind)
         dequantize(np.zeros((1, GGML_QUANT_SIZES[known][1]), np.uint8), known)
-    # Both are answers: a number that is no kind, and a kind that the package has no decoder for;
-    # it lists those it has nowhere
+    # Both are the package's answers, and nothing is unfinished here: a number that is no kind, and
+    # a kind without a decoder, which it tells by this error alone, for it lists decoders nowhere
     except (ValueError, NotImplementedError):
         return False
     return True

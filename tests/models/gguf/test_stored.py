@@ -20,7 +20,7 @@ def unpacks(kind):
     """Whether the package has a decoder, which only trying one tells."""
     try:
         gguf.dequantize(np.zeros((1, GGML_QUANT_SIZES[kind][1]), np.uint8), kind)
-    except NotImplementedError:  # its answer for "no decoder"
+    except NotImplementedError:  # the package's one way to say that a kind has no decoder
         return False
     return True
 
