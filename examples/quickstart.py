@@ -16,6 +16,7 @@ import distmatch as dm
 from distmatch.data import AHEAD_WORDINGS, OutputControl, word_pool, words_of_tokens
 from distmatch.errors import ConfigError
 from distmatch.evals import OwnExamples
+from distmatch.evals.suites import Ordinary
 from distmatch.models import ModelChoice
 from distmatch.runs import Run, perform
 
@@ -23,7 +24,7 @@ BATCH = 8
 
 
 def main() -> None:
-    """Measure, train, measure again on words never trained on, and write down the difference."""
+    """Measure, train, measure again, and write down the difference."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -41,7 +42,7 @@ def main() -> None:
 
 
 def quickstart(folder: Path, steps: int, seed: int) -> Run:
-    """Two words of several tokens with percents, and a test on words that are held out."""
+    """Two words of several tokens with percents; a test on words held out, and the price."""
     bf16 = computes_in_bf16()
     # On a CPU, in bf16, eager attention is sooner done than torch's fused
     model = ModelChoice(name="smollm2-135m", attention="eager" if bf16 else None)
@@ -55,7 +56,7 @@ def quickstart(folder: Path, steps: int, seed: int) -> Run:
     return Run(
         model=model,
         train=train,
-        suites=[OwnExamples(rows=test)],
+        suites=[OwnExamples(rows=test), Ordinary(questions=40, per_template=2, negatives=8)],
         lora=dm.lora("all", rank=16),
         config=dm.DistributionConfig(
             output_dir=str(folder),

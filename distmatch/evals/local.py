@@ -161,10 +161,10 @@ class LocalModel(Subject):
         """See `Subject`."""
         ids = self._encoder.encode_texts(texts)
         ends = converted(slots, self._slot_ids, "prompt")
-        size = min(self.batch_size, TEXTS_A_FORWARD)
+        a_forward = min(self.batch_size, TEXTS_A_FORWARD)
         batches = [
-            *((text_drift, some) for some in in_batches(ids, size)),
-            *((slot_drift, some) for some in in_batches(ends, size)),
+            *((text_drift, some) for some in in_batches(ids, a_forward)),
+            *((slot_drift, some) for some in in_batches(ends, self.batch_size)),
         ]
         with self._asked():
             rows = self._each_of(batches, lambda batch: _rows(batch[0](self.model, batch[1])), name)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
+from peft import PeftModel
 from torch import Tensor, nn
 
 from distmatch.data.batching import TreeBatch, in_batches, make_next_batch, make_text_batch
@@ -87,9 +88,13 @@ def slot_drift(model: nn.Module, slots: Sequence[TokenIds]) -> dict[str, Ratio]:
 def _logits_beside_base(
     model: nn.Module, batch: TreeBatch
 ) -> tuple[Float[Tensor, "rows vocab"], Float[Tensor, "rows vocab"]]:
-    """A model's logits, and its base's at the same places without gradient."""
+    """A model's logits, and its base's at the same places without gradient.
+
+    A model without an adapter is its own base: one forward does for both.
+    """
     adapted = unwrapped(model)  # the base needs no wrapper, which would await a backward
     batch = batch.to(adapted.device)  # type: ignore[arg-type]
     with torch.no_grad(), switched_off(adapted):
-        base = row_logits(adapted, batch)
-    return row_logits(model, batch), base
+        base = row_logits(adapted, batch) if isinstance(adapted, PeftModel) else None
+    ours = row_logits(model, batch)
+    return ours, ours.detach() if base is None else base

@@ -7,6 +7,7 @@ from distmatch.data.trie import Encoder
 from distmatch.measuring.drift import mean_text_kl, slot_drift, text_drift, text_kl
 from distmatch.models.attaching import attach_lora
 from distmatch.models.lora import lora
+from distmatch.scoring import row_logits
 from tests.tiny import randomise_adapter, tiny_model, tiny_tokenizer
 
 ENCODER = Encoder(tiny_tokenizer())
@@ -88,3 +89,18 @@ def test_a_slot_has_the_distance_of_the_token_after_it():
         assert drift["kl"].numerator[row].item() == pytest.approx(float(kl_of(ours, base)), 1e-4)
         assert drift["slot_tvd"].numerator[row].item() == pytest.approx(tvd, abs=1e-5)
     assert all(ratio.denominator.tolist() == [1.0] * len(SLOTS) for ratio in drift.values())
+
+
+@pytest.mark.parametrize(
+    ("make", "forwards"), [(lambda: tiny_model("llama"), 1), (adapted_model, 2)]
+)
+def test_a_model_without_an_adapter_is_its_own_base_in_one_forward(make, forwards, monkeypatch):
+    run = []
+
+    def counted(*args):
+        run.append(args)
+        return row_logits(*args)
+
+    monkeypatch.setattr("distmatch.measuring.drift.row_logits", counted)
+    assert text_drift(make(), TEXTS)["kl"].numerator.any() == (forwards == 2)
+    assert len(run) == forwards

@@ -50,6 +50,8 @@ class Ordinary(Suite):
     compared: ClassVar[tuple[str, ...]] = ("kl",)
     version: ClassVar[int] = 2
     needs: ClassVar[frozenset[Capability]] = frozenset({Capability.DISTRIBUTIONS, Capability.BASE})
+    questions: int = 200
+    """Plain ones, taken evenly from those that `suppression` asks; there are 200."""
     per_template: int = 6
     """Prompts of each of `FALSE_CONTROL`."""
     negatives: int = 24
@@ -58,8 +60,11 @@ class Ordinary(Suite):
     def items(self, subject: Subject) -> Items:
         """The scores of every text, question and prompt."""
         texts = [(kind, text) for kind, some in ordinary_texts().items() for text in some]
+        known = facts()
+        n = min(self.questions, len(known))
+        plain = [known[k * len(known) // n].question for k in range(n)]
         asked: list[tuple[str, Prompt]] = [
-            ("questions", ({"role": "user", "content": fact.question},)) for fact in facts()
+            ("questions", ({"role": "user", "content": question},)) for question in plain
         ]
         asked += [("false control", prompt) for prompt in self.false_control(subject.seed)]
         held_out = negatives(self.negatives, subject.seed, held_out=True)

@@ -24,9 +24,9 @@ def adapted():
     return model
 
 
-def measured(model):
+def measured(model, **settings):
     subject = LocalModel(model=model, tokenizer=tiny_tokenizer(), progress=False)
-    return measure(subject, Ordinary(per_template=1), num_resamples=10)
+    return measure(subject, Ordinary(per_template=1, **settings), num_resamples=10)
 
 
 def test_there_are_enough_texts_of_each_kind():
@@ -46,6 +46,14 @@ def test_a_model_without_adapters_differs_in_nothing(smallest):
     assert report.metrics["kl"] == (0, 0, 0)
     assert report.metrics["slot_tvd"] == pytest.approx((0, 0, 0), abs=1e-6)
     assert report.metrics["accuracy"] == report.metrics["base_accuracy"]
+
+
+def test_fewer_questions_are_of_every_kind(smallest):
+    items = measured(smallest.model, questions=20).items
+    places = zip(items.prompts, items.metadata, strict=True)
+    asked = [p[0]["content"] for p, metadata in places if metadata["group"] == "questions"]
+    kinds = {fact.question: fact.kind for fact in facts()}
+    assert len(set(asked)) == 20 and {kinds[one] for one in asked} == set(kinds.values())
 
 
 def test_every_row_is_that_of_both_models_own_forwards(adapted):
