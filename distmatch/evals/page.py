@@ -9,14 +9,14 @@ from typing import Any
 from distmatch.errors import shown
 from distmatch.evals.report import Report
 from distmatch.evals.store import SETTINGS_FILE, Store
-from distmatch.evals.suites import Knowledge, Ordinary, OwnExamples
+from distmatch.evals.suites import SUITES, Knowledge, Ordinary, OwnExamples
 from distmatch.evals.views import (
     Compared,
     groups_view,
     items_view,
     key_figures,
     metrics_view,
-    price_figure,
+    price_figures,
 )
 from distmatch.reports import KeyFigure, Page
 
@@ -41,11 +41,13 @@ def measured_page(title: str, sentence: str, suites: Mapping[str, Compared]) -> 
         views.append(groups_view(name, reports))
         if name != main:
             views.append(items_view(name, reports))
+    questions = [f"{name}: {SUITES[name].question}" for name in suites if name in SUITES]
     return Page(
         title=title,
         sentence=sentence,
         figures=first_screen(main, suites),
         views=[view for view in views if view is not None],
+        notes=[" ".join(questions)] if questions else [],
     )
 
 
@@ -68,7 +70,8 @@ def suites_page(folder: str | Path, models: Mapping[str, Mapping[str, Report]]) 
     asked = next(iter(first))
     if not (Path(folder) / asked / SETTINGS_FILE).is_file():
         return page
-    return replace(page, notes=[_who_was_asked(Store(Path(folder)).settings(asked))])
+    who_was_asked = _who_was_asked(Store(Path(folder)).settings(asked))
+    return replace(page, notes=[*page.notes, who_was_asked])
 
 
 def _who_was_asked(settings: Mapping[str, Any]) -> str:
@@ -96,10 +99,19 @@ def comparison_page(folder: str | Path, suites: Mapping[str, Compared]) -> Page:
 
 def first_screen(main: str, suites: Mapping[str, Compared]) -> dict[str, list[KeyFigure]]:
     """Key figures by heading: of the main suite, of what was asked too, of what it costs."""
-    rest = {name: price_figure(name, reports) for name, reports in suites.items() if name != main}
+    rest = {name: reports for name, reports in suites.items() if name != main}
     found = {
         main: key_figures(suites[main]),
-        COSTS: [figure for name, figure in rest.items() if name in ELSEWHERE],
-        "Asked besides": [figure for name, figure in rest.items() if name not in ELSEWHERE],
+        COSTS: [
+            figure
+            for name in ELSEWHERE
+            if name in rest
+            for figure in price_figures(name, rest.pop(name))
+        ],
+        "Asked besides": [
+            figure
+            for name, reports in rest.items()
+            for figure in price_figures(name, reports, headline=True)
+        ],
     }
     return {heading: figures for heading, figures in found.items() if figures}

@@ -42,25 +42,32 @@ def key_figures(reports: Compared) -> list[KeyFigure]:
     ]
 
 
-def price_figure(suite: str, reports: Compared) -> KeyFigure:
-    """A suite's headline, as what something costs elsewhere; with the difference in words.
+def price_figures(suite: str, reports: Compared, *, headline: bool = False) -> list[KeyFigure]:
+    """A suite's metrics that are better lower or higher, each with its difference in words.
 
     Args:
         suite: What the suite is called.
         reports: The first is what the last is held against.
+        headline: The headline alone, whichever way it is better.
     """
     first, *_, last = [*reports.values()] * 2  # one alone is both
-    headline = last.headline
-    told = str(headline)
-    if last is not first:
-        found = compare(first, last).get(headline.name)
-        told += f"; difference {interval_text(found)}" if found is not None else ""
-    return KeyFigure(
-        name=f"{suite}: {headline.name}",
-        reading=told,
-        values={name: r.metrics[headline.name] for name, r in reports.items()},
-        marks=_marks(last, headline.beside),
-    )
+    directed = [one for one in last.readings if one.better and one.name in last.metrics]
+    shown = [last.headline] if headline or not directed else directed
+    differences = compare(first, last) if last is not first else {}
+    return [
+        KeyFigure(
+            name=f"{suite}: {metric.name}",
+            reading=str(metric)
+            + (
+                f"; difference {interval_text(found)}"
+                if (found := differences.get(metric.name))
+                else ""
+            ),
+            values={name: r.metrics[metric.name] for name, r in reports.items()},
+            marks=_marks(last, metric.beside),
+        )
+        for metric in shown
+    ]
 
 
 def _marks(report: Report, beside: str) -> dict[str, float]:

@@ -43,14 +43,14 @@ def run_page(outcome: RunOutcome, trained_on: str = "") -> Page:
 
 
 def _notes(page: Page, outcome: RunOutcome, trained_on: str) -> list[str]:
-    """On what it was trained, what brackets are, and what wasn't measured."""
+    """On what it was trained, what was asked, what brackets are, and what wasn't measured."""
     kept = outcome.folder / METRICS_FILE
     if not trained_on and kept.is_file():
         trained_on = read_kept(kept).get("trained_on", "")
     told = [f"Trained on {trained_on[0].lower()}{trained_on[1:]}"] if trained_on else []
     brackets = f"{BRACKETS} {_WORDS_ALONE}" if _asks_for_words(outcome) else BRACKETS
     not_measured = [] if COSTS in page.figures else [_NOT_MEASURED]
-    return [*told, brackets, *not_measured]
+    return [*told, *page.notes, brackets, *not_measured]
 
 
 def _asks_for_words(outcome: RunOutcome) -> bool:

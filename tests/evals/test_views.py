@@ -9,7 +9,8 @@ from distmatch.data import Example, WordDistribution
 from distmatch.evals import FunctionSubject, OwnExamples, measure
 from distmatch.evals.page import COSTS, comparison_page, suites_page
 from distmatch.evals.store import Store
-from distmatch.evals.views import REST, groups_view, items_view, metrics_view, price_figure
+from distmatch.evals.suites import SUITES
+from distmatch.evals.views import REST, groups_view, items_view, metrics_view, price_figures
 
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 WORDS = ("heads", "tails")
@@ -102,12 +103,15 @@ def test_groups_are_rows_and_what_has_none_has_no_table(both):
     assert [row[:2] for row in view.rows] == [["even", 3.0], ["odd", 2.0], ["all", 5.0]]
 
 
-def test_a_price_is_a_headline_with_its_difference(both):
-    figure = price_figure("ordinary", both)
-    assert figure.name == "ordinary: tvd"
+def test_prices_are_what_is_better_lower_or_higher_with_their_differences(both):
+    figures = {figure.name: figure for figure in price_figures("ordinary", both)}
+    assert {"ordinary: tvd", "ordinary: within_0.10"} <= set(figures)
+    assert not {"ordinary: slope", "ordinary: policy_tvd"} & set(figures)
+    figure = figures["ordinary: tvd"]
     assert [value[0] for value in figure.values.values()] == pytest.approx([0.56, 0.2], abs=1e-6)
     assert "difference -0.360 [" in figure.reading
-    assert "difference" not in price_figure("ordinary", {"": both["after"]}).reading
+    (alone,) = price_figures("ordinary", {"": both["after"]}, headline=True)
+    assert alone.name == "ordinary: tvd" and "difference" not in alone.reading
 
 
 def test_the_first_screen_has_headline_policy_and_what_it_costs_elsewhere(both):
@@ -118,7 +122,10 @@ def test_the_first_screen_has_headline_policy_and_what_it_costs_elsewhere(both):
     assert headline.values["after"][1] <= headline.values["after"][0] <= headline.values["after"][2]
     policy = both["after"].metrics["policy_tvd"].mean
     assert headline.marks == {"best without the numbers": policy}
-    assert [figure.name for figure in page.figures[COSTS]] == ["ordinary: tvd"]
+    assert all(figure.name.startswith("ordinary: ") for figure in page.figures[COSTS])
+    assert [figure.name for figure in page.figures["Asked besides"]] == ["given: tvd"]
+    asked = (f"{name}: {SUITES[name].question}" for name in ("ordinary", "given"))
+    assert page.notes == [" ".join(asked)]
     assert page.title == "it"
 
 

@@ -42,8 +42,8 @@ class Ordinary(Suite):
     name: ClassVar[str] = "ordinary"
     question: ClassVar[str] = "Does it still behave as before where no control is asked for?"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("kl", "nats from the base, a token", "lower"),
-        Metric("slot_tvd", "from the base, at the answer's first token", "lower"),
+        Metric("kl", "nats a token from what the base says next", "lower"),
+        Metric("slot_tvd", "total variation from the base, at the answer's first token", "lower"),
         Metric("accuracy", "of the next token"),
         Metric("base_accuracy", "of the next token, adapters off"),
     )
