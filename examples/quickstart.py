@@ -15,8 +15,7 @@ import torch
 import distmatch as dm
 from distmatch.data import AHEAD_WORDINGS, OutputControl, word_pool, words_of_tokens
 from distmatch.errors import ConfigError
-from distmatch.evals import OwnExamples
-from distmatch.evals.suites import Ordinary
+from distmatch.evals import Ordinary, OwnExamples
 from distmatch.models import ModelChoice
 from distmatch.runs import Run, perform
 
