@@ -56,6 +56,7 @@ def quickstart(folder: Path, steps: int, seed: int) -> Run:
         model=model,
         train=train,
         suites=[OwnExamples(rows=test), Ordinary(questions=40, per_template=2, negatives=8)],
+        origin=f"the task output_control of distmatch, seed {seed}",
         lora=dm.lora("all", rank=16),
         config=dm.DistributionConfig(
             output_dir=str(folder),

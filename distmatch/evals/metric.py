@@ -27,7 +27,7 @@ WORD_METRICS = (
     Metric("tvd_low", "the least that bounds on the answers allow"),
     Metric("tvd_high", "the most that bounds on the answers allow"),
     Metric("forward_kl", "nats, words and other", "lower", is_detail=True),
-    Metric("other", "probability of none of the words; lower is more copying"),
+    Metric("other", "probability of an answer that is none of the words"),
     Metric("control_tvd", "total variation over the words alone", "lower", beside="policy_tvd"),
     Metric("slope", "given on asked; 1 is perfect, 0 ignores the numbers"),
     Metric("swap_gap", "what stays with a word if numbers are swapped", "lower", is_detail=True),

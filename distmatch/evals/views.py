@@ -12,8 +12,9 @@ from distmatch.data.examples import Prompt
 from distmatch.errors import DataError
 from distmatch.evals.comparison import compare
 from distmatch.evals.items import Answers
+from distmatch.evals.metric import Metric
 from distmatch.evals.report import Report
-from distmatch.measuring.intervals import interval_text
+from distmatch.measuring.intervals import Interval, interval_text
 from distmatch.reports import AskedItem, AskedWord, ItemsView, KeyFigure, TableView
 
 REST = "none of these"
@@ -43,7 +44,7 @@ def key_figures(reports: Compared) -> list[KeyFigure]:
 
 
 def price_figures(suite: str, reports: Compared, *, headline: bool = False) -> list[KeyFigure]:
-    """A suite's metrics that are better lower or higher, each with its difference in words.
+    """A suite's metrics that are better lower or higher; difference and worst group in words.
 
     Args:
         suite: What the suite is called.
@@ -52,22 +53,31 @@ def price_figures(suite: str, reports: Compared, *, headline: bool = False) -> l
     """
     first, *_, last = [*reports.values()] * 2  # one alone is both
     directed = [one for one in last.readings if one.better and one.name in last.metrics]
-    shown = [last.headline] if headline or not directed else directed
     differences = compare(first, last) if last is not first else {}
     return [
         KeyFigure(
             name=f"{suite}: {metric.name}",
-            reading=str(metric)
-            + (
-                f"; difference {interval_text(found)}"
-                if (found := differences.get(metric.name))
-                else ""
-            ),
+            reading="; ".join([str(metric), *_said_beside(metric, last, differences)]),
             values={name: r.metrics[metric.name] for name, r in reports.items()},
             marks=_marks(last, metric.beside),
         )
-        for metric in shown
+        for metric in ([last.headline] if headline or not directed else directed)
     ]
+
+
+def _said_beside(
+    metric: Metric, report: Report, differences: Mapping[str, Interval]
+) -> Iterator[str]:
+    if metric.name in differences:
+        difference = interval_text(differences[metric.name])
+        if difference != interval_text(report.metrics[metric.name]):  # as from a base of 0
+            yield f"difference {difference}"
+    means = {name: group.metrics[metric.name].mean for name, group in report.groups().items()}
+    measured = {name: mean for name, mean in means.items() if not math.isnan(mean)}
+    if metric.better and len(measured) > 1:
+        choose = max if metric.better == "lower" else min
+        worst = choose(measured, key=measured.__getitem__)
+        yield f"worst group: {worst}, {measured[worst]:.3f}"
 
 
 def _marks(report: Report, beside: str) -> dict[str, float]:

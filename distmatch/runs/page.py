@@ -48,6 +48,10 @@ def _notes(page: Page, outcome: RunOutcome, trained_on: str) -> list[str]:
     if not trained_on and kept.is_file():
         trained_on = read_kept(kept).get("trained_on", "")
     told = [f"Trained on {trained_on[0].lower()}{trained_on[1:]}"] if trained_on else []
+    settings = read_kept(outcome.folder / RUN_RECORD)["train"]
+    if settings:
+        listed = ", ".join(f"{name} {value}" for name, value in settings.items())
+        told.append(f"Settings of training other than the defaults: {listed}.")
     brackets = f"{BRACKETS} {_WORDS_ALONE}" if _asks_for_words(outcome) else BRACKETS
     not_measured = [] if COSTS in page.figures else [_NOT_MEASURED]
     return [*told, *page.notes, brackets, *not_measured]
@@ -71,7 +75,7 @@ def _told(record: Mapping[str, Any]) -> Iterator[str]:
     lora = record.get("lora") or {}
     if lora:
         target = lora.get("expression", "a PEFT configuration")
-        yield f"by LoRA on {target}"
+        yield f"by LoRA on {'all linear sites' if target == 'all' else target}"
         if "rank" in lora:
             yield f"rank {lora['rank']}"
     else:

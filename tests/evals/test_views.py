@@ -114,6 +114,17 @@ def test_prices_are_what_is_better_lower_or_higher_with_their_differences(both):
     assert alone.name == "ordinary: tvd" and "difference" not in alone.reading
 
 
+def test_a_price_names_the_group_that_pays_most_and_no_difference_from_nothing():
+    grouped = [replace(row, metadata={"group": row.metadata["wording"]}) for row in ROWS]
+    exact = report_of(lambda s: (s, 1 - s, 0), grouped)
+    off = report_of(lambda s: (s / 2, 1 - s / 2, 0), grouped)
+    figures = {f.name: f.reading for f in price_figures("it", {"before": exact, "after": off})}
+    by_group = {name: group.metrics["tvd"].mean for name, group in off.groups().items()}
+    name = max(by_group, key=by_group.__getitem__)
+    assert figures["it: tvd"].endswith(f"worst group: {name}, {by_group[name]:.3f}")
+    assert "difference" not in figures["it: tvd"], "it is the value itself"
+
+
 def test_the_first_screen_has_headline_policy_and_what_it_costs_elsewhere(both):
     page = comparison_page("runs/it", {"ordinary": both, "examples": both, "given": both})
     assert list(page.figures) == ["examples", COSTS, "Asked besides"]

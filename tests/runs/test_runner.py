@@ -88,7 +88,8 @@ def test_the_page_says_of_whom_on_what_and_how_much_of_the_test_was_trained_on(t
     assert "taught to give words the probabilities asked for, by LoRA on" in page.sentence
     left = (told[0] / "report.html").read_text()
     assert page.notes[0].partition(";")[0] in left, "the run itself says so, too"
-    trained, brackets, missing = page.notes
+    trained, settings, brackets, missing = page.notes
+    assert "max_steps" in settings
     assert trained.startswith("Trained on 16 rows of 2 words a prompt, from tests.")
     assert "Examples it is measured on: 5; with a prompt of these rows: 0;" in trained
     assert brackets.startswith("In brackets 95% intervals") and "renormalised" in brackets
