@@ -36,6 +36,7 @@ from distmatch.data import (
     shuffled,
     split_words,
     word_pool,
+    words_of_tokens,
     write_texts,
 )
 from distmatch.data.examples import Prompt
@@ -90,6 +91,8 @@ class Recipe:
     answer_tokens: int = 96
     """Of its answers in texts of retention."""
     narrow_first: bool = False
+    min_tokens: int = 1
+    """Of each word; above 1 rare words are drawn, too."""
     seed: int = 0
 
     @property
@@ -111,6 +114,7 @@ PILOTS = (
     Recipe(narrow_first=True),
     Recipe(narrow_first=True, learning_rate=1e-3, **WIDE),
     Recipe(narrow_first=True, learning_rate=2.5e-4, **WIDE),
+    Recipe(narrow_first=True, min_tokens=2, **WIDE),
 )
 PILOT_SEED = 1
 """Of the pilots' data: it holds out other words than the table's."""
@@ -253,7 +257,7 @@ def train(recipe: Recipe, model: ModelChoice, folder: Path, out: Path, *, is_pil
 def rows(recipe: Recipe, *, is_pilot: bool) -> list[dm.Example]:
     """What a run is trained on."""
     n, seed = recipe.steps * recipe.batch, PILOT_SEED if is_pilot else recipe.seed
-    pool = pilot_pool() if is_pilot else word_pool()
+    pool = words(recipe, is_pilot=is_pilot)
     if recipe.data == "others":
         tasks = [TASKS[name]() for name in ("numbers", "sequence", "suppression", "deviation")]
         drawn = mixture(tasks, n=n, n_test=0, seed=seed)[0]
@@ -267,9 +271,18 @@ def rows(recipe: Recipe, *, is_pilot: bool) -> list[dm.Example]:
     return shuffled(drawn, seed) if recipe.shuffled else drawn
 
 
-def pilot_pool() -> tuple[str, ...]:
+def words(recipe: Recipe, *, is_pilot: bool) -> Sequence[str]:
+    """What rows are drawn from; of pilots without the words that suites of the table hold out."""
+    pool = word_pool()
+    if recipe.min_tokens > 1:
+        tokenizer = choice(recipe.model).load_tokenizer()
+        pool = words_of_tokens((*pool, *word_pool("rare")), tokenizer, recipe.min_tokens)
+    return pilot_side(pool) if is_pilot else pool
+
+
+def pilot_side(pool: Sequence[str]) -> list[str]:
     """Words that no suite of the table holds out."""
-    return tuple(split_words(word_pool(), seed=0)[0])
+    return split_words(pool, seed=0)[0]
 
 
 def chats(
@@ -304,12 +317,15 @@ def chats(
 
 def pilot_suites(recipe: Recipe, model: ModelChoice, out: Path) -> tuple[Suite, ...]:
     """What pilots are judged by."""
-    task = BroadControl(test_branches="tuning", pool=pilot_pool())
     texts = chats(recipe, model, out, is_tuning=True)
-    return (
-        OwnExamples(rows=task.draw(1, 120, PILOT_SEED)[1]),
-        NearBase(texts=tuple(texts)),
-    )
+    rows = [
+        replace(row, metadata={**row.metadata, "group": name})
+        for name in ("common", "rare")
+        for row in BroadControl(test_branches="tuning", pool=pilot_side(word_pool(name))).draw(
+            1, 120, PILOT_SEED
+        )[1]
+    ]
+    return (OwnExamples(rows=rows), NearBase(texts=tuple(texts)))
 
 
 def keep(path: Path, line: Mapping[str, object]) -> None:

@@ -12,6 +12,7 @@ from distmatch.data.examples import Example
 from distmatch.data.tasks.broad_control import BRANCHES, BroadControl
 from distmatch.data.tasks.by_hand import by_hand
 from distmatch.data.tasks.output_control import OutputControl
+from distmatch.data.vocabulary import word_pool
 from distmatch.evals.items import Answers
 from distmatch.evals.subject import Subject
 from distmatch.evals.suite import Suite
@@ -29,6 +30,16 @@ class CarryOver(Suite):
     """Examples of the branches trained on, of each branch held out, and of the wordings."""
     per_request: int = 1
     """Examples of each of the forty requests by hand."""
+    pool: str = "common"
+    """The class of the words, as in `distmatch.data.word_pool`."""
+
+    def check(self) -> None:
+        """Refuse a class of words that there isn't.
+
+        Raises:
+            DataError: Which there are.
+        """
+        word_pool(self.pool)
 
     def items(self, subject: Subject) -> Answers:
         """The subject's answers to `examples`."""
@@ -40,11 +51,13 @@ class CarryOver(Suite):
         Args:
             seed: Decides all that is drawn; no word of it is one of training data of that seed.
         """
+        pool = word_pool(self.pool)
+        wordings = OutputControl(words=(2, 3), pool=pool)
         groups = {
             "branches trained on": self._drawn("trained", seed),
             **{branch: self._drawn(branch, seed) for branch in _HELD_OUT},
-            "wordings": OutputControl(words=(2, 3)).draw(1, self.per_group, seed, self.name)[1],
-            "by hand": by_hand(self.per_request, seed),
+            "wordings": wordings.draw(1, self.per_group, seed, self.name)[1],
+            "by hand": by_hand(self.per_request, seed, pool),
         }
         return [
             replace(example, metadata={**example.metadata, "group": name})
@@ -53,5 +66,5 @@ class CarryOver(Suite):
         ]
 
     def _drawn(self, branches: str, seed: int) -> list[Example]:
-        task = BroadControl(test_branches=branches)
+        task = BroadControl(test_branches=branches, pool=word_pool(self.pool))
         return task.draw(1, self.per_group, seed, self.name)[1]

@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from distmatch.data import BroadControl, split_words, word_pool
+from distmatch.errors import DataError
 from distmatch.evals import LocalModel, measure
 from distmatch.evals.suites import SUITES, CarryOver
 from tests.tiny import tiny_tokenizer
@@ -30,6 +31,14 @@ def test_no_word_is_one_of_training_data(asked):
     assert {word for example in asked for word in example.target.words} <= held_out
     train = BroadControl().draw(300, 0, seed=3)[0]
     assert not held_out & {word for example in train for word in example.target.words}
+
+
+def test_words_may_be_of_another_class_held_out_as_well():
+    held_out = set(split_words(word_pool("rare"), seed=3)[1])
+    asked = CarryOver(per_group=3, pool="rare").examples(seed=3)
+    assert {word for example in asked for word in example.target.words} <= held_out
+    with pytest.raises(DataError, match='unknown word class "rarest"'):
+        CarryOver(pool="rarest").check()
 
 
 @pytest.mark.parametrize("chat", [True, False])
