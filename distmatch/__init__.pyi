@@ -13,6 +13,7 @@ from .data import Example as Example
 from .data import WordDistribution as WordDistribution
 from .evals import evaluate as evaluate
 from .evals import merge_and_measure as merge_and_measure
+from .evals import save_report_page as save_report_page
 from .losses import DIVERGENCES as DIVERGENCES
 from .models import attach_lora as attach_lora
 from .models import load_adapter as load_adapter

@@ -32,7 +32,8 @@ PUBLIC_NAMES = [
     *("DIVERGENCES", "DistributionConfig", "DistributionTrainer", "Example", "OwnChats"),
     *("WordDistribution", "anatomy"),
     *("attach_lora", "data", "evals", "evaluate", "load_adapter", "load_model", "lora", "losses"),
-    *("measuring", "memory_plan", "merge_and_measure", "models", "plots", "runs", "score"),
+    *("measuring", "memory_plan", "merge_and_measure", "models", "plots", "runs"),
+    *("save_report_page", "score"),
     *("sweep", "sweeps", "take_apart", "trainer"),
 ]
 

@@ -9,7 +9,8 @@ from distmatch.cli.run_files import read_data_section
 from distmatch.cli.sources import section_examples
 from distmatch.data import Example, read_jsonl
 from distmatch.errors import ConfigError
-from distmatch.evals.page import suites_page
+from distmatch.evals.local_source import LocalSource
+from distmatch.evals.page import ASKED_FILE, suites_page
 from distmatch.evals.report import Report
 from distmatch.evals.store import REPORT_FILE, Source, measure_all, measuring
 from distmatch.evals.suite import Suite
@@ -55,8 +56,15 @@ def evaluate_source(
                     say(left)
                 reports[suite.name] = report
         if out is not None:
+            if isinstance(source, LocalSource):  # an endpoint's settings say who it is
+                write_text(Path(out) / ASKED_FILE, _called(source))
             print(left_page(out, lambda: suites_page(out, {"": reports})))
     return reports
+
+
+def _called(source: LocalSource) -> str:
+    adapter = "" if source.adapter is None else f" with the adapter {source.adapter}"
+    return f"{source.choice.name}{adapter}"
 
 
 def own_examples(path: str | Path, choice: ModelChoice | None) -> OwnExamples:

@@ -13,6 +13,7 @@ from .merging import merge_and_measure as merge_and_measure
 from .metric import WORD_METRICS as WORD_METRICS
 from .metric import Metric as Metric
 from .model_lists import MeasuredModel as MeasuredModel
+from .page import save_report_page as save_report_page
 from .report import Report as Report
 from .report import comparison_table as comparison_table
 from .store import Store as Store

@@ -18,8 +18,10 @@ from distmatch.evals.views import (
     metrics_view,
     price_figures,
 )
-from distmatch.reports import KeyFigure, Page
+from distmatch.reports import KeyFigure, Page, save_page
 
+ASKED_FILE = "asked.txt"
+"""In a folder of reports, what whoever was asked is called."""
 COSTS = "What it costs elsewhere"
 _HASH, _DIGITS = re.compile("[0-9a-f]{64}"), 16
 ELSEWHERE = (Ordinary.name, Knowledge.name)
@@ -70,17 +72,20 @@ def suites_page(folder: str | Path, models: Mapping[str, Mapping[str, Report]]) 
     asked = next(iter(first))
     if not (Path(folder) / asked / SETTINGS_FILE).is_file():
         return page
-    who_was_asked = _who_was_asked(Store(Path(folder)).settings(asked))
+    known = Path(folder) / ASKED_FILE
+    called = known.read_text(encoding="utf-8") if known.is_file() else ""
+    who_was_asked = _who_was_asked(called, Store(Path(folder)).settings(asked))
     return replace(page, notes=[*page.notes, who_was_asked])
 
 
-def _who_was_asked(settings: Mapping[str, Any]) -> str:
-    """What a suite's settings say of model and adapter, which are known by their bytes."""
-    told = ", ".join(
+def _who_was_asked(called: str, settings: Mapping[str, Any]) -> str:
+    """Their names, and what a suite's settings say of them, who are known by their bytes."""
+    known = (
         f"{name} {value if isinstance(value, str) else shown(value)}"
         for name, value in settings.items()
         if "." not in name and value is not None
     )
+    told = ", ".join([*filter(None, [called]), *known])
     brief = _HASH.sub(lambda found: f"{found[0][:_DIGITS]}...", told)
     return f"Who was asked: {brief}" + ("." if brief == told else f" ({SETTINGS_FILE} has all).")
 
@@ -115,3 +120,25 @@ def first_screen(main: str, suites: Mapping[str, Compared]) -> dict[str, list[Ke
         ],
     }
     return {heading: figures for heading, figures in found.items() if figures}
+
+
+def save_report_page(
+    path: str | Path, reports: Report | Compared, *, suite: str = OwnExamples.name
+) -> None:
+    """Write what was measured as one file to open or send on, `report.html`.
+
+    Args:
+        path: The file; the page is called by its folder.
+        reports: One, or several on the same items by what they are of, such as "before" and
+            "after", of which the last counts.
+        suite: What they are reports of, as in `distmatch.evals.SUITES`.
+
+    Raises:
+        DataError: The reports are of different items.
+        MissingExtraError: The extra `plots` isn't installed.
+    """
+    compared = {"": reports} if isinstance(reports, Report) else reports
+    title = Path(path).resolve().parent.name
+    items = next(iter(compared.values())).num_examples
+    sentence = f"Measured on {suite}, in items: {items}."
+    save_page(measured_page(title, sentence, {suite: compared}), path)

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from distmatch import __version__
 from distmatch.errors import import_extra
 from distmatch.files import write_text
 from distmatch.reports import drawing
@@ -52,7 +53,7 @@ def _environment() -> Any:
     )
     helpers = ("number_text", "sort_key", "strip", "dots", "across", "down", "ignored", "fields")
     environment.globals |= {name: getattr(drawing, name) for name in helpers}
-    environment.globals["SIDE"] = drawing.SIDE
+    environment.globals |= {"SIDE": drawing.SIDE, "VERSION": __version__}
     return environment
 
 

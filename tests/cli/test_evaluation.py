@@ -85,7 +85,10 @@ def test_examples_of_a_file_are_kept_and_gone_on_with_as_suites_are(model, tmp_p
     argv += ["--out", str(tmp_path / "out")]
     assert main(argv) == 0 and main(argv) == 0
     assert "examples, measured before\n" in capsys.readouterr().out
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"examples", "report.html"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        *("examples", "report.html", "asked.txt"),
+    }
+    assert f"Who was asked: {model}, model " in (tmp_path / "out" / "report.html").read_text()
     write_jsonl(tmp_path / "test.jsonl", test[:1])
     assert "examples was measured with examples.rows" in refusal(capsys, *argv)
 

@@ -7,7 +7,13 @@ import pytest
 
 from distmatch.data import Example, WordDistribution
 from distmatch.evals import FunctionSubject, OwnExamples, measure
-from distmatch.evals.page import COSTS, comparison_page, suites_page
+from distmatch.evals.page import (
+    ASKED_FILE,
+    COSTS,
+    comparison_page,
+    save_report_page,
+    suites_page,
+)
 from distmatch.evals.store import Store
 from distmatch.evals.suites import SUITES
 from distmatch.evals.views import REST, groups_view, items_view, metrics_view, price_figures
@@ -152,6 +158,9 @@ def test_whoever_was_asked_is_told_by_the_settings_that_are_kept(both, tmp_path)
         Store(folder).keep("examples", both["after"], settings)
         page = suites_page(folder, {"": {"examples": both["after"]}})
         assert page.notes == [f"Who was asked: {text}"]
+        (folder / ASKED_FILE).write_text("smollm2-135m with the adapter runs/it")
+        page = suites_page(folder, {"": {"examples": both["after"]}})
+        assert page.notes == [f"Who was asked: smollm2-135m with the adapter runs/it, {text}"]
     assert not suites_page(tmp_path, {"": {"examples": both["after"]}}).notes
 
 
@@ -159,3 +168,11 @@ def test_one_model_alone_is_told_by_what_it_was_asked(both):
     page = suites_page("it", {"": {"examples": both["after"]}})
     assert page.sentence == "A model was asked, in items: examples (5)."
     assert [view.title for view in page.views] == ["Calibration: examples", "Metrics"]
+
+
+def test_reports_at_hand_become_a_page_of_their_own(both, tmp_path):
+    save_report_page(tmp_path / "one" / "report.html", both["after"])
+    text = (tmp_path / "one" / "report.html").read_text()
+    assert "<h1>one</h1>" in text and "Measured on examples, in items: 5." in text
+    save_report_page(tmp_path / "report.html", both, suite="given")
+    assert SUITES["given"].question in (tmp_path / "report.html").read_text()
