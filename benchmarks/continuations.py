@@ -31,12 +31,12 @@ def sample_repeatedly(
     cache = DynamicCache(config=base.config)  # type: ignore[arg-type]
     ids = torch.tensor([prompt], device=device)
     with in_eval_mode(model):
-        base(ids[:, :-1], past_key_values=cache, use_cache=True)
+        base(ids[:, :-1], cache=cache, use_cache=True)
         cache.batch_repeat_interleave(num_samples)
         written = base.generate(  # type: ignore[operator]
             input_ids=ids.repeat(num_samples, 1),
             attention_mask=torch.ones(num_samples, len(prompt), dtype=torch.long, device=device),
-            past_key_values=cache,
+            cache=cache,
             max_new_tokens=max_tokens,
             **OWN_DISTRIBUTION,
         )

@@ -155,7 +155,7 @@ def _continued(
     written = base.generate(  # type: ignore[operator]
         input_ids=ids,
         attention_mask=mask,
-        past_key_values=_shared_states(model, prompts, fill),
+        cache=_shared_states(model, prompts, fill),
         max_new_tokens=max_tokens,
         eos_token_id=sorted(ends),
         pad_token_id=fill,
@@ -194,7 +194,7 @@ def _shared_states(model: nn.Module, prompts: Sequence[TokenIds], fill: int) -> 
         input_ids=ids[:, :-1],
         attention_mask=mask[:, :-1],
         position_ids=(mask.cumsum(-1) - 1).clamp(min=0)[:, :-1],
-        past_key_values=cache,
+        cache=cache,
         use_cache=True,
         logits_to_keep=1,
     )

@@ -151,12 +151,12 @@ def _example_logits(
     prompt, nodes = paths[0], [path[len(paths[0]) :] for path in paths[1:]]
     cache = DynamicCache(config=unwrapped(model).config)  # type: ignore[arg-type]
     with predicting_rows(model, torch.tensor([len(prompt) - 1], device=ids.device)):
-        slot = model(input_ids=ids[prompt][None], past_key_values=cache, use_cache=True).logits
+        slot = model(input_ids=ids[prompt][None], cache=cache, use_cache=True).logits
     if not nodes:
         return [slot]
     branches = _Branches.of(nodes)
     leaves = torch.tensor(branches.leaves, device=ids.device)
     cache.batch_repeat_interleave(len(leaves))
     with predicting_rows(model, torch.tensor(branches.places, device=ids.device)):
-        continued = model(input_ids=ids[leaves], past_key_values=cache, use_cache=True).logits
+        continued = model(input_ids=ids[leaves], cache=cache, use_cache=True).logits
     return [slot, continued]

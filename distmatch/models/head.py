@@ -23,7 +23,7 @@ class _DecoderOutput(ModelOutput):
     """What forwards of models ask of their decoder's output."""
 
     last_hidden_state: Tensor | None = None
-    past_key_values: None = None
+    cache: None = None
     hidden_states: None = None
     attentions: None = None
     cross_attentions: None = None
