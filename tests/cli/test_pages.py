@@ -13,7 +13,7 @@ def test_the_page_of_a_run_and_of_reports_is_written_anew(trained, tmp_path, cap
     assert main(["report", str(run)]) == 0
     assert capsys.readouterr().out == f"wrote {run / 'report.html'}\n"
     assert (run / "report.html").read_text(encoding="utf-8") == there
-    for told in ("LoRA on all, rank 4, 4 steps, 16 rows to train on", "examples (6)", "Training"):
+    for told in ("LoRA on all linear sites, rank 4, 4 steps, 16 rows", "examples (6)", "Training"):
         assert told in there
     assert main(["report", str(run / "after")]) == 0
     after = (run / "after" / "report.html").read_text(encoding="utf-8")
