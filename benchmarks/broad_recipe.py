@@ -45,7 +45,6 @@ from distmatch.evals import (
     Given,
     Knowledge,
     LocalSource,
-    Metric,
     Numbers,
     Ordinary,
     OwnExamples,
@@ -147,10 +146,7 @@ class NearBase(Suite):
 
     name: ClassVar[str] = "near_base"
     question: ClassVar[str] = "Does it stay near its base on texts like those of retention?"
-    metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("kl", "nats from the base, a token", "lower"),
-        Metric("slot_tvd", "from the base, at the answer's first token", "lower"),
-    )
+    metrics = tuple(metric for metric in Ordinary.metrics if metric.name in ("kl", "slot_tvd"))
     needs = Ordinary.needs
     texts: tuple[Prompt, ...] = ()
 
@@ -318,14 +314,14 @@ def chats(
 def pilot_suites(recipe: Recipe, model: ModelChoice, out: Path) -> tuple[Suite, ...]:
     """What pilots are judged by."""
     texts = chats(recipe, model, out, is_tuning=True)
-    rows = [
+    tuning = [
         replace(row, metadata={**row.metadata, "group": name})
         for name in ("common", "rare")
         for row in BroadControl(test_branches="tuning", pool=pilot_side(word_pool(name))).draw(
             1, 120, PILOT_SEED
         )[1]
     ]
-    return (OwnExamples(rows=rows), NearBase(texts=tuple(texts)))
+    return (OwnExamples(rows=tuning), NearBase(texts=tuple(texts)))
 
 
 def keep(path: Path, line: Mapping[str, object]) -> None:

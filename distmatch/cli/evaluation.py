@@ -50,19 +50,20 @@ def evaluate_source(
         with work("measuring", map(measuring, suites), stays=False):
             for suite, report, was_there in measure_all(source, suites, out):
                 left = "" if out is None else _leave(report, Path(out) / suite.name)
+                if out is not None and isinstance(source, LocalSource):
+                    write_text(Path(out) / suite.name / ASKED_FILE, _called(source))
                 before = ", measured before" if was_there else ""
                 say(f"{suite.name}{before}\n{_table(report)}\n")
                 if left:
                     say(left)
                 reports[suite.name] = report
         if out is not None:
-            if isinstance(source, LocalSource):  # an endpoint's settings say who it is
-                write_text(Path(out) / ASKED_FILE, _called(source))
             print(left_page(out, lambda: suites_page(out, {"": reports})))
     return reports
 
 
 def _called(source: LocalSource) -> str:
+    """What the user calls whom they ask, who are else known by their bytes."""
     adapter = "" if source.adapter is None else f" with the adapter {source.adapter}"
     return f"{source.choice.name}{adapter}"
 

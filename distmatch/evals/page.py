@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from distmatch.errors import shown
+from distmatch.errors import DataError, shown
 from distmatch.evals.report import Report
 from distmatch.evals.store import SETTINGS_FILE, Store
 from distmatch.evals.suites import SUITES, Knowledge, Ordinary, OwnExamples
@@ -21,7 +21,7 @@ from distmatch.evals.views import (
 from distmatch.reports import KeyFigure, Page, save_page
 
 ASKED_FILE = "asked.txt"
-"""In a folder of reports, what whoever was asked is called."""
+"""Beside a suite's report, what whoever was asked is called."""
 COSTS = "What it costs elsewhere"
 _HASH, _DIGITS = re.compile("[0-9a-f]{64}"), 16
 ELSEWHERE = (Ordinary.name, Knowledge.name)
@@ -72,7 +72,7 @@ def suites_page(folder: str | Path, models: Mapping[str, Mapping[str, Report]]) 
     asked = next(iter(first))
     if not (Path(folder) / asked / SETTINGS_FILE).is_file():
         return page
-    known = Path(folder) / ASKED_FILE
+    known = Path(folder) / asked / ASKED_FILE
     called = known.read_text(encoding="utf-8") if known.is_file() else ""
     who_was_asked = _who_was_asked(called, Store(Path(folder)).settings(asked))
     return replace(page, notes=[*page.notes, who_was_asked])
@@ -104,19 +104,15 @@ def comparison_page(folder: str | Path, suites: Mapping[str, Compared]) -> Page:
 
 def first_screen(main: str, suites: Mapping[str, Compared]) -> dict[str, list[KeyFigure]]:
     """Key figures by heading: of the main suite, of what was asked too, of what it costs."""
-    rest = {name: reports for name, reports in suites.items() if name != main}
+    prices = [name for name in ELSEWHERE if name in suites and name != main]
+    besides = [name for name in suites if name not in (main, *prices)]
     found = {
         main: key_figures(suites[main]),
-        COSTS: [
-            figure
-            for name in ELSEWHERE
-            if name in rest
-            for figure in price_figures(name, rest.pop(name))
-        ],
+        COSTS: [figure for name in prices for figure in price_figures(name, suites[name])],
         "Asked besides": [
             figure
-            for name, reports in rest.items()
-            for figure in price_figures(name, reports, headline=True)
+            for name in besides
+            for figure in price_figures(name, suites[name], headline=True)
         ],
     }
     return {heading: figures for heading, figures in found.items() if figures}
@@ -131,13 +127,15 @@ def save_report_page(
         path: The file; the page is called by its folder.
         reports: One, or several on the same items by what they are of, such as "before" and
             "after", of which the last counts.
-        suite: What they are reports of, as in `distmatch.evals.SUITES`.
+        suite: What they are reports of; what is in `distmatch.evals.SUITES` the page explains.
 
     Raises:
-        DataError: The reports are of different items.
+        DataError: There is no report, or they are of different items.
         MissingExtraError: The extra `plots` isn't installed.
     """
     compared = {"": reports} if isinstance(reports, Report) else reports
+    if not compared:
+        raise DataError("there is no report to make a page of")
     title = Path(path).resolve().parent.name
     items = next(iter(compared.values())).num_examples
     sentence = f"Measured on {suite}, in items: {items}."

@@ -54,10 +54,17 @@ def price_figures(suite: str, reports: Compared, *, headline: bool = False) -> l
     first, *_, last = [*reports.values()] * 2  # one alone is both
     directed = [one for one in last.readings if one.better and one.name in last.metrics]
     differences = compare(first, last) if last is not first else {}
+    groups = first.groups(), last.groups()
     return [
         KeyFigure(
             name=f"{suite}: {metric.name}",
-            reading="; ".join([str(metric), *_said_beside(metric, last, differences)]),
+            reading="; ".join(
+                [
+                    str(metric),
+                    *_difference(metric.name, first, differences),
+                    *_worst_group(metric, *groups),
+                ]
+            ),
             values={name: r.metrics[metric.name] for name, r in reports.items()},
             marks=_marks(last, metric.beside),
         )
@@ -65,19 +72,27 @@ def price_figures(suite: str, reports: Compared, *, headline: bool = False) -> l
     ]
 
 
-def _said_beside(
-    metric: Metric, report: Report, differences: Mapping[str, Interval]
-) -> Iterator[str]:
-    if metric.name in differences:
-        difference = interval_text(differences[metric.name])
-        if difference != interval_text(report.metrics[metric.name]):  # as from a base of 0
-            yield f"difference {difference}"
-    means = {name: group.metrics[metric.name].mean for name, group in report.groups().items()}
-    measured = {name: mean for name, mean in means.items() if not math.isnan(mean)}
-    if metric.better and len(measured) > 1:
-        choose = max if metric.better == "lower" else min
-        worst = choose(measured, key=measured.__getitem__)
-        yield f"worst group: {worst}, {measured[worst]:.3f}"
+def _difference(name: str, first: Report, differences: Mapping[str, Interval]) -> Iterator[str]:
+    if name in differences and first.metrics[name] != (0, 0, 0):  # else it is the value itself
+        yield f"difference {interval_text(differences[name])}"
+
+
+def _worst_group(metric: Metric, first: Compared, last: Compared) -> Iterator[str]:
+    """The group that lost most since the first report; of one report, the worst."""
+    pairs = {
+        str(name): (first[name].metrics[metric.name].mean, last[name].metrics[metric.name].mean)
+        for name in last
+    }
+    measured = {name: pair for name, pair in pairs.items() if not math.isnan(sum(pair))}
+    if not metric.better or len(measured) < 2:
+        return
+    sign = 1 if metric.better == "lower" else -1
+    if all(before == after for before, after in measured.values()):
+        name = max(measured, key=lambda name: sign * measured[name][1])
+        yield f"worst in {name}: {measured[name][1]:.3f}"
+    else:
+        name = max(measured, key=lambda name: sign * (measured[name][1] - measured[name][0]))
+        yield "most in {}: {:.3f} to {:.3f}".format(name, *measured[name])
 
 
 def _marks(report: Report, beside: str) -> dict[str, float]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from distmatch.evals.page import COSTS, measured_page
+from distmatch.evals.page import COSTS, ELSEWHERE, measured_page
 from distmatch.models.saved_adapter import SavedAdapter
 from distmatch.plots import drawn
 from distmatch.reports import Page, TableView, save_page
@@ -53,7 +53,7 @@ def _notes(page: Page, outcome: RunOutcome, trained_on: str) -> list[str]:
         listed = ", ".join(f"{name} {value}" for name, value in settings.items())
         told.append(f"Settings of training other than the defaults: {listed}.")
     brackets = f"{BRACKETS} {_WORDS_ALONE}" if _asks_for_words(outcome) else BRACKETS
-    not_measured = [] if COSTS in page.figures else [_NOT_MEASURED]
+    not_measured = [] if {*ELSEWHERE} & {*outcome.suites} else [_NOT_MEASURED]
     return [*told, *page.notes, brackets, *not_measured]
 
 

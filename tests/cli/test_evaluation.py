@@ -24,7 +24,7 @@ def test_suites_are_measured_and_kept(model, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "5 words" in told and "poisson" in told and "wasserstein1" in told
     assert sorted(path.name for path in (tmp_path / "given").iterdir()) == [
-        *("groups.png", "report.json", "rows.jsonl", "settings.json"),
+        *("asked.txt", "groups.png", "report.json", "rows.jsonl", "settings.json"),
     ]
     rows = (tmp_path / "numbers" / "rows.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(row)["metadata"]["group"] for row in rows] == list(KINDS)
@@ -85,9 +85,7 @@ def test_examples_of_a_file_are_kept_and_gone_on_with_as_suites_are(model, tmp_p
     argv += ["--out", str(tmp_path / "out")]
     assert main(argv) == 0 and main(argv) == 0
     assert "examples, measured before\n" in capsys.readouterr().out
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        *("examples", "report.html", "asked.txt"),
-    }
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"examples", "report.html"}
     assert f"Who was asked: {model}, model " in (tmp_path / "out" / "report.html").read_text()
     write_jsonl(tmp_path / "test.jsonl", test[:1])
     assert "examples was measured with examples.rows" in refusal(capsys, *argv)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from distmatch.data import Example, WordDistribution
+from distmatch.errors import DataError
 from distmatch.evals import FunctionSubject, OwnExamples, measure
 from distmatch.evals.page import (
     ASKED_FILE,
@@ -120,15 +121,22 @@ def test_prices_are_what_is_better_lower_or_higher_with_their_differences(both):
     assert alone.name == "ordinary: tvd" and "difference" not in alone.reading
 
 
-def test_a_price_names_the_group_that_pays_most_and_no_difference_from_nothing():
-    grouped = [replace(row, metadata={"group": row.metadata["wording"]}) for row in ROWS]
-    exact = report_of(lambda s: (s, 1 - s, 0), grouped)
-    off = report_of(lambda s: (s / 2, 1 - s / 2, 0), grouped)
-    figures = {f.name: f.reading for f in price_figures("it", {"before": exact, "after": off})}
-    by_group = {name: group.metrics["tvd"].mean for name, group in off.groups().items()}
-    name = max(by_group, key=by_group.__getitem__)
-    assert figures["it: tvd"].endswith(f"worst group: {name}, {by_group[name]:.3f}")
-    assert "difference" not in figures["it: tvd"], "it is the value itself"
+def test_a_price_names_the_group_that_lost_most_not_the_one_that_was_always_bad():
+    def is_even(row):
+        return row.metadata["wording"] == "even"
+
+    rows = [replace(row, metadata={"group": row.metadata["wording"]}) for row in ROWS]
+    odd = {row.target.probs[0] for row in ROWS if not is_even(row)}
+    before = report_of(lambda s: (1 - s, s, 0) if s in odd else (s, 1 - s, 0), rows)
+    after = report_of(lambda s: (1 - s, s, 0) if s in odd else (s / 2, 1 - s / 2, 0), rows)
+    lost = before.groups()["even"].metrics["tvd"].mean, after.groups()["even"].metrics["tvd"].mean
+    assert after.groups()["odd"].metrics["tvd"].mean > lost[1] > lost[0]
+    reading = price_figures("it", {"before": before, "after": after})[0].reading
+    assert reading.endswith("most in even: {:.3f} to {:.3f}".format(*lost))
+    assert "; difference " in reading
+    worst = price_figures("it", {"": after})[0].reading
+    odds = after.groups()["odd"].metrics["tvd"].mean
+    assert worst.endswith(f"worst in odd: {odds:.3f}")
 
 
 def test_the_first_screen_has_headline_policy_and_what_it_costs_elsewhere(both):
@@ -158,7 +166,7 @@ def test_whoever_was_asked_is_told_by_the_settings_that_are_kept(both, tmp_path)
         Store(folder).keep("examples", both["after"], settings)
         page = suites_page(folder, {"": {"examples": both["after"]}})
         assert page.notes == [f"Who was asked: {text}"]
-        (folder / ASKED_FILE).write_text("smollm2-135m with the adapter runs/it")
+        (folder / "examples" / ASKED_FILE).write_text("smollm2-135m with the adapter runs/it")
         page = suites_page(folder, {"": {"examples": both["after"]}})
         assert page.notes == [f"Who was asked: smollm2-135m with the adapter runs/it, {text}"]
     assert not suites_page(tmp_path, {"": {"examples": both["after"]}}).notes
@@ -176,3 +184,5 @@ def test_reports_at_hand_become_a_page_of_their_own(both, tmp_path):
     assert "<h1>one</h1>" in text and "Measured on examples, in items: 5." in text
     save_report_page(tmp_path / "report.html", both, suite="given")
     assert SUITES["given"].question in (tmp_path / "report.html").read_text()
+    with pytest.raises(DataError, match="no report"):
+        save_report_page(tmp_path / "report.html", {})

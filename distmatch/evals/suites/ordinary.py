@@ -17,6 +17,7 @@ from distmatch.data.ordinary import ordinary_texts
 from distmatch.data.tasks.negatives import negatives
 from distmatch.data.tasks.suppression import facts
 from distmatch.data.vocabulary import word_pool
+from distmatch.errors import ConfigError
 from distmatch.evals.items import Items
 from distmatch.evals.metric import Metric
 from distmatch.evals.subject import Capability, Subject
@@ -57,11 +58,23 @@ class Ordinary(Suite):
     negatives: int = 24
     """Prompts of the forms that `distmatch.data.negatives` holds out."""
 
+    def check(self) -> None:
+        """Refuse more questions than there are.
+
+        Raises:
+            ConfigError: How many there are.
+        """
+        if self.questions > (most := len(facts())):
+            raise ConfigError(
+                f"{self.name}.questions is {self.questions}, expected at most {most}: there are "
+                "no more"
+            )
+
     def items(self, subject: Subject) -> Items:
         """The scores of every text, question and prompt."""
         texts = [(kind, text) for kind, some in ordinary_texts().items() for text in some]
         known = facts()
-        n = min(self.questions, len(known))
+        n = self.questions
         plain = [known[k * len(known) // n].question for k in range(n)]
         asked: list[tuple[str, Prompt]] = [
             ("questions", ({"role": "user", "content": question},)) for question in plain

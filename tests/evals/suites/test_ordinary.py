@@ -53,6 +53,8 @@ def test_fewer_questions_are_of_every_kind(smallest):
     places = zip(items.prompts, items.metadata, strict=True)
     asked = [p[0]["content"] for p, metadata in places if metadata["group"] == "questions"]
     kinds = {fact.question: fact.kind for fact in facts()}
+    with pytest.raises(ConfigError, match="questions is 201, expected at most 200"):
+        Ordinary(questions=201).check()
     assert len(set(asked)) == 20 and {kinds[one] for one in asked} == set(kinds.values())
 
 
