@@ -31,7 +31,7 @@ WORD_METRICS = (
     Metric("control_tvd", "total variation over the words alone", "lower", beside="policy_tvd"),
     Metric("slope", "given on asked; 1 is perfect, 0 ignores the numbers"),
     Metric("swap_gap", "what stays with a word if numbers are swapped", "lower", is_detail=True),
-    Metric("policy_tvd", "best without the numbers; control_tvd to beat"),
+    Metric("policy_tvd", "best fixed answer to all with as many words; control_tvd to beat"),
     Metric("within_0.05", "share of examples with a tvd within 0.05", "higher", is_detail=True),
     Metric("within_0.10", "share of examples with a tvd within 0.10", "higher"),
     Metric("within_0.20", "share of examples with a tvd within 0.20", "higher", is_detail=True),

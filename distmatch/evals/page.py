@@ -65,10 +65,10 @@ def suites_page(folder: str | Path, models: Mapping[str, Mapping[str, Report]]) 
         suite: {name: reports[suite] for name, reports in models.items() if suite in reports}
         for suite in first
     }
-    told = ", ".join(f"{suite} ({report.num_examples})" for suite, report in first.items())
+    told = ", ".join(f"{suite} ({report.num_examples} items)" for suite, report in first.items())
     who = f"{len(models)} models, {', '.join(models)}, were" if len(models) > 1 else "A model was"
     title = Path(folder).resolve().name
-    page = measured_page(title, f"{who} asked, in items: {told}.", suites)
+    page = measured_page(title, f"{who} asked {told}.", suites)
     asked = next(iter(first))
     if not (Path(folder) / asked / SETTINGS_FILE).is_file():
         return page
@@ -119,7 +119,11 @@ def first_screen(main: str, suites: Mapping[str, Compared]) -> dict[str, list[Ke
 
 
 def save_report_page(
-    path: str | Path, reports: Report | Compared, *, suite: str = OwnExamples.name
+    path: str | Path,
+    reports: Report | Compared,
+    *,
+    sentence: str = "",
+    suite: str = OwnExamples.name,
 ) -> None:
     """Write what was measured as one file to open or send on, `report.html`.
 
@@ -127,6 +131,7 @@ def save_report_page(
         path: The file; the page is called by its folder.
         reports: One, or several on the same items by what they are of, such as "before" and
             "after", of which the last counts.
+        sentence: What was done, such as of which model they are and how it was trained.
         suite: What they are reports of; what is in `distmatch.evals.SUITES` the page explains.
 
     Raises:
@@ -138,5 +143,6 @@ def save_report_page(
         raise DataError("there is no report to make a page of")
     title = Path(path).resolve().parent.name
     items = next(iter(compared.values())).num_examples
-    sentence = f"Measured on {suite}, in items: {items}."
-    save_page(measured_page(title, sentence, {suite: compared}), path)
+    measured = f"Measured on {suite} ({items} items)."
+    page = measured_page(title, " ".join(filter(None, [sentence, measured])), {suite: compared})
+    save_page(page, path)

@@ -19,7 +19,7 @@ from distmatch.reports import AskedItem, AskedWord, ItemsView, KeyFigure, TableV
 
 REST = "none of these"
 """What stands for other among an item's words."""
-POLICY = "best without the numbers"
+POLICY = "best fixed answer"
 _FEWEST_CHOICES, _MOST_CHOICES = 2, 24
 _COLUMNS = ("tvd", "control_tvd", "other")
 

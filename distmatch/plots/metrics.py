@@ -12,7 +12,7 @@ from distmatch.plots.style import PURPLE, SERIES, drawn_figure, error_bars
 if TYPE_CHECKING:
     import matplotlib.figure
 
-_POLICY = "best without the numbers"
+_POLICY = "best fixed answer"
 
 
 def groups(

@@ -60,8 +60,8 @@ def overlap_told(trained: Sequence[Example], tested: Sequence[Example]) -> str:
     num_prompts = sum(value_key(example.prompt) in prompts for example in tested)
     num_words = sum(not words.isdisjoint(example.target.words) for example in tested)
     return (
-        f"Examples it is measured on: {len(tested):,}; with a prompt of these rows: {num_prompts}; "
-        f"with a word of theirs: {num_words}."
+        f"Measured on {len(tested):,} examples; {num_prompts} of them have a prompt that was "
+        f"trained on, {num_words} a word that was."
     )
 
 

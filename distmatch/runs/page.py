@@ -12,8 +12,10 @@ from distmatch.reports.saving import REPORT_PAGE
 from distmatch.runs.card import BRACKETS
 from distmatch.runs.outcome import METRICS_FILE, RunOutcome, read_kept
 from distmatch.runs.run import RUN_RECORD
+from distmatch.trainer import DistributionConfig
 
 _NOT_MEASURED = f'{COSTS}: not measured; [measure] suites = ["ordinary"] in a run file measures it.'
+_ALWAYS_TOLD = ("loss", "learning_rate", "per_device_train_batch_size", "seed")
 _WORDS_ALONE = (
     "tvd is total variation distance from what is asked; control_tvd is that of the answers that "
     "are one of the words, renormalised, and so are dots."
@@ -48,10 +50,10 @@ def _notes(page: Page, outcome: RunOutcome, trained_on: str) -> list[str]:
     if not trained_on and kept.is_file():
         trained_on = read_kept(kept).get("trained_on", "")
     told = [f"Trained on {trained_on[0].lower()}{trained_on[1:]}"] if trained_on else []
-    settings = read_kept(outcome.folder / RUN_RECORD)["train"]
-    if settings:
-        listed = ", ".join(f"{name} {value}" for name, value in settings.items())
-        told.append(f"Settings of training other than the defaults: {listed}.")
+    known = {name: getattr(DistributionConfig, name) for name in _ALWAYS_TOLD}
+    settings = known | read_kept(outcome.folder / RUN_RECORD)["train"]
+    listed = ", ".join(f"{name} {value}" for name, value in settings.items())
+    told.append(f"Settings of training, the rest as by default: {listed}.")
     brackets = f"{BRACKETS} {_WORDS_ALONE}" if _asks_for_words(outcome) else BRACKETS
     not_measured = [] if {*ELSEWHERE} & {*outcome.suites} else [_NOT_MEASURED]
     return [*told, *page.notes, brackets, *not_measured]

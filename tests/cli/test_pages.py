@@ -17,7 +17,7 @@ def test_the_page_of_a_run_and_of_reports_is_written_anew(trained, tmp_path, cap
         assert told in there
     assert main(["report", str(run / "after")]) == 0
     after = (run / "after" / "report.html").read_text(encoding="utf-8")
-    assert "A model was asked, in items: examples (6)." in after
+    assert "A model was asked examples (6 items)." in after
 
 
 def test_a_folder_without_reports_is_refused(tmp_path, capsys):

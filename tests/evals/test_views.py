@@ -146,7 +146,7 @@ def test_the_first_screen_has_headline_policy_and_what_it_costs_elsewhere(both):
     assert headline.name == "tvd"
     assert headline.values["after"][1] <= headline.values["after"][0] <= headline.values["after"][2]
     policy = both["after"].metrics["policy_tvd"].mean
-    assert headline.marks == {"best without the numbers": policy}
+    assert headline.marks == {"best fixed answer": policy}
     assert all(figure.name.startswith("ordinary: ") for figure in page.figures[COSTS])
     assert [figure.name for figure in page.figures["Asked besides"]] == ["given: tvd"]
     asked = (f"{name}: {SUITES[name].question}" for name in ("ordinary", "given"))
@@ -174,15 +174,16 @@ def test_whoever_was_asked_is_told_by_the_settings_that_are_kept(both, tmp_path)
 
 def test_one_model_alone_is_told_by_what_it_was_asked(both):
     page = suites_page("it", {"": {"examples": both["after"]}})
-    assert page.sentence == "A model was asked, in items: examples (5)."
+    assert page.sentence == "A model was asked examples (5 items)."
     assert [view.title for view in page.views] == ["Calibration: examples", "Metrics"]
 
 
 def test_reports_at_hand_become_a_page_of_their_own(both, tmp_path):
     save_report_page(tmp_path / "one" / "report.html", both["after"])
     text = (tmp_path / "one" / "report.html").read_text()
-    assert "<h1>one</h1>" in text and "Measured on examples, in items: 5." in text
-    save_report_page(tmp_path / "report.html", both, suite="given")
-    assert SUITES["given"].question in (tmp_path / "report.html").read_text()
+    assert "<h1>one</h1>" in text and "Measured on examples (5 items)." in text
+    save_report_page(tmp_path / "report.html", both, sentence="It was trained.", suite="given")
+    text = (tmp_path / "report.html").read_text()
+    assert SUITES["given"].question in text and "It was trained. Measured on given" in text
     with pytest.raises(DataError, match="no report"):
         save_report_page(tmp_path / "report.html", {})

@@ -85,7 +85,7 @@ PAGE = Page(
                 name="tvd",
                 reading="lower is better",
                 values={BEFORE: 1.0, AFTER: (0.2, 0.1, 0.3)},
-                marks={"best without the numbers": 0.25},
+                marks={"best fixed answer": 0.25},
             )
         ]
     },

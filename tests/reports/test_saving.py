@@ -16,7 +16,7 @@ def test_the_first_screen_says_what_was_done_with_intervals_and_what_is_to_beat(
     first = re.sub(r"(<[^>]+>|\s)+", " ", before_views)
     assert "A run &amp; more" in first and "Trained for 10 steps." in first
     assert "0.200 [0.100, 0.300]" in first and "before 1" in first
-    assert "best without the numbers 0.250" in first
+    assert "best fixed answer 0.250" in first
     assert "What it costs elsewhere: not measured." in first
 
 

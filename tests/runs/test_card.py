@@ -44,10 +44,12 @@ def test_what_is_tested_is_held_against_what_was_trained_on():
     trained = [asks("a", "red", "blue"), asks("b", "green", "red")]
     told = (("a", "x", "y"), ("c", "p", "y"), ("b", "green", "z"), ("d", "p", "q"))
     tested = [asks(*one) for one in told]
-    counts = "with a prompt of these rows: {}; with a word of theirs: {}."
-    assert overlap_told(trained, tested).endswith(f"on: 4; {counts.format(2, 1)}")
-    assert overlap_told(trained, tested[2:]).endswith(f"on: 2; {counts.format(1, 1)}")
-    assert overlap_told(trained, tested[3:]).endswith(f"on: 1; {counts.format(0, 0)}")
+    text = (
+        "Measured on {} examples; {} of them have a prompt that was trained on, {} a word that was."
+    )
+    assert overlap_told(trained, tested) == text.format(4, 2, 1)
+    assert overlap_told(trained, tested[2:]) == text.format(2, 1, 1)
+    assert overlap_told(trained, tested[3:]) == text.format(1, 0, 0)
     assert overlap_told(trained, []) == overlap_told([], tested) == ""
 
 

@@ -89,9 +89,9 @@ def test_the_page_says_of_whom_on_what_and_how_much_of_the_test_was_trained_on(t
     left = (told[0] / "report.html").read_text()
     assert page.notes[0].partition(";")[0] in left, "the run itself says so, too"
     trained, settings, brackets, missing = page.notes
-    assert "max_steps" in settings
+    assert "loss forward_kl, learning_rate 0.01" in settings and "max_steps" in settings
     assert trained.startswith("Trained on 16 rows of 2 words a prompt, from tests.")
-    assert "Examples it is measured on: 5; with a prompt of these rows: 0;" in trained
+    assert "Measured on 5 examples; 0 of them have a prompt that was trained on" in trained
     assert brackets.startswith("In brackets 95% intervals") and "renormalised" in brackets
     assert missing.startswith("What it costs elsewhere: not measured")
 

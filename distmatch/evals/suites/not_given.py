@@ -36,7 +36,7 @@ class NotGiven(Suite):
     )
     metrics: ClassVar[tuple[Metric, ...]] = (
         *(one for one in WORD_METRICS if one.name in ("tvd", "other")),
-        Metric("policy_tvd", "best without the numbers; control to beat"),
+        Metric("policy_tvd", "best fixed answer; control to beat"),
         Metric("rare", "both words rare", "higher"),
         Metric("same_pair", "other prompts answered with the same two words", "lower"),
         Metric("unexplored", "probability of answers not looked at"),
