@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from distmatch.errors import DataError, shown
+from distmatch.errors import DataError, listed, shown
 from distmatch.evals.report import Report
 from distmatch.evals.store import SETTINGS_FILE, Store
 from distmatch.evals.suites import SUITES, Knowledge, Ordinary, OwnExamples
@@ -18,12 +18,19 @@ from distmatch.evals.views import (
     metrics_view,
     price_figures,
 )
+from distmatch.measuring.intervals import CONFIDENCE
 from distmatch.reports import KeyFigure, Page, save_page
 
 ASKED_FILE = "asked.txt"
 """Beside a suite's report, what whoever was asked is called."""
 COSTS = "What it costs elsewhere"
 _HASH, _DIGITS = re.compile("[0-9a-f]{64}"), 16
+BRACKETS = f"In brackets {CONFIDENCE:.0%} intervals, bootstrapped over what was asked."
+_WORDS_ALONE = (
+    "tvd is total variation distance from what is asked; control_tvd is that of the answers that "
+    "are one of the words, renormalised, and so are dots."
+)
+_FEW_ITEMS = 20
 ELSEWHERE = (Ordinary.name, Knowledge.name)
 """Suites that ask for something else than what is taught."""
 
@@ -43,14 +50,28 @@ def measured_page(title: str, sentence: str, suites: Mapping[str, Compared]) -> 
         views.append(groups_view(name, reports))
         if name != main:
             views.append(items_view(name, reports))
-    questions = [f"{name}: {SUITES[name].question}" for name in suites if name in SUITES]
     return Page(
         title=title,
         sentence=sentence,
         figures=first_screen(main, suites),
         views=[view for view in views if view is not None],
-        notes=[" ".join(questions)] if questions else [],
+        notes=_notes(suites),
     )
+
+
+def _notes(suites: Mapping[str, Compared]) -> list[str]:
+    """What the library's own suites ask, and how figures are read."""
+    last = {name: list(reports.values())[-1] for name, reports in suites.items()}
+    questions = " ".join(f"{name}: {SUITES[name].question}" for name in suites if name in SUITES)
+    told = [BRACKETS]
+    if any("control_tvd" in report.metrics for report in last.values()):
+        told.append(_WORDS_ALONE)
+    few = [name for name, report in last.items() if report.num_examples < _FEW_ITEMS]
+    if few:
+        told.append(
+            f"Fewer than {_FEW_ITEMS} items are too few for them to mean much: {listed(few)}."
+        )
+    return [*filter(None, [questions]), " ".join(told)]
 
 
 def suites_page(folder: str | Path, models: Mapping[str, Mapping[str, Report]]) -> Page:

@@ -54,7 +54,8 @@ def price_figures(suite: str, reports: Compared, *, headline: bool = False) -> l
     first, *_, last = [*reports.values()] * 2  # one alone is both
     directed = [one for one in last.readings if one.better and one.name in last.metrics]
     differences = compare(first, last) if last is not first else {}
-    groups = first.groups(), last.groups()
+    begun, *_, ended = [*reports] * 2
+    groups = {begun: first.groups(), ended: last.groups()}
     return [
         KeyFigure(
             name=f"{suite}: {metric.name}",
@@ -62,7 +63,7 @@ def price_figures(suite: str, reports: Compared, *, headline: bool = False) -> l
                 [
                     str(metric),
                     *_difference(metric.name, first, differences),
-                    *_worst_group(metric, *groups),
+                    *_worst_group(metric, groups),
                 ]
             ),
             values={name: r.metrics[metric.name] for name, r in reports.items()},
@@ -77,8 +78,9 @@ def _difference(name: str, first: Report, differences: Mapping[str, Interval]) -
         yield f"difference {interval_text(differences[name])}"
 
 
-def _worst_group(metric: Metric, first: Compared, last: Compared) -> Iterator[str]:
-    """The group that lost most since the first report; of one report, the worst."""
+def _worst_group(metric: Metric, groups: Mapping[str, Compared]) -> Iterator[str]:
+    """The group that lost most from the first to the last; of one report, the worst."""
+    (begun, first), *_, (ended, last) = [*groups.items()] * 2
     pairs = {
         str(name): (first[name].metrics[metric.name].mean, last[name].metrics[metric.name].mean)
         for name in last
@@ -87,12 +89,13 @@ def _worst_group(metric: Metric, first: Compared, last: Compared) -> Iterator[st
     if not metric.better or len(measured) < 2:
         return
     sign = 1 if metric.better == "lower" else -1
-    if all(before == after for before, after in measured.values()):
+    if begun == ended:
         name = max(measured, key=lambda name: sign * measured[name][1])
         yield f"worst in {name}: {measured[name][1]:.3f}"
     else:
         name = max(measured, key=lambda name: sign * (measured[name][1] - measured[name][0]))
-        yield "most in {}: {:.3f} to {:.3f}".format(name, *measured[name])
+        was, now = measured[name]
+        yield f"most in {name}: {was:.3f} {begun}, {now:.3f} {ended}"
 
 
 def _marks(report: Report, beside: str) -> dict[str, float]:

@@ -9,12 +9,11 @@ from distmatch.data.examples import Example
 from distmatch.data.jsonl import value_key
 from distmatch.errors import DataError
 from distmatch.evals import Report
-from distmatch.evals.page import ELSEWHERE
+from distmatch.evals.page import BRACKETS, ELSEWHERE
 from distmatch.evals.report import comparison_rows
 from distmatch.measuring.intervals import CONFIDENCE
 from distmatch.trainer import CardMeasures, markdown_table
 
-BRACKETS = f"In brackets {CONFIDENCE:.0%} intervals, bootstrapped over what was asked."
 _POLICY = (
     "`policy_tvd` is what `control_tvd` has to beat: the best policy that ignores the numbers."
 )

@@ -9,17 +9,12 @@ from distmatch.models.saved_adapter import SavedAdapter
 from distmatch.plots import drawn
 from distmatch.reports import Page, TableView, save_page
 from distmatch.reports.saving import REPORT_PAGE
-from distmatch.runs.card import BRACKETS
 from distmatch.runs.outcome import METRICS_FILE, RunOutcome, read_kept
 from distmatch.runs.run import RUN_RECORD
 from distmatch.trainer import DistributionConfig
 
 _NOT_MEASURED = f'{COSTS}: not measured; [measure] suites = ["ordinary"] in a run file measures it.'
 _ALWAYS_TOLD = ("loss", "learning_rate", "per_device_train_batch_size", "seed")
-_WORDS_ALONE = (
-    "tvd is total variation distance from what is asked; control_tvd is that of the answers that "
-    "are one of the words, renormalised, and so are dots."
-)
 
 
 def leave_page(outcome: RunOutcome, trained_on: str) -> str:
@@ -45,7 +40,7 @@ def run_page(outcome: RunOutcome, trained_on: str = "") -> Page:
 
 
 def _notes(page: Page, outcome: RunOutcome, trained_on: str) -> list[str]:
-    """On what it was trained, what was asked, what brackets are, and what wasn't measured."""
+    """On what it was trained, what was asked, and what wasn't measured."""
     kept = outcome.folder / METRICS_FILE
     if not trained_on and kept.is_file():
         trained_on = read_kept(kept).get("trained_on", "")
@@ -54,9 +49,8 @@ def _notes(page: Page, outcome: RunOutcome, trained_on: str) -> list[str]:
     settings = known | read_kept(outcome.folder / RUN_RECORD)["train"]
     listed = ", ".join(f"{name} {value}" for name, value in settings.items())
     told.append(f"Settings of training, the rest as by default: {listed}.")
-    brackets = f"{BRACKETS} {_WORDS_ALONE}" if _asks_for_words(outcome) else BRACKETS
     not_measured = [] if {*ELSEWHERE} & {*outcome.suites} else [_NOT_MEASURED]
-    return [*told, *page.notes, brackets, *not_measured]
+    return [*told, *page.notes, *not_measured]
 
 
 def _asks_for_words(outcome: RunOutcome) -> bool:
