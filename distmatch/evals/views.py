@@ -52,10 +52,10 @@ def price_figures(suite: str, reports: Compared, *, headline: bool = False) -> l
         headline: The headline alone, whichever way it is better.
     """
     first, *_, last = [*reports.values()] * 2  # one alone is both
+    begun, *_, ended = [*reports] * 2
     directed = [one for one in last.readings if one.better and one.name in last.metrics]
     differences = compare(first, last) if last is not first else {}
-    begun, *_, ended = [*reports] * 2
-    groups = {begun: first.groups(), ended: last.groups()}
+    groups = {name: reports[name].groups() for name in dict.fromkeys((begun, ended))}
     return [
         KeyFigure(
             name=f"{suite}: {metric.name}",

@@ -33,24 +33,31 @@ def run_page(outcome: RunOutcome, trained_on: str = "") -> Page:
     Raises:
         DataError: Nothing was measured, or the run's record can't be read.
     """
-    sentence = _sentence(read_kept(outcome.folder / RUN_RECORD), outcome)
-    page = measured_page(outcome.folder.resolve().name, sentence, outcome.suites)
+    record = read_kept(outcome.folder / RUN_RECORD)
+    title = outcome.folder.resolve().name
+    page = measured_page(title, _sentence(record, outcome), outcome.suites)
     curve = [] if not outcome.history else [_training(outcome.history)]
-    return replace(page, views=[*page.views, *curve], notes=_notes(page, outcome, trained_on))
+    not_measured = [] if {*ELSEWHERE} & {*outcome.suites} else [_NOT_MEASURED]
+    return replace(
+        page,
+        views=[*page.views, *curve],
+        notes=[*_training_told(record, outcome, trained_on), *page.notes, *not_measured],
+    )
 
 
-def _notes(page: Page, outcome: RunOutcome, trained_on: str) -> list[str]:
-    """On what it was trained, what was asked, and what wasn't measured."""
+def _training_told(
+    record: Mapping[str, Any], outcome: RunOutcome, trained_on: str
+) -> Iterator[str]:
+    """On what it was trained, and how."""
     kept = outcome.folder / METRICS_FILE
     if not trained_on and kept.is_file():
         trained_on = read_kept(kept).get("trained_on", "")
-    told = [f"Trained on {trained_on[0].lower()}{trained_on[1:]}"] if trained_on else []
+    if trained_on:
+        yield f"Trained on {trained_on[0].lower()}{trained_on[1:]}"
     known = {name: getattr(DistributionConfig, name) for name in _ALWAYS_TOLD}
-    settings = known | read_kept(outcome.folder / RUN_RECORD)["train"]
+    settings = known | record["train"]
     listed = ", ".join(f"{name} {value}" for name, value in settings.items())
-    told.append(f"Settings of training, the rest as by default: {listed}.")
-    not_measured = [] if {*ELSEWHERE} & {*outcome.suites} else [_NOT_MEASURED]
-    return [*told, *page.notes, *not_measured]
+    yield f"Settings of training, the rest as by default: {listed}."
 
 
 def _asks_for_words(outcome: RunOutcome) -> bool:

@@ -6,7 +6,6 @@ of 150,000 tokens, so the header is read here.
 The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
-import functools
 import mmap
 import struct
 from collections.abc import Mapping
@@ -16,14 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gguf import quants
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
-from gguf.quants import dequantize
 
 from distmatch.errors import LoadError, shown, some
 from distmatch.models.gguf.named import MAGIC
 
 _VERSIONS = (2, 3)
 _AGAIN = "download or copy it again"
+# Of each kind that isn't plain floats the package has a class of its name
+_UNPACKED = {
+    int(kind)
+    for kind in GGMLQuantizationType
+    if kind.name in ("F32", "F16") or hasattr(quants, kind.name)
+}
 # Unpacked at a time, so that little passes; and in rows, of which the package takes 16 at a time,
 # twice as fast in long ones as in a small model's
 _GROUP, _ROW = 1 << 20, 1 << 12
@@ -88,7 +93,7 @@ class Gguf:
             rows = stored[start : start + size].reshape(num_rows, -1)
             # A scale may be infinite in a damaged file; that is found where weights are looked at
             with np.errstate(over="ignore", invalid="ignore"):
-                group[:] = dequantize(rows, tensor.kind).reshape(-1)
+                group[:] = quants.dequantize(rows, tensor.kind).reshape(-1)
         return unpacked.reshape(tensor.shape)
 
 
@@ -123,19 +128,6 @@ def rounded_kinds(gguf: Gguf) -> list[str]:
     """The kinds of a file's tensors that aren't floats, such as "Q4_K"."""
     floats = {"F32", "F16", "BF16"}
     return sorted({tensor.kind.name for tensor in gguf.tensors.values()} - floats)
-
-
-@functools.cache
-def _is_unpacked(kind: int) -> bool:
-    """Whether the package unpacks a kind."""
-    try:
-        known = GGMLQuantizationType(kind)
-        dequantize(np.zeros((1, GGML_QUANT_SIZES[known][1]), np.uint8), known)
-    # Both are the package's answers, and nothing is unfinished here: a number that is no kind, and
-    # a kind without a decoder, which it tells by this error alone, for it lists decoders nowhere
-    except (ValueError, NotImplementedError):
-        return False
-    return True
 
 
 class _Cursor:
@@ -217,7 +209,7 @@ class _Cursor:
 
 
 def _check_kinds(path: Path, kinds: Mapping[str, int]) -> None:
-    if unknown := {name: kind for name, kind in kinds.items() if not _is_unpacked(kind)}:
+    if unknown := {name: kind for name, kind in kinds.items() if kind not in _UNPACKED}:
         names = {int(kind): kind.name for kind in GGMLQuantizationType}
         told = sorted({names.get(kind, f"number {kind}") for kind in unknown.values()})
         raise LoadError(
