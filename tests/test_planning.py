@@ -1,9 +1,12 @@
 """The memory plan against the tensors of real steps."""
 
+import weakref
 from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers import GptOssConfig
 
 import distmatch as dm
@@ -16,6 +19,7 @@ from distmatch.losses.divergences import forward_kl
 from distmatch.losses.words import support_log_probs
 from distmatch.models.cast_once import CastOnce
 from distmatch.models.footprint import empty_model, weight_bytes
+from distmatch.models.head import PairedHead
 from distmatch.models.loading import load_model
 from distmatch.models.proof import forward_way
 from distmatch.models.quantizers import save_packed
@@ -102,11 +106,40 @@ def test_retention_is_in_the_plan(checkpoint):
     assert beside.weights == alone.weights
 
 
-def test_what_kl_keeps_of_a_chunk_is_no_more_than_planned():
-    logits = torch.randn(50, 320, requires_grad=True)
-    base = torch.randn(50, 320)
-    kept = saved(torch.nn.Module(), lambda: retention._rows_kl(logits, base))
-    assert kept + base.nbytes + logits.nbytes <= planning._CHUNKS * logits.nbytes
+class LiveBytes(TorchDispatchMode):
+    """The most bytes at a time of what is made inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.most = 0
+        self.known = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            storage = tensor.untyped_storage() if isinstance(tensor, torch.Tensor) else None
+            if storage is not None and storage._cdata not in self.known:
+                self.known.add(storage._cdata)
+                self.now += storage.nbytes()
+                weakref.finalize(storage, self.forget, storage._cdata, storage.nbytes())
+        self.most = max(self.most, self.now)
+        return made
+
+    def forget(self, name, size):
+        self.known.discard(name)
+        self.now -= size
+
+
+@pytest.mark.parametrize("mixed", [None, torch.bfloat16])
+def test_what_kl_takes_for_a_chunk_is_no_more_than_planned(mixed):
+    model = tiny_model("llama").requires_grad_(False)
+    states = torch.randn(400, model.config.hidden_size, requires_grad=True)
+    base = torch.randn_like(states)
+    heads = PairedHead(model, mixed)
+    with LiveBytes() as live:
+        retention.retention_kl_of_states(states, base, heads, 320)
+    chunk, small = 400 * 320 * 4, 8 * states.nbytes
+    assert 4 * chunk < live.most < planning._CHUNKS * chunk + small
 
 
 def test_mixed_precision_is_in_the_plan(checkpoint):

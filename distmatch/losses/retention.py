@@ -7,16 +7,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.utils.checkpoint import checkpoint
-
-from distmatch.losses.log_probs import log_probs_of
 
 CHUNK_BYTES = 1 << 26
-"""No tensor of states' logits is larger; a few of that size exist at a time."""
+"""No tensor of one model's logits of states is larger; a few of that size exist at a time."""
 
-_CHUNK = 256  # rows whose log-probabilities exist at the same time
+_CHUNK = 256  # rows whose probabilities exist at the same time
 
-Head = Callable[[Float[Tensor, "rows hidden"]], Float[Tensor, "rows vocab"]]
+Heads = Callable[
+    [Float[Tensor, "rows hidden"], Float[Tensor, "rows hidden"]],
+    tuple[Float[Tensor, "rows vocab"], Float[Tensor, "rows vocab"]],
+]
+"""States of the adapted model and of its base to the logits of each."""
 
 
 def retention_kl(
@@ -24,8 +25,8 @@ def retention_kl(
 ) -> Float[Tensor, " rows"]:
     """KL(base || adapted) of the next token at every row, over the full vocabulary.
 
-    Rows go through in chunks whose log-probabilities are made again in the backward, so beyond
-    the two logits themselves only one chunk's intermediates are held.
+    Rows go through in chunks whose probabilities are made again in the backward, so beyond the two
+    logits themselves and a gradient only one chunk's intermediates are held.
 
     Args:
         logits: The adapted model's, with gradient.
@@ -34,17 +35,13 @@ def retention_kl(
     Returns:
         One value a row, in nats.
     """
-    chunks = zip(logits.split(_CHUNK), base_logits.split(_CHUNK), strict=True)
-    return torch.cat(
-        [checkpoint(_rows_kl, ours, base, use_reentrant=False) for ours, base in chunks]
-    )
+    return _OfLogits.apply(logits, base_logits)
 
 
 def retention_kl_of_states(
     states: Float[Tensor, "rows hidden"],
     base_states: Float[Tensor, "rows hidden"],
-    head: Head,
-    base_head: Head,
+    heads: Heads,
     vocab_size: int,
 ) -> Float[Tensor, " rows"]:
     """`retention_kl` of what two heads make of states, without the logits of all rows at once.
@@ -56,32 +53,47 @@ def retention_kl_of_states(
     Args:
         states: What enters the adapted model's head, with gradient.
         base_states: What enters the base's, without.
-        head: States to logits, float32 or float64. Its own weights get no gradient.
-        base_head: The base's.
+        heads: Both, to logits of float32 or float64. Their own weights get no gradient.
         vocab_size: Logits a row.
 
     Returns:
         One value a row, in nats.
     """
-    return _OfStates.apply(states, base_states, head, base_head, vocab_size)
+    return _OfStates.apply(states, base_states, heads, vocab_size)
+
+
+class _OfLogits(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, base_logits: Tensor) -> Tensor:
+        ctx.save_for_backward(logits, base_logits)
+        chunks = zip(logits.split(_CHUNK), base_logits.split(_CHUNK), strict=True)
+        return torch.cat([_kl_and_gradient(ours, base)[0] for ours, base in chunks])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, of_rows: Tensor) -> tuple[Tensor, None]:
+        chunks = zip(*(given.split(_CHUNK) for given in (*ctx.saved_tensors, of_rows)), strict=True)
+        gradients = [of[:, None] * _kl_and_gradient(*given)[1] for *given, of in chunks]
+        return torch.cat(gradients), None
 
 
 class _OfStates(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, base_states: Tensor, head: Head, base_head: Head, vocab_size: int
+        ctx: Any, states: Tensor, base_states: Tensor, heads: Heads, vocab_size: int
     ) -> Tensor:
         needs_gradient = ctx.needs_input_grad[0]
+        # Its gradient is kept in full: in float16 it may vanish before it is scaled
+        dtype = torch.promote_types(states.dtype, torch.float32)
         values, gradients = [], []
         for some, base in _chunks(states.detach(), base_states, vocab_size):
-            base_logits = base_head(base)
+            full = some.to(dtype).requires_grad_(needs_gradient)
             with torch.set_grad_enabled(needs_gradient):
-                # Its gradient is kept in full: in float16 it may vanish before it is scaled
-                full = some.to(base_logits.dtype).requires_grad_(needs_gradient)
-                kl = _rows_kl(head(full), base_logits)
-                if needs_gradient:
-                    gradients.append(torch.autograd.grad(kl.sum(), full)[0])
-            values.append(kl.detach())
+                logits, base_logits = heads(full, base)
+            kl, gradient = _kl_and_gradient(logits.detach(), base_logits.detach())
+            if needs_gradient:
+                gradients.append(torch.autograd.grad(logits, full, gradient)[0])
+            values.append(kl)
         ctx.save_for_backward(torch.cat(gradients) if needs_gradient else None)
         ctx.dtype = states.dtype
         return torch.cat(values)
@@ -90,7 +102,7 @@ class _OfStates(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, of_rows: Tensor) -> tuple[Tensor | None, ...]:
         (gradients,) = ctx.saved_tensors
-        return (of_rows[:, None] * gradients).to(ctx.dtype), None, None, None, None
+        return (of_rows[:, None] * gradients).to(ctx.dtype), None, None, None
 
 
 def _chunks(
@@ -100,10 +112,21 @@ def _chunks(
     return zip(states.split(size), base_states.split(size), strict=True)
 
 
-def _rows_kl(
+def _kl_and_gradient(
     logits: Float[Tensor, "rows vocab"], base_logits: Float[Tensor, "rows vocab"]
-) -> Float[Tensor, " rows"]:
-    log_base = log_probs_of(base_logits)
-    base = log_base.exp()
-    log_ratio = torch.where(base > 0, log_base - log_probs_of(logits), 0.0)
-    return (base * log_ratio).sum(-1)
+) -> tuple[Float[Tensor, " rows"], Float[Tensor, "rows vocab"]]:
+    """Of each row, and by the logits: the adapted model's probabilities less the base's."""
+    shifted_base, base, log_total_base = _softmax(base_logits)
+    shifted, ours, log_total = _softmax(logits)
+    # What the base rules out costs nothing, however small the other's probability
+    difference = shifted_base.sub_(shifted).masked_fill_(base == 0, 0.0)
+    gradient = ours.sub_(base)
+    return difference.mul_(base).sum(-1) + (log_total - log_total_base)[:, 0], gradient
+
+
+def _softmax(logits: Float[Tensor, "rows vocab"]) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits less the row's largest, probabilities, and the logarithm of what was divided by."""
+    shifted = logits - logits.amax(-1, keepdim=True)
+    probs = shifted.exp()
+    total = probs.sum(-1, keepdim=True)
+    return shifted, probs.div_(total), total.log()

@@ -24,7 +24,7 @@ from distmatch.losses.retention import retention_kl_of_states
 from distmatch.measuring import drift
 from distmatch.models.adapters import switched_off
 from distmatch.models.forwards import in_eval_mode
-from distmatch.models.head import HeadInput, head_logits, output_head, unwrapped
+from distmatch.models.head import HeadInput, PairedHead, head_logits, output_head, unwrapped
 from distmatch.models.proof import forward_way
 from distmatch.processes import shared_out
 from distmatch.scoring import row_logits, row_states
@@ -61,6 +61,7 @@ class KeptBase:
         self._states: dict[torch.dtype | None, Tensor] = {}
         self._known: set[tuple[torch.dtype | None, TokenIds]] = set()
         self._is_separable: bool | None = None
+        self._head: dict[torch.dtype | None, PairedHead] = {}
 
     def text_kl(self, model: nn.Module, texts: Sequence[TokenIds]) -> Float[Tensor, " tokens"]:
         """KL(base || adapted) of the next token within some of the texts, nats each, with gradient.
@@ -85,17 +86,18 @@ class KeptBase:
         """
         adapted: Any = unwrapped(model)
         base = torch.cat([self._of(adapted, text, ours.mixed) for text in texts])
-
-        def head(states: Tensor) -> Tensor:  # one for both: it has no adapter
-            return head_logits(adapted, states)
-
         return retention_kl_of_states(
             ours.states.to(adapted.device),  # of several, where logits are
             base.to(adapted.device),
-            head,
-            head,
+            self._heads(adapted, ours.mixed),
             adapted.config.get_text_config().vocab_size,
         )
+
+    def _heads(self, adapted: nn.Module, mixed: torch.dtype | None) -> PairedHead:
+        """Both models' head, its matrix cast once."""
+        if mixed not in self._head:
+            self._head[mixed] = PairedHead(adapted, mixed)
+        return self._head[mixed]
 
     def takes_states(self, model: nn.Module) -> bool:
         """Whether the model's head can be run by itself; tried once."""

@@ -97,11 +97,68 @@ def head_logits(
     Returns:
         At least float32.
     """
+    with _full_precision(output_head(model)):
+        return _without_decoder(model, states)
+
+
+class PairedHead:
+    """The head of an adapted model and of its base, which has the same, for states near each other.
+
+    In bfloat16 a product has 8 bits, too few for two models that hardly differ. What is multiplied
+    there is the base's states and how far the adapted model's are from them, and the second product
+    is added to the first: logits of both are rounded, but alike, and their difference keeps its 8
+    bits however small it is.
+
+    Args:
+        model: As in `head_logits`.
+        mixed: The precision that the states were computed in. In any but bfloat16, as without one,
+            products are those of `head_logits`: in float16 small probabilities would be lost.
+    """
+
+    def __init__(self, model: nn.Module, mixed: torch.dtype | None) -> None:
+        """Cast the head's matrix, if it isn't in this precision."""
+        head: Any = output_head(model)
+        self._model, self._head = model, head
+        is_rounded = mixed == torch.bfloat16 and _is_plain(head)
+        self._weight = head.weight.detach().to(mixed) if is_rounded else None
+
+    def __call__(
+        self, states: Float[Tensor, "rows hidden"], base_states: Float[Tensor, "rows hidden"]
+    ) -> tuple[Float[Tensor, "rows vocab"], Float[Tensor, "rows vocab"]]:
+        """The adapted model's logits and the base's, at least float32.
+
+        Args:
+            states: What enters the adapted model's head.
+            base_states: What enters the base's at the same places.
+        """
+        if self._weight is None:
+            return head_logits(self._model, states), head_logits(self._model, base_states)
+        base = self._product(base_states)
+        if self._head.bias is not None:
+            base = base + self._head.bias.float()
+        ours = base + self._product(states - base_states)
+        return self._behind(ours, states), self._behind(base, base_states)
+
+    def _product(self, given: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows vocab"]:
+        weight: Any = self._weight
+        return nn.functional.linear(given.to(weight.dtype), weight).float()
+
+    def _behind(
+        self, product: Float[Tensor, "rows vocab"], states: Float[Tensor, "rows hidden"]
+    ) -> Float[Tensor, "rows vocab"]:
+        """What the model makes of its head's output."""
+        with replaced(self._head, lambda _: product[None], place=_forward_of(self._head)):
+            return _without_decoder(self._model, states)
+
+
+def _without_decoder(
+    model: nn.Module, states: Float[Tensor, "rows hidden"]
+) -> Float[Tensor, "rows vocab"]:
+    """What a model's forward makes of these in the place of what its decoder makes of tokens."""
     base: Any = unwrapped(model)
     causal = base.get_base_model() if hasattr(base, "get_base_model") else base
-    head, decoder = output_head(model), causal.base_model
     given = _DecoderOutput(last_hidden_state=states[None])
-    with replaced(decoder, lambda *_, **__: given), _full_precision(head):
+    with replaced(causal.base_model, lambda *_, **__: given):
         logits = causal(input_ids=states.new_zeros(1, len(states), dtype=torch.long)).logits[0]
     return logits if logits.dtype == torch.float64 else logits.float()
 
@@ -124,11 +181,16 @@ def _cut(
 @contextmanager
 def _full_precision(head: Any) -> Iterator[None]:
     """Inside, the product of a plain head is accumulated in float32."""
-    place = _forward_of(head)
-    is_plain = getattr(getattr(head, place), "__func__", None) is nn.Linear.forward
-    product = partial(_linear_in_full, head) if is_plain else getattr(head, place)
-    with replaced(head, product, place=place):
+    if not _is_plain(head):
         yield
+        return
+    with replaced(head, partial(_linear_in_full, head), place=_forward_of(head)):
+        yield
+
+
+def _is_plain(head: nn.Module) -> bool:
+    """Whether a head is a linear map and nothing else."""
+    return getattr(getattr(head, _forward_of(head)), "__func__", None) is nn.Linear.forward
 
 
 def _linear_in_full(head: nn.Linear, hidden: Tensor) -> Tensor:
