@@ -79,7 +79,7 @@ def _difference(name: str, first: Report, differences: Mapping[str, Interval]) -
 
 
 def _worst_group(metric: Metric, groups: Mapping[str, Compared]) -> Iterator[str]:
-    """The group that lost most from the first to the last; of one report, the worst."""
+    """The group that lost most, or gained least, from the first to the last; of one, the worst."""
     (begun, first), *_, (ended, last) = [*groups.items()] * 2
     pairs = {
         str(name): (first[name].metrics[metric.name].mean, last[name].metrics[metric.name].mean)
@@ -95,7 +95,8 @@ def _worst_group(metric: Metric, groups: Mapping[str, Compared]) -> Iterator[str
     else:
         name = max(measured, key=lambda name: sign * (measured[name][1] - measured[name][0]))
         was, now = measured[name]
-        yield f"most in {name}: {was:.3f} {begun}, {now:.3f} {ended}"
+        kind = "lost most" if sign * (now - was) > 0 else "gained least"
+        yield f"{kind} in {name}: {was:.3f} {begun}, {now:.3f} {ended}"
 
 
 def _marks(report: Report, beside: str) -> dict[str, float]:

@@ -132,8 +132,10 @@ def test_a_price_names_the_group_that_lost_most_not_the_one_that_was_always_bad(
     lost = before.groups()["even"].metrics["tvd"].mean, after.groups()["even"].metrics["tvd"].mean
     assert after.groups()["odd"].metrics["tvd"].mean > lost[1] > lost[0]
     reading = price_figures("it", {"before": before, "after": after})[0].reading
-    assert reading.endswith("most in even: {:.3f} before, {:.3f} after".format(*lost))
+    assert reading.endswith("lost most in even: {:.3f} before, {:.3f} after".format(*lost))
     assert "; difference " in reading
+    backwards = price_figures("it", {"after": after, "before": before})[0].reading
+    assert "; gained least in odd: " in backwards
     worst = price_figures("it", {"": after})[0].reading
     odds = after.groups()["odd"].metrics["tvd"].mean
     assert worst.endswith(f"worst in odd: {odds:.3f}")
