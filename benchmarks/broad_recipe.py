@@ -107,6 +107,8 @@ WIDE: dict[str, Any] = {
     **{"answer_tokens": 32, "per_step": 4},
 }
 """Retention on more, and shorter, texts, most of them answers to short questions."""
+WIDER: dict[str, Any] = WIDE | {"negatives": 400, "short_questions": 400, "per_step": 2}
+"""The same on more texts still, fewer of them a step."""
 PILOTS = (
     Recipe(),
     Recipe(learning_rate=1e-3),
@@ -119,9 +121,11 @@ PILOT_SEED = 1
 """Of the pilots' data: it holds out other words than the table's."""
 RECIPE = Recipe(steps=300)
 LONGER = Recipe(steps=600, narrow_first=True, **WIDE)
+LONGEST = Recipe(steps=1200, narrow_first=True, **WIDER)
 LEDGER = {
     "recipe": RECIPE,
     "longer recipe": LONGER,
+    "longest recipe": LONGEST,
     "longer recipe, seed 1": replace(LONGER, seed=1),
     "shuffled": replace(LONGER, shuffled=True),
     "narrow": Recipe(data="narrow", weight=0.0),
