@@ -119,7 +119,8 @@ class PairedHead:
         """Cast the head's matrix, if it isn't in this precision."""
         head: Any = output_head(model)
         self._model, self._head = model, head
-        is_rounded = mixed == torch.bfloat16 and _is_plain(head)
+        # A matrix that accelerate offloads is there in a forward alone
+        is_rounded = mixed == torch.bfloat16 and _is_plain(head) and not head.weight.is_meta
         self._weight = head.weight.detach().to(mixed) if is_rounded else None
 
     def __call__(
@@ -141,7 +142,7 @@ class PairedHead:
 
     def _product(self, given: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows vocab"]:
         weight: Any = self._weight
-        return nn.functional.linear(given.to(weight.dtype), weight).float()
+        return nn.functional.linear(given.to(weight), weight).float()
 
     def _behind(
         self, product: Float[Tensor, "rows vocab"], states: Float[Tensor, "rows hidden"]
