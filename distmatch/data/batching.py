@@ -98,6 +98,22 @@ class _Pack:
             node = self.children[node + 1][token]
         return 0
 
+    def takes(self, num_new: int, length: int, pack_tokens: int) -> bool:
+        """Whether a sequence belongs in here: there is room, or most of it is here already.
+
+        Elsewhere it would be fed whole, and attention be a square of its own; here the square
+        grows, also over what isn't its own.
+
+        Args:
+            num_new: Its tokens that aren't here.
+            length: All of them.
+            pack_tokens: Up to so many there is room; and a token that needn't be fed is worth
+                attention over so many others.
+        """
+        size = len(self.tokens)
+        elsewhere = length**2 + pack_tokens * (length - num_new)
+        return size + num_new <= pack_tokens or (size + num_new) ** 2 - size**2 <= elsewhere
+
     def add(self, sequence: TokenIds, node: int = -1) -> int:
         """The node of the sequence's last token, starting below a given node."""
         for token in sequence:
@@ -195,8 +211,9 @@ def make_batch(
     Args:
         tries: What `encoder` made; none at all gives a batch of zero examples.
         encoder: Knows the boundary sets.
-        pack_tokens: The most tokens of a pack, except where one example alone has more. Larger
-            packs share and pad less, and pay with attention over more masked tokens.
+        pack_tokens: The most tokens of a pack, except where one example alone has more, or what it
+            shares with the others is worth it. Larger packs share more and pad less, and pay with
+            attention over more masked tokens.
         texts: Ordinary ones that accompany the examples, token ids of each, two or more.
     """
     packs, placed = _fill(tries, pack_tokens)
@@ -244,7 +261,9 @@ def _sequence_batch(sequences: Sequence[TokenIds], first: int, pack_tokens: int)
     packs: list[_Pack] = []
     placed: list[tuple[int, list[int]]] = []
     for sequence in sequences:
-        if not packs or len(packs[-1].tokens) + packs[-1].missing(sequence) > pack_tokens:
+        if not packs or not packs[-1].takes(
+            packs[-1].missing(sequence), len(sequence), pack_tokens
+        ):
             packs.append(_Pack())
         node, nodes = -1, []
         for token in sequence:
@@ -267,12 +286,13 @@ def _fill(
     placed: dict[int, tuple[int, list[int]]] = {}
     for which in sorted(range(len(tries)), key=lambda i: tries[i].prompt_ids):
         trie = tries[which]
-        nodes = trie.nodes
-        if packs:
-            size = len(packs[-1].tokens) + packs[-1].missing(trie.prompt_ids) + len(nodes) - 1
-        if not packs or (size > pack_tokens and packs[-1].tokens):
+        nodes, prompt_ids = trie.nodes, trie.prompt_ids
+        more = len(nodes) - 1  # besides the prompt
+        if not packs or not packs[-1].takes(
+            packs[-1].missing(prompt_ids) + more, len(prompt_ids) + more, pack_tokens
+        ):
             packs.append(_Pack())
-        slot = packs[-1].add(trie.prompt_ids)
+        slot = packs[-1].add(prompt_ids)
         placed[which] = (len(packs) - 1, [packs[-1].add(node, slot) for node in nodes])
     return packs, [placed[i] for i in range(len(tries))]
 
@@ -282,16 +302,18 @@ def _add_texts(
 ) -> list[tuple[int, list[int]]]:
     """Each text's pack, and the nodes of all tokens but its last.
 
-    It is the emptiest or a new one, whichever leaves less to be padded; up to two packs' tokens.
+    It is the emptiest or a new one, whichever leaves less to be padded; beyond two packs' tokens
+    the emptiest only where attention is no larger for it.
     """
     placed = []
     for text in texts:
         sizes = [len(pack.tokens) for pack in packs]
         length, width = len(text) - 1, max(sizes, default=0)
         which = sizes.index(min(sizes)) if sizes else 0
-        joined = len(sizes) * max(width, min(sizes, default=0) + length)
-        apart = (len(sizes) + 1) * max(width, length)
-        if joined > apart or not sizes or sizes[which] + length > 2 * pack_tokens:
+        joined, apart = max(width, min(sizes, default=0) + length), max(width, length)
+        is_full = bool(sizes) and sizes[which] + length > 2 * pack_tokens
+        cost = 2 if is_full else 1  # attention's, or that of everything else
+        if not sizes or len(sizes) * joined**cost > (len(sizes) + 1) * apart**cost:
             which = len(packs)
             packs.append(_Pack())
         nodes = [packs[which].add(text[:1])]

@@ -147,6 +147,30 @@ def test_one_example_may_be_larger_than_a_pack():
     assert make_batch([make_trie(range(1, 30), [(3,)])], ENCODER, 8).ids.shape == (1, 30)
 
 
+def test_a_long_common_beginning_is_fed_once_however_full_the_pack():
+    shared = tuple(range(1, 41))
+    examples = [make_trie((*shared, k), [(3,)]) for k in range(50, 60)]
+    assert make_batch(examples, ENCODER, 32).ids.shape == (1, 40 + 10 * 2)
+    texts = [(*shared, k, 3) for k in range(50, 60)]
+    assert make_text_batch(texts, 32).ids.shape == (1, 40 + 10)
+
+
+@pytest.mark.parametrize("num_examples", [100, 200])
+def test_what_is_shared_is_fed_again_before_attention_costs_more_than_it(num_examples):
+    pack_tokens, length, shared = 16, 14, 12
+    examples = [make_trie((*range(1, shared + 1), k), [(3,)]) for k in range(50, 50 + num_examples)]
+    packs, tokens = make_batch(examples, ENCODER, pack_tokens).ids.shape
+    alone = num_examples * (length**2 + pack_tokens * length)
+    assert packs > 1
+    assert packs * (tokens**2 + pack_tokens * tokens) < 1.1 * alone
+
+
+def test_a_text_joins_a_pack_that_is_full_of_one_example():
+    example = make_trie(range(1, 60), [(3,)])
+    batch = make_batch([example], ENCODER, 8, texts=[(5, 6, 7)])
+    assert batch.ids.shape == (1, 60 + 2)
+
+
 def test_padding_sees_itself_alone():
     batch = make_batch([make_trie((5, 6, 7, 8), [(3,)]), make_trie((9,), [(3,)])], ENCODER, 5)
     assert batch.ids.tolist() == [[5, 6, 7, 8, 3], [9, 3, 0, 0, 0]]
