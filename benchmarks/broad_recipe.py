@@ -290,7 +290,8 @@ def chats(
 ) -> list[Prompt]:
     """The base's answers to users and to negatives, written once for all runs.
 
-    The users' side is the embedded model's, which writes it sooner and shorter.
+    The users' side is the embedded model's, which writes it sooner and shorter. Answers are
+    written in bfloat16.
     """
     if is_tuning:
         told = Recipe(own_chats=12, negatives=24, short_questions=recipe.short_questions and 24)
@@ -311,7 +312,7 @@ def chats(
             seed=seed,
             batch_size=len(questions),
         )
-        write_texts(path, answers(*model.load()))
+        write_texts(path, answers(*replace(model, dtype="bfloat16").load()))
     return read_texts(path)
 
 

@@ -15,6 +15,9 @@ from distmatch.losses.words import support_log_probs
 from distmatch.measuring.intervals import Ratios, clustered
 from distmatch.measuring.metrics import Outcomes, Ratio, policy_ratio, renormalised
 
+ANSWER = "answer"
+"""What was said in writing, among what was said."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Items:

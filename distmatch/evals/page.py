@@ -12,6 +12,7 @@ from distmatch.evals.store import SETTINGS_FILE, Store
 from distmatch.evals.suites import SUITES, Knowledge, Ordinary, OwnExamples
 from distmatch.evals.views import (
     Compared,
+    answers_view,
     groups_view,
     items_view,
     key_figures,
@@ -36,7 +37,7 @@ ELSEWHERE = (Ordinary.name, Knowledge.name)
 
 
 def measured_page(title: str, sentence: str, suites: Mapping[str, Compared]) -> Page:
-    """Key figures, then items, groups and metrics of every suite.
+    """Key figures, then items, answers in writing, metrics and groups of every suite.
 
     Args:
         title: Of the page.
@@ -45,7 +46,9 @@ def measured_page(title: str, sentence: str, suites: Mapping[str, Compared]) -> 
             the first screen.
     """
     main = OwnExamples.name if OwnExamples.name in suites else next(iter(suites))
-    views: list[Any] = [items_view(main, suites[main]), metrics_view(suites)]
+    views: list[Any] = [items_view(main, suites[main])]
+    views += [answers_view(name, reports) for name, reports in suites.items()]
+    views.append(metrics_view(suites))
     for name, reports in suites.items():
         views.append(groups_view(name, reports))
         if name != main:

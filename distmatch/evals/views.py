@@ -11,7 +11,7 @@ from distmatch import plots
 from distmatch.data.examples import Prompt
 from distmatch.errors import DataError
 from distmatch.evals.comparison import compare
-from distmatch.evals.items import Answers
+from distmatch.evals.items import ANSWER, Answers
 from distmatch.evals.metric import Metric
 from distmatch.evals.report import Report
 from distmatch.measuring.intervals import Interval, interval_text
@@ -147,6 +147,30 @@ def groups_view(suite: str, reports: Compared) -> TableView | None:
     return TableView(title=f"Groups: {suite}", columns=["group", "items", *names], rows=rows)
 
 
+def answers_view(suite: str, reports: Compared) -> TableView | None:
+    """What was answered in writing, one beside the other; None: nothing by the last."""
+    items = list(reports.values())[-1].items
+    rows = [
+        [_content(items.prompts[row]), *(_answer(report, row) for report in reports.values())]
+        for row, said in enumerate(items.said)
+        if ANSWER in said
+    ]
+    columns = ["prompt", *(name or "answer" for name in reports)]
+    note = "Drawn once each, at temperature 1."
+    title = f"Answers: {suite}"
+    return TableView(title=title, columns=columns, rows=rows, note=note) if rows else None
+
+
+def _answer(report: Report, row: int) -> str:
+    said = report.items.said
+    return str(said[row].get(ANSWER, "")) if said else ""
+
+
+def _content(prompt: Prompt) -> str:
+    """A prompt in one piece."""
+    return "\n".join(text for _, text in messages(prompt))
+
+
 def items_view(suite: str, reports: Compared) -> ItemsView:
     """A suite's items one by one, with a dot a word where it asks for distributions.
 
@@ -209,7 +233,7 @@ def _item(reports: Compared, row: int, columns: Sequence[tuple[str, str]]) -> As
         said={
             name: value_text(report.items.said[row])
             for name, report in reports.items()
-            if report.items.said
+            if report.items.said and report.items.said[row]
         },
         known={name: value_text(value) for name, value in items.metadata[row].items()},
     )

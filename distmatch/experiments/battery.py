@@ -51,7 +51,7 @@ def battery(items: int) -> tuple[tuple[Suite, tuple[str, ...]], ...]:
         (Sequential(per_kind=items), ("control_tvd",)),
         (Numbers(per_kind=items), ("tvd",)),
         (Deviation(passages=few, patterns=0), ("on_time", "follows")),
-        (Ordinary(per_template=few, negatives=items), ("kl", "slot_tvd")),
+        (Ordinary(per_template=few, negatives=items, written=0), ("kl", "slot_tvd")),
         (Knowledge(per_group=items), ("correct_share",)),
         (held, ("tvd", "agree")),
     )

@@ -106,7 +106,10 @@ def test_a_report_is_of_its_subjects_seed(subject):
     ("suite", "lacking"),
     [
         (Deviation(), "the likeliest next tokens and writing and being asked without its adapter"),
-        (Ordinary(), "whole distributions of next tokens and being asked without its adapter"),
+        (
+            Ordinary(),
+            "whole distributions of next tokens and writing and being asked without its adapter",
+        ),
         (Thinking(), "going on behind a thought"),
     ],
 )

@@ -3,11 +3,14 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from distmatch.data import Example, WordDistribution
+from distmatch.data.examples import plain_prompt
 from distmatch.errors import DataError
-from distmatch.evals import FunctionSubject, OwnExamples, measure
+from distmatch.evals import FunctionSubject, OwnExamples, Report, measure
+from distmatch.evals.items import ANSWER, Items
 from distmatch.evals.page import (
     ASKED_FILE,
     COSTS,
@@ -17,7 +20,14 @@ from distmatch.evals.page import (
 )
 from distmatch.evals.store import Store
 from distmatch.evals.suites import SUITES
-from distmatch.evals.views import REST, groups_view, items_view, metrics_view, price_figures
+from distmatch.evals.views import (
+    REST,
+    answers_view,
+    groups_view,
+    items_view,
+    metrics_view,
+    price_figures,
+)
 
 SHARES = (0.1, 0.3, 0.5, 0.7, 0.9)
 WORDS = ("heads", "tails")
@@ -108,6 +118,26 @@ def test_groups_are_rows_and_what_has_none_has_no_table(both):
     grouped = [replace(row, metadata={"group": row.metadata["wording"]}) for row in ROWS]
     view = groups_view("given", {"": report_of(lambda s: (s, 1 - s, 0), grouped)})
     assert [row[:2] for row in view.rows] == [["even", 3.0], ["odd", 2.0], ["all", 5.0]]
+
+
+def test_answers_in_writing_stand_beside_each_other():
+    def report(*answers):
+        said = tuple({ANSWER: answer} if answer else {} for answer in answers)
+        ones = np.ones(len(answers))
+        prompts = tuple(plain_prompt(row.prompt) for row in ROWS)
+        items = Items(metadata=({},) * 5, ratios={"kl": (ones, ones)}, prompts=prompts, said=said)
+        return Report.of(items, num_resamples=10)
+
+    before, after = report("A", "", "B", "", ""), report("C", "", "D", "", "")
+    view = answers_view("it", {"before": before, "after": after})
+    assert view.columns == ["prompt", "before", "after"]
+    assert view.rows == [["Say heads in 10%.", "A", "C"], ["Say heads in 50%.", "B", "D"]]
+    assert "temperature 1" in view.note
+    shown = items_view("it", {"before": before, "after": after}).items
+    assert shown[0].said == {"before": "answer: A", "after": "answer: C"} and shown[1].said == {}
+    unwritten = report_of(lambda s: (s, 1 - s, 0))
+    assert answers_view("it", {"": unwritten}) is None
+    assert answers_view("it", {"before": unwritten, "after": after}).rows[0][1:] == ["", "C"]
 
 
 def test_prices_are_what_is_better_lower_or_higher_with_their_differences(both):

@@ -7,6 +7,7 @@ off, so a model without adapters differs in nothing.
 """
 
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,7 +19,7 @@ from distmatch.data.tasks.negatives import negatives
 from distmatch.data.tasks.suppression import facts
 from distmatch.data.vocabulary import word_pool
 from distmatch.errors import ConfigError
-from distmatch.evals.items import Items
+from distmatch.evals.items import ANSWER, Items
 from distmatch.evals.metric import Metric
 from distmatch.evals.subject import Capability, Subject
 from distmatch.evals.suite import Suite
@@ -34,6 +35,8 @@ FALSE_CONTROL = (
     "Is {p}% of {a} more than {q}% of {b}? Explain.",
 )
 """Prompts with words and percentages that ask for something else than control."""
+CUT = " [...]"
+"""Behind an answer that was cut off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +53,20 @@ class Ordinary(Suite):
     )
     compared: ClassVar[tuple[str, ...]] = ("kl",)
     version: ClassVar[int] = 2
-    needs: ClassVar[frozenset[Capability]] = frozenset({Capability.DISTRIBUTIONS, Capability.BASE})
+    needs: ClassVar[frozenset[Capability]] = frozenset(
+        {Capability.DISTRIBUTIONS, Capability.BASE, Capability.WRITING}
+    )
+    least: ClassVar[Mapping[str, int]] = {"written": 0}
     questions: int = 200
     """Plain ones, taken evenly from those that `suppression` asks; there are 200."""
     per_template: int = 6
     """Prompts of each of `FALSE_CONTROL`."""
     negatives: int = 24
     """Prompts of the forms that `distmatch.data.negatives` holds out."""
+    written: int = 24
+    """Of the questions and prompts, taken evenly: what the model answers is kept, to be read."""
+    written_tokens: int = 24
+    """Where an answer is cut off."""
 
     def check(self) -> None:
         """Refuse more questions than there are.
@@ -86,6 +96,7 @@ class Ordinary(Suite):
             [text for _, text in texts], [prompt for _, prompt in asked], self.name
         )
         places = [*texts, *asked]
+        answers = self._answers(subject, [prompt for _, prompt in asked])
         return Items(
             metadata=tuple(
                 {"group": group, "number": number} for number, (group, _) in enumerate(places)
@@ -97,7 +108,20 @@ class Ordinary(Suite):
                 for metric in self.metrics
             },
             prompts=tuple(plain_prompt(prompt) for _, prompt in places),
+            said=(*({} for _ in texts), *answers) if self.written else (),
         )
+
+    def _answers(self, subject: Subject, prompts: Sequence[Prompt]) -> list[dict[str, str]]:
+        """Of each prompt what is said of it: an answer, or nothing."""
+        n = min(self.written, len(prompts))
+        chosen = [k * len(prompts) // n for k in range(n)]
+        written = subject.write(
+            [prompts[k] for k in chosen], [self.written_tokens] * n, lambda *_: False, self.name
+        )
+        said: list[dict[str, str]] = [{} for _ in prompts]
+        for place, one in zip(chosen, written, strict=True):
+            said[place][ANSWER] = one.text + (CUT if one.is_cut else "")
+        return said
 
     def false_control(self, seed: int = 0) -> list[Prompt]:
         """`FALSE_CONTROL` with words and percents.

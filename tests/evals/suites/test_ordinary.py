@@ -10,10 +10,13 @@ from distmatch.data.tasks.suppression import facts
 from distmatch.errors import ConfigError
 from distmatch.evals import LocalModel, measure
 from distmatch.evals.suites import Ordinary
+from distmatch.evals.suites.ordinary import CUT
 from distmatch.models.attaching import attach_lora
 from distmatch.models.lora import lora
+from tests.evals.writing import typist
 from tests.tiny import randomise_adapter, tiny_model, tiny_tokenizer
 
+FALSE_GROUPS = ("false control", "negatives held out")
 NAMES = ("kl", "slot_tvd", "accuracy", "base_accuracy")
 
 
@@ -56,6 +59,20 @@ def test_fewer_questions_are_of_every_kind(smallest):
     with pytest.raises(ConfigError, match="questions is 201, expected at most 200"):
         Ordinary(questions=201).check()
     assert len(set(asked)) == 20 and {kinds[one] for one in asked} == set(kinds.values())
+
+
+def test_some_questions_are_answered_in_writing_to_be_read(smallest):
+    subject = typist(
+        LocalModel(model=smallest.model, tokenizer=tiny_tokenizer(), progress=False, batch_size=4),
+        *["the red fox saw a dog"] * 4,
+    )
+    suite = Ordinary(per_template=1, questions=20, negatives=4, written=8, written_tokens=3)
+    items = measure(subject, suite, num_resamples=10).items
+    told = [(m["group"], s["answer"]) for m, s in zip(items.metadata, items.said, strict=True) if s]
+    assert len(told) == 8 and {group for group, _ in told} == {"questions", *FALSE_GROUPS}
+    assert all("the red fox saw a dog".startswith(text.removesuffix(CUT)) for _, text in told)
+    assert all(text.endswith(CUT) and len(text) > len(CUT) for _, text in told)
+    assert measured(smallest.model, questions=20, written=0).items.said == ()
 
 
 def test_every_row_is_that_of_both_models_own_forwards(adapted):
