@@ -31,7 +31,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import distmatch as dm
 from distmatch.data import ordinary_texts
-from distmatch.data.batching import PACK_TOKENS, Batch, make_batch
+from distmatch.data.batching import Batch, make_batch
+from distmatch.data.packing import PACK_TOKENS
 from distmatch.data.trie import TokenIds, TokenTrie
 from distmatch.losses import forward_kl, support_log_probs, word_log_probs
 from distmatch.measuring import drift

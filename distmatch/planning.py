@@ -16,7 +16,6 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from distmatch.data.batching import Batch, make_batch
 from distmatch.data.examples import Example
-from distmatch.data.trie import TokenIds
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.losses.divergences import forward_kl
 from distmatch.losses.retention import CHUNK_BYTES
@@ -26,7 +25,7 @@ from distmatch.models.blocks import decoder_blocks
 from distmatch.models.cast_once import CastOnce
 from distmatch.models.experts import PackedExperts, num_unpacked_at_once
 from distmatch.models.footprint import empty_model, num_bytes, weight_bytes
-from distmatch.models.head import output_head
+from distmatch.models.head import is_rounded, output_head
 from distmatch.models.loading import (
     QUANTIZATIONS,
     load_config,
@@ -40,7 +39,7 @@ from distmatch.scoring import logits_and_text_states, model_encoder
 
 _ADAM_STATES = 2
 _FLOAT32 = 4
-_CHUNKS = 7  # tensors of retention's logits at a time: two models', and what their KL takes
+_CHUNKS = 8  # tensors of retention's logits at a time: two models', and what their KL takes
 _INDEX = 2  # bytes for each value of a matrix while it is unpacked
 
 
@@ -138,7 +137,7 @@ def memory_plan(  # noqa: PLR0913 - all that a step's size depends on
     losses, logits = _loss_bytes(batch, config.vocab_size)
     chunk = min(CHUNK_BYTES, len(batch.text_tokens) * config.vocab_size * _FLOAT32)
     return MemoryPlan(
-        weights=weights + cast.num_bytes + _cast_head(base, texts, mixed),
+        weights=weights + cast.num_bytes + (_cast_head(adapted, mixed) if texts else 0),
         adapter=learning * _FLOAT32 * (2 + _ADAM_STATES),
         activations=inside + kept.outside + losses,
         transient=max(_largest_unpacked(base, dtype), logits, _CHUNKS * chunk),
@@ -238,11 +237,12 @@ def _loss_bytes(batch: Batch, vocab_size: int) -> tuple[int, int]:
     return kept, num_bytes(logits)
 
 
-def _cast_head(model: nn.Module, texts: Sequence[TokenIds], mixed: torch.dtype | None) -> int:
+def _cast_head(model: nn.Module, mixed: torch.dtype | None) -> int:
     """The head's matrix as retention multiplies it, where that isn't the model's own."""
-    weight: Any = output_head(model).weight
-    is_cast = mixed == torch.bfloat16 and weight.dtype not in (mixed, torch.float64)
-    return weight.numel() * mixed.itemsize if texts and is_cast else 0  # type: ignore[union-attr]
+    head: Any = output_head(model)
+    if mixed is None or not is_rounded(head, mixed) or head.weight.dtype == mixed:
+        return 0
+    return head.weight.numel() * mixed.itemsize
 
 
 def _largest_unpacked(model: PreTrainedModel, dtype: torch.dtype) -> int:

@@ -130,16 +130,31 @@ class LiveBytes(TorchDispatchMode):
         self.now -= size
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma2"])  # whose logits have a soft-cap
 @pytest.mark.parametrize("mixed", [None, torch.bfloat16])
-def test_what_kl_takes_for_a_chunk_is_no_more_than_planned(mixed):
-    model = tiny_model("llama").requires_grad_(False)
-    states = torch.randn(400, model.config.hidden_size, requires_grad=True)
+def test_what_kl_takes_for_chunks_is_no_more_than_planned(mixed, family, monkeypatch):
+    chunk = 400 * 320 * 4
+    monkeypatch.setattr(retention, "CHUNK_BYTES", chunk)
+    model = tiny_model(family, hidden_size=8, head_dim=4).requires_grad_(False)
+    states = torch.randn(3 * 400, 8, requires_grad=True)
     base = torch.randn_like(states)
     heads = PairedHead(model, mixed)
     with LiveBytes() as live:
         retention.retention_kl_of_states(states, base, heads, 320)
-    chunk, small = 400 * 320 * 4, 8 * states.nbytes
-    assert 4 * chunk < live.most < planning._CHUNKS * chunk + small
+    assert 6 * chunk < live.most < planning._CHUNKS * chunk + 3 * states.nbytes
+
+
+def test_a_head_cast_for_retention_is_in_the_plan(checkpoint):
+    examples, _ = dm.data.output_control(n=2, words=2, n_test=1)
+    lora = dm.lora("attention", rank=4)
+
+    def weights(texts, mixed):
+        kind = {"dtype": "float32", "retention": (texts, 9 * texts), "mixed": mixed}
+        return dm.memory_plan(checkpoint, examples, lora, **kind).weights
+
+    head = load_model(checkpoint, dtype="float32", device="cpu")[0].lm_head.weight
+    assert weights(2, "bfloat16") - weights(0, "bfloat16") == head.nbytes // 2
+    assert weights(2, None) == weights(0, None)
 
 
 def test_mixed_precision_is_in_the_plan(checkpoint):

@@ -1,12 +1,10 @@
 """Tries → one batch of tensors: packed token trees, the rows that predict, the words' edges.
 
-All prompts and words of a batch are laid into a few rows ("packs"), each the prefix tree of its
-examples: what prompts share at their beginning is fed once, and nothing is padded but the last
-pack. Tokens stand in preorder, so a token's subtree is the range from it to its `ends`, and
-"j is an ancestor of i" is `j <= i < ends[j]` (`models/attention.py` makes the mask of it).
+All prompts and words of a batch are laid into a few rows (`packing`), in which tokens stand in
+preorder, so a token's subtree is the range from it to its `ends`, and "j is an ancestor of i" is
+`j <= i < ends[j]` (`models/attention.py` makes the mask of it).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import accumulate
@@ -16,10 +14,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from distmatch.data.packing import (
+    PACK_TOKENS,
+    add_texts,
+    lay_out,
+    packed_sequences,
+    packed_tries,
+)
 from distmatch.data.trie import Encoder, TokenIds, TokenTrie
-
-PACK_TOKENS = 512
-_SLACK = 1.1  # lets a group of examples with a common beginning end in the pack it began in
 
 T = TypeVar("T", bound="TreeBatch")
 Item = TypeVar("Item")
@@ -80,68 +82,6 @@ class Batch(TreeBatch):
     def num_examples(self) -> int:
         """How many examples the batch holds."""
         return self.target.shape[0]
-
-
-class _Pack:
-    """One prefix tree under construction; nodes are numbered in the order they are added."""
-
-    def __init__(self) -> None:
-        self.tokens: list[int] = []
-        self.children: list[dict[int, int]] = [{}]  # of node i at i + 1; the root's come first
-
-    def missing(self, sequence: TokenIds) -> int:
-        """How many tokens of the sequence aren't in the tree yet."""
-        node = -1
-        for count, token in enumerate(sequence):
-            if token not in self.children[node + 1]:
-                return len(sequence) - count
-            node = self.children[node + 1][token]
-        return 0
-
-    def takes(self, num_new: int, length: int, pack_tokens: int) -> bool:
-        """Whether a sequence belongs in here: there is room, or most of it is here already.
-
-        Elsewhere it would be fed whole, and attention be a square of its own; here the square
-        grows, also over what isn't its own.
-
-        Args:
-            num_new: Its tokens that aren't here.
-            length: All of them.
-            pack_tokens: Up to so many there is room; and a token that needn't be fed is worth
-                attention over so many others.
-        """
-        size = len(self.tokens)
-        elsewhere = length**2 + pack_tokens * (length - num_new)
-        return size + num_new <= pack_tokens or (size + num_new) ** 2 - size**2 <= elsewhere
-
-    def add(self, sequence: TokenIds, node: int = -1) -> int:
-        """The node of the sequence's last token, starting below a given node."""
-        for token in sequence:
-            children = self.children[node + 1]
-            if token not in children:
-                children[token] = len(self.tokens)
-                self.tokens.append(token)
-                self.children.append({})
-            node = children[token]
-        return node
-
-    def preorder(self) -> tuple[list[int], list[int], list[int]]:
-        """The nodes in preorder, and along it their depths and their subtrees' ends."""
-        order: list[int] = []
-        depths: list[int] = []
-        stack = [(node, 0) for node in reversed(self.children[0].values())]
-        while stack:
-            node, depth = stack.pop()
-            order.append(node)
-            depths.append(depth)
-            stack.extend((child, depth + 1) for child in reversed(self.children[node + 1].values()))
-        ends = [len(order)] * len(order)
-        open_nodes: list[int] = []
-        for index, depth in enumerate(depths):
-            while open_nodes and depths[open_nodes[-1]] >= depth:
-                ends[open_nodes.pop()] = index
-            open_nodes.append(index)
-        return order, depths, ends
 
 
 class _Numbered:
@@ -216,12 +156,9 @@ def make_batch(
             attention over more masked tokens.
         texts: Ordinary ones that accompany the examples, token ids of each, two or more.
     """
-    packs, placed = _fill(tries, pack_tokens)
-    if len(packs) > 1:  # all rows are as wide as the widest, so even ones waste least
-        even = sum(len(pack.tokens) for pack in packs) / len(packs)
-        packs, placed = _fill(tries, min(pack_tokens, math.ceil(_SLACK * even)))
-    texts_placed = _add_texts(packs, texts, pack_tokens)
-    ids, depths, ends, index_of = _lay_out(packs)
+    packs, placed = packed_tries(tries, pack_tokens)
+    texts_placed = add_texts(packs, texts, pack_tokens)
+    ids, depths, ends, index_of = lay_out(packs)
     text_tokens = [index_of[pack][node] for pack, nodes in texts_placed for node in nodes]
     boundaries = sorted({trie.boundary for trie in tries} - {"none"})
     sets = [encoder.boundary_set(boundary) for boundary in boundaries]
@@ -258,86 +195,13 @@ def make_next_batch(sequences: Sequence[TokenIds], pack_tokens: int = PACK_TOKEN
 
 def _sequence_batch(sequences: Sequence[TokenIds], first: int, pack_tokens: int) -> TreeBatch:
     """Sequences as packed trees, with a row at every token of each from the first on."""
-    packs: list[_Pack] = []
-    placed: list[tuple[int, list[int]]] = []
-    for sequence in sequences:
-        if not packs or not packs[-1].takes(
-            packs[-1].missing(sequence), len(sequence), pack_tokens
-        ):
-            packs.append(_Pack())
-        node, nodes = -1, []
-        for token in sequence:
-            node = packs[-1].add((token,), node)
-            nodes.append(node)
-        placed.append((len(packs) - 1, nodes[first:]))
-    ids, depths, ends, index_of = _lay_out(packs)
+    packs, placed = packed_sequences(sequences, first, pack_tokens)
+    ids, depths, ends, index_of = lay_out(packs)
     rows = [index_of[pack][node] for pack, nodes in placed for node in nodes]
     starts = accumulate((len(nodes) for _, nodes in placed), initial=0)
     spans = [list(range(s, s + len(n))) for s, (_, n) in zip(starts, placed, strict=False)]
     row_tokens = torch.tensor(rows, dtype=torch.long)
     return TreeBatch(ids, depths, ends, row_tokens, _padded(spans, len(rows)))
-
-
-def _fill(
-    tries: Sequence[TokenTrie], pack_tokens: int
-) -> tuple[list[_Pack], list[tuple[int, list[int]]]]:
-    """The packs, and for each trie its pack and the nodes its predicting rows stand at."""
-    packs: list[_Pack] = []
-    placed: dict[int, tuple[int, list[int]]] = {}
-    for which in sorted(range(len(tries)), key=lambda i: tries[i].prompt_ids):
-        trie = tries[which]
-        nodes, prompt_ids = trie.nodes, trie.prompt_ids
-        more = len(nodes) - 1  # besides the prompt
-        if not packs or not packs[-1].takes(
-            packs[-1].missing(prompt_ids) + more, len(prompt_ids) + more, pack_tokens
-        ):
-            packs.append(_Pack())
-        slot = packs[-1].add(prompt_ids)
-        placed[which] = (len(packs) - 1, [packs[-1].add(node, slot) for node in nodes])
-    return packs, [placed[i] for i in range(len(tries))]
-
-
-def _add_texts(
-    packs: list[_Pack], texts: Sequence[TokenIds], pack_tokens: int
-) -> list[tuple[int, list[int]]]:
-    """Each text's pack, and the nodes of all tokens but its last.
-
-    It is the emptiest or a new one, whichever leaves less to be padded; beyond two packs' tokens
-    the emptiest only where attention is no larger for it.
-    """
-    placed = []
-    for text in texts:
-        sizes = [len(pack.tokens) for pack in packs]
-        length, width = len(text) - 1, max(sizes, default=0)
-        which = sizes.index(min(sizes)) if sizes else 0
-        joined, apart = max(width, min(sizes, default=0) + length), max(width, length)
-        is_full = bool(sizes) and sizes[which] + length > 2 * pack_tokens
-        cost = 2 if is_full else 1  # attention's, or that of everything else
-        if not sizes or len(sizes) * joined**cost > (len(sizes) + 1) * apart**cost:
-            which = len(packs)
-            packs.append(_Pack())
-        nodes = [packs[which].add(text[:1])]
-        for token in text[1:-1]:
-            nodes.append(packs[which].add((token,), nodes[-1]))
-        placed.append((which, nodes))
-    return placed
-
-
-def _lay_out(packs: list[_Pack]) -> tuple[Tensor, Tensor, Tensor, list[dict[int, int]]]:
-    """Ids, depths, ends, and for each pack where its nodes stand in the flattened packs."""
-    width = max((len(pack.tokens) for pack in packs), default=0)
-    ids = torch.zeros(len(packs), width, dtype=torch.long)
-    depths = torch.zeros_like(ids)
-    ends = torch.arange(1, width + 1).repeat(len(packs), 1)  # padding sees itself alone
-    index_of = []
-    for row, pack in enumerate(packs):
-        order, pack_depths, pack_ends = pack.preorder()
-        size = len(order)
-        ids[row, :size] = torch.tensor([pack.tokens[node] for node in order])
-        depths[row, :size] = torch.tensor(pack_depths)
-        ends[row, :size] = torch.tensor(pack_ends)
-        index_of.append({node: row * width + index for index, node in enumerate(order)})
-    return ids, depths, ends, index_of
 
 
 def _words(

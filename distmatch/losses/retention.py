@@ -72,9 +72,13 @@ class _OfLogits(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, of_rows: Tensor) -> tuple[Tensor, None]:
-        chunks = zip(*(given.split(_CHUNK) for given in (*ctx.saved_tensors, of_rows)), strict=True)
-        gradients = [of[:, None] * _kl_and_gradient(*given)[1] for *given, of in chunks]
-        return torch.cat(gradients), None
+        gradient = torch.empty_like(ctx.saved_tensors[0])
+        parts = (*ctx.saved_tensors, of_rows, gradient)
+        for logits, base_logits, of, into in zip(
+            *(part.split(_CHUNK) for part in parts), strict=True
+        ):
+            torch.mul(of[:, None], _kl_and_gradient(logits, base_logits)[1], out=into)
+        return gradient, None
 
 
 class _OfStates(torch.autograd.Function):
@@ -83,17 +87,11 @@ class _OfStates(torch.autograd.Function):
         ctx: Any, states: Tensor, base_states: Tensor, heads: Heads, vocab_size: int
     ) -> Tensor:
         needs_gradient = ctx.needs_input_grad[0]
-        # Its gradient is kept in full: in float16 it may vanish before it is scaled
-        dtype = torch.promote_types(states.dtype, torch.float32)
-        values, gradients = [], []
-        for some, base in _chunks(states.detach(), base_states, vocab_size):
-            full = some.to(dtype).requires_grad_(needs_gradient)
-            with torch.set_grad_enabled(needs_gradient):
-                logits, base_logits = heads(full, base)
-            kl, gradient = _kl_and_gradient(logits.detach(), base_logits.detach())
-            if needs_gradient:
-                gradients.append(torch.autograd.grad(logits, full, gradient)[0])
-            values.append(kl)
+        found = [
+            _of_chunk(some, base, heads, needs_gradient=needs_gradient)
+            for some, base in _chunks(states.detach(), base_states, vocab_size)
+        ]
+        values, gradients = zip(*found, strict=True)
         ctx.save_for_backward(torch.cat(gradients) if needs_gradient else None)
         ctx.dtype = states.dtype
         return torch.cat(values)
@@ -103,6 +101,22 @@ class _OfStates(torch.autograd.Function):
     def backward(ctx: Any, of_rows: Tensor) -> tuple[Tensor | None, ...]:
         (gradients,) = ctx.saved_tensors
         return (of_rows[:, None] * gradients).to(ctx.dtype), None, None, None
+
+
+def _of_chunk(
+    states: Float[Tensor, "rows hidden"],
+    base_states: Float[Tensor, "rows hidden"],
+    heads: Heads,
+    *,
+    needs_gradient: bool,
+) -> tuple[Float[Tensor, " rows"], Float[Tensor, "rows hidden"] | None]:
+    # Its gradient is kept in full: in float16 it may vanish before it is scaled
+    dtype = torch.promote_types(states.dtype, torch.float32)
+    full = states.to(dtype).requires_grad_(needs_gradient)
+    with torch.set_grad_enabled(needs_gradient):
+        logits, base_logits = heads(full, base_states)
+    kl, gradient = _kl_and_gradient(logits.detach(), base_logits.detach())
+    return kl, torch.autograd.grad(logits, full, gradient)[0] if needs_gradient else None
 
 
 def _chunks(

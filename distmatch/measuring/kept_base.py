@@ -38,7 +38,8 @@ class KeptBase:
 
     States are computed one text at a time, so they are the same to the bit in whatever order they
     are asked for, and for each precision that forwards run in. Of a model whose head can't be run
-    by itself, learns or is adapted, nothing is kept: both models run whole.
+    by itself, learns or is adapted, nothing is kept: both models run whole. All is of one model,
+    which stays where it is.
 
     Args:
         texts: Token ids of each, two or more.

@@ -101,27 +101,37 @@ def head_logits(
         return _without_decoder(model, states)
 
 
+def is_rounded(head: nn.Module, mixed: torch.dtype | None) -> bool:
+    """Whether `PairedHead` multiplies a head's matrix in the precision of mixed training.
+
+    In bfloat16 alone: in float16 small probabilities would be lost.
+    """
+    weight: Any = getattr(head, "weight", None)
+    return mixed == torch.bfloat16 and _is_plain(head) and weight.dtype != torch.float64
+
+
 class PairedHead:
     """The head of an adapted model and of its base, which has the same, for states near each other.
 
     In bfloat16 a product has 8 bits, too few for two models that hardly differ. What is multiplied
     there is the base's states and how far the adapted model's are from them, and the second product
-    is added to the first: logits of both are rounded, but alike, and their difference keeps its 8
-    bits however small it is.
+    is added to the first. So logits of both are rounded alike, by up to 1/256 of themselves (which
+    shifts the weights of tokens in a KL), and their difference by as much of the difference: where
+    states are equal, logits are.
 
     Args:
-        model: As in `head_logits`.
-        mixed: The precision that the states were computed in. In any but bfloat16, as without one,
-            products are those of `head_logits`: in float16 small probabilities would be lost.
+        model: As in `head_logits`; it stays where it is.
+        mixed: The precision that the states were computed in. Where products aren't rounded
+            (`is_rounded`), they are those of `head_logits`.
     """
 
     def __init__(self, model: nn.Module, mixed: torch.dtype | None) -> None:
         """Cast the head's matrix, if it isn't in this precision."""
         head: Any = output_head(model)
-        self._model, self._head = model, head
+        self._model, self._head, self._weight = model, head, None
         # A matrix that accelerate offloads is there in a forward alone
-        is_rounded = mixed == torch.bfloat16 and _is_plain(head) and not head.weight.is_meta
-        self._weight = head.weight.detach().to(mixed) if is_rounded else None
+        if is_rounded(head, mixed) and not head.weight.is_meta:
+            self._weight = head.weight.detach().to(mixed)
 
     def __call__(
         self, states: Float[Tensor, "rows hidden"], base_states: Float[Tensor, "rows hidden"]

@@ -165,10 +165,20 @@ def test_what_is_shared_is_fed_again_before_attention_costs_more_than_it(num_exa
     assert packs * (tokens**2 + pack_tokens * tokens) < 1.1 * alone
 
 
-def test_a_text_joins_a_pack_that_is_full_of_one_example():
+def test_what_is_shared_is_fed_again_where_padding_all_others_would_cost_more():
+    long = [make_trie((*range(1, 61), k), [(3,)]) for k in range(100, 108)]
+    other = [make_trie((k, *range(1, 50)), [(3,)]) for k in range(200, 220)]
+    together = make_batch([*long, *other], ENCODER, 52).ids.shape
+    assert make_batch(long, ENCODER, 52).ids.shape == (1, 60 + 8 * 2)
+    assert together == (28, 62)  # not 21 packs as wide as the eight in one
+
+
+def test_texts_join_a_pack_that_one_example_fills_and_do_not_fill_it_for_ever():
     example = make_trie(range(1, 60), [(3,)])
-    batch = make_batch([example], ENCODER, 8, texts=[(5, 6, 7)])
-    assert batch.ids.shape == (1, 60 + 2)
+    texts = [(k, *range(5, 10), 3) for k in range(100, 108)]
+    assert make_batch([example], ENCODER, 8, texts=texts[:1]).ids.shape == (1, 60 + 6)
+    packs, width = make_batch([example], ENCODER, 8, texts=texts * 5).ids.shape
+    assert packs > 1 and width <= 60 + 8
 
 
 def test_padding_sees_itself_alone():

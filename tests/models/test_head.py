@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from distmatch.losses.retention import retention_kl_of_states
-from distmatch.models.head import PairedHead, head_logits
+from distmatch.models.head import PairedHead, head_logits, is_rounded
 from tests.architectures import architecture
 from tests.tiny import FAMILIES, tiny_model
 
@@ -62,6 +62,27 @@ def test_in_bfloat16_their_difference_keeps_its_digits(name, weights):
     for mine, simple, exact in zip(found, alone, wanted, strict=True):
         assert distance(mine, exact) < 0.01
         assert distance(mine, exact) < 0.2 * distance(simple, exact)
+
+
+def test_in_bfloat16_what_changes_nothing_has_no_kl_and_no_gradient():
+    model = made("phi")
+    model.lm_head.bias.add_(-100)  # an offset of all logits, where rounding is coarse
+    states, _ = near_states(model)
+    values, gradient = outcome(PairedHead(model, torch.bfloat16), states, states)
+    assert values.abs().max() < 1e-6 and gradient.abs().max() < 1e-6
+
+
+def test_what_is_not_there_or_exact_is_not_rounded():
+    model = made("llama")
+    assert is_rounded(model.lm_head, torch.bfloat16)
+    assert not is_rounded(model.lm_head, torch.float16)
+    states = near_states(model)
+    wanted = tuple(head_logits(model, given) for given in states)
+    model.lm_head.weight.data = model.lm_head.weight.double()
+    exact = PairedHead(model, torch.bfloat16)(*(given.double() for given in states))
+    assert exact[0].dtype == torch.float64
+    torch.testing.assert_close(exact, wanted, check_dtype=False, rtol=1e-4, atol=1e-4)
+    assert PairedHead(made("llama").to("meta"), torch.bfloat16)._weight is None
 
 
 def test_in_bfloat16_no_product_is_made_in_float32(monkeypatch):

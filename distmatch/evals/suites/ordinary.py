@@ -53,9 +53,6 @@ class Ordinary(Suite):
     )
     compared: ClassVar[tuple[str, ...]] = ("kl",)
     version: ClassVar[int] = 2
-    needs: ClassVar[frozenset[Capability]] = frozenset(
-        {Capability.DISTRIBUTIONS, Capability.BASE, Capability.WRITING}
-    )
     least: ClassVar[Mapping[str, int]] = {"written": 0}
     questions: int = 200
     """Plain ones, taken evenly from those that `suppression` asks; there are 200."""
@@ -67,6 +64,17 @@ class Ordinary(Suite):
     """Of the questions and prompts, taken evenly: what the model answers is kept, to be read."""
     written_tokens: int = 24
     """Where an answer is cut off."""
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """Whole distributions, of its base too; and to write, if it is to."""
+        writes = {Capability.WRITING} if self.draws_text else set()
+        return frozenset({Capability.DISTRIBUTIONS, Capability.BASE} | writes)
+
+    @property
+    def draws_text(self) -> bool:
+        """Whether some answers are written."""
+        return self.written > 0
 
     def check(self) -> None:
         """Refuse more questions than there are.
@@ -96,7 +104,9 @@ class Ordinary(Suite):
             [text for _, text in texts], [prompt for _, prompt in asked], self.name
         )
         places = [*texts, *asked]
-        answers = self._answers(subject, [prompt for _, prompt in asked])
+        answers: list[dict[str, str]] = []
+        if self.draws_text:
+            answers = self._answers(subject, [prompt for _, prompt in asked])
         return Items(
             metadata=tuple(
                 {"group": group, "number": number} for number, (group, _) in enumerate(places)
@@ -108,7 +118,7 @@ class Ordinary(Suite):
                 for metric in self.metrics
             },
             prompts=tuple(plain_prompt(prompt) for _, prompt in places),
-            said=(*({} for _ in texts), *answers) if self.written else (),
+            said=(*({} for _ in texts), *answers) if answers else (),
         )
 
     def _answers(self, subject: Subject, prompts: Sequence[Prompt]) -> list[dict[str, str]]:

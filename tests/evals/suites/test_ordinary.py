@@ -9,6 +9,7 @@ from distmatch.data.ordinary import CHAT, ordinary_texts
 from distmatch.data.tasks.suppression import facts
 from distmatch.errors import ConfigError
 from distmatch.evals import LocalModel, measure
+from distmatch.evals.subject import Capability
 from distmatch.evals.suites import Ordinary
 from distmatch.evals.suites.ordinary import CUT
 from distmatch.models.attaching import attach_lora
@@ -73,6 +74,12 @@ def test_some_questions_are_answered_in_writing_to_be_read(smallest):
     assert all("the red fox saw a dog".startswith(text.removesuffix(CUT)) for _, text in told)
     assert all(text.endswith(CUT) and len(text) > len(CUT) for _, text in told)
     assert measured(smallest.model, questions=20, written=0).items.said == ()
+
+
+def test_who_writes_is_told_and_who_does_not_need_not_be_able_to():
+    silent = Ordinary(written=0)
+    assert Ordinary().draws_text and not silent.draws_text
+    assert Ordinary().needs - silent.needs == {Capability.WRITING}
 
 
 def test_every_row_is_that_of_both_models_own_forwards(adapted):
