@@ -220,8 +220,8 @@ class Race:
         line = lines[-1] if place is None else lines[place]
         counted = {"examples": line["examples"], "seconds": line["seconds"]}
         return {"method": heat.method, "rate": heat.rate, "seed": heat.seed, **counted} | {
-            "capped": place is None,
-            "last_control_tvd": round(lines[-1]["control_tvd"], 4),
+            "is_finished": place is not None,
+            "control_tvd": [round(one["control_tvd"], 4) for one in lines],
         }
 
     def perform(self, heat: Heat, most: int) -> None:
@@ -275,7 +275,7 @@ class Race:
 
 
 def ratio(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """How many times ours the other took, of medians; at least so many where a run was capped."""
+    """How many times ours the other took, of medians; at least so many where a run didn't finish."""
     ours, other = ([row for row in rows if row["method"] == method] for method in METHODS)
     if not ours or not other:
         return {}
@@ -284,7 +284,7 @@ def ratio(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         for name in ("examples", "seconds")
     }
     found: dict[str, Any] = {f"{name}_ratio": round(v, 2) for name, v in medians.items()}
-    return {**found, "is_at_least": any(row["capped"] for row in other)}
+    return {**found, "is_at_least": not all(row["is_finished"] for row in other)}
 
 
 class Asked:
