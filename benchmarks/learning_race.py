@@ -275,7 +275,7 @@ class Race:
 
 
 def ratio(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """How many times ours the other took, of medians; at least so many where a run didn't finish."""
+    """How many times ours the other took, of medians; at least so many if one didn't finish."""
     ours, other = ([row for row in rows if row["method"] == method] for method in METHODS)
     if not ours or not other:
         return {}
