@@ -14,7 +14,7 @@ line in the number of blocks from the cell's upwards, for each loop and site, he
 cells. Before its steps each cell's loss and gradients are compared at the same random parameters.
 
     python benchmarks/layer_sweep.py --json benchmarks/results/layer_sweep.json
-    python benchmarks/layer_sweep.py --steps 2 --blocks 28 29 --sites mlp --check   # a smoke run
+    python benchmarks/layer_sweep.py --tiny --steps 1 --blocks 0 1 --check   # a smoke run
 """
 
 import argparse
@@ -33,6 +33,7 @@ import numpy as np
 import peft
 import torch
 from machine import device_and_versions, medians_in_turns
+from random_llama import tiny_llama
 from torch import Tensor, nn
 from transformers import Trainer
 
@@ -41,20 +42,21 @@ from distmatch.data.batching import make_batch
 from distmatch.data.tasks.output_control import OutputControl
 from distmatch.data.tasks.wordings import AHEAD_WORDINGS
 from distmatch.data.trie import TokenTrie
+from distmatch.models import ModelChoice
 from distmatch.models.lora import resolve
 from distmatch.models.trunk import Tree, Trunk
 from distmatch.scoring import model_encoder
 
 LOOPS = ("ours", "one_row", "per_word")
 TARGETS = {"ratio_all": 3.0, "ratio_upper_half": 5.0, "ratio_top_quarter": 7.5}
-BATCH, RANK = 8, 16
+MODEL, BATCH, RANK = "smollm2-135m", 8, 16
 _NOT_ZERO = 0.02  # the spread of random weights in place of LoRA's zeros, to compare gradients at
 
 
 def main() -> None:
     """Run the sampled cells, then the two that the cost model is held against; write as it goes."""
     args = arguments()
-    bench = Bench(args.steps)
+    bench = Bench(args.steps, tiny=args.tiny)
     chosen = sorted({(block, site) for block in args.blocks for site in args.sites})
     checked = sorted((int(cell.partition("@")[2]), cell.partition("@")[0]) for cell in args.check)
     report: dict[str, Any] = {
@@ -86,6 +88,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sites", nargs="+", default=["attention", "mlp"])
     parser.add_argument("--check", nargs="*", default=["attention@11", "mlp@26"], metavar="CELL")
     parser.add_argument("--steps", type=int, default=20, help="timed steps of each loop")
+    parser.add_argument("--tiny", action="store_true", help="on a random model")
     return parser.parse_args()
 
 
@@ -99,9 +102,13 @@ def write(path: Path | None, report: dict[str, Any]) -> None:
 class Bench:
     """Each loop's own copy of the model, the data they share, and the states kept for ours."""
 
-    def __init__(self, steps: int) -> None:
-        """Nothing is trained yet."""
-        model, self.tokenizer = dm.load_model("smollm2-135m", dtype="float32", device="cpu")
+    def __init__(self, steps: int, *, tiny: bool = False) -> None:
+        """Nothing is trained yet; tiny: a random model."""
+        self.tokenizer = ModelChoice(name=MODEL).load_tokenizer()
+        if tiny:
+            model: Any = tiny_llama(self.tokenizer)
+        else:
+            model, _ = dm.load_model(MODEL, dtype="float32", device="cpu")
         self.models: dict[str, Any] = {name: copy.deepcopy(model) for name in LOOPS}
         self.encoder = model_encoder(model, self.tokenizer)
         self.num_blocks = model.config.num_hidden_layers

@@ -32,7 +32,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import distmatch as dm
 from distmatch.data import ordinary_texts
 from distmatch.data.batching import Batch, make_batch
-from distmatch.data.packing import PACK_TOKENS
+from distmatch.data.packing import Pack
 from distmatch.data.trie import TokenIds, TokenTrie
 from distmatch.losses import forward_kl, support_log_probs, word_log_probs
 from distmatch.measuring import drift
@@ -42,6 +42,7 @@ from distmatch.models.attention import Tree, tree_inputs
 from distmatch.models.cast_once import CastOnce
 from distmatch.models.fused_lora import FusedLinear
 from distmatch.models.head import unwrapped
+from distmatch.models.proof import forward_way
 from distmatch.models.trunk import Trunk
 from distmatch.scoring import logits_and_text_states, model_encoder, row_logits
 
@@ -156,6 +157,7 @@ class Bench:
         tokenizer = ModelChoice(name=name).load_tokenizer()
         model: Any = tiny_llama(tokenizer) if tiny else dm.load_model(name, dtype="float32")[0]
         self.adapted = dm.attach_lora(model.to(device), dm.lora(expression, rank=16), seed=0)
+        forward_way(self.adapted)  # found before a step is timed or counted
         self.encoder, self.precision = model_encoder(self.adapted, tokenizer), precision
         self.tries = {
             size: self.encoder.encode_all(sized_examples(tokenizer, SIZES[size])) for size in SIZES
@@ -207,9 +209,9 @@ class Bench:
     def loss(self, kind: Kind) -> Tensor:
         """Forward KL of the examples' trees, and of the texts beside them, if there are any."""
         together = "one forward" not in kind.off
-        most = 1 if "shared prefixes" in kind.off else PACK_TOKENS  # a pack for each example
         texts = kind.texts if together else ()
-        batch = make_batch(self.tries[kind.size], self.encoder, most, texts=texts)
+        with a_pack_each() if "shared prefixes" in kind.off else nullcontext():
+            batch = make_batch(self.tries[kind.size], self.encoder, texts=texts)
         batch = batch.to(self.adapted.device)
         if "rows before the head" in kind.off:
             logits = logits_everywhere(self.adapted, batch)
@@ -231,7 +233,8 @@ class Bench:
         alone = [
             TokenTrie(t.prompt_ids, (path,), t.boundary, one) for t in tries for path in t.paths
         ]
-        batch = make_batch(alone, self.encoder, 1).to(self.adapted.device)
+        with a_pack_each():
+            batch = make_batch(alone, self.encoder).to(self.adapted.device)
         scores = word_log_probs(row_logits(self.adapted, batch), batch).words.reshape(
             len(tries), -1
         )
@@ -253,6 +256,17 @@ def kept_trunk(bench: Bench, model: nn.Module) -> Trunk:
     trunk = Trunk(bench.adapted, trees, mixed=bench.precision, progress=False)
     trunk.raise_to(model.config.num_hidden_layers - 1)
     return trunk
+
+
+@contextmanager
+def a_pack_each() -> Iterator[None]:
+    """Inside, nothing is fed together with anything else."""
+    takes = Pack.takes
+    Pack.takes = lambda *_args, **_over: False  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Pack.takes = takes  # type: ignore[method-assign]
 
 
 @contextmanager

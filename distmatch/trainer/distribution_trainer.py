@@ -8,6 +8,7 @@ that a `refresh` of the examples takes effect at once and a resumed run sees the
 import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,8 @@ import torch
 from peft import PeftConfig, PeftModel
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
-from transformers.trainer_callback import TrainerCallback
 
 from distmatch.data.batching import make_batch
 from distmatch.data.examples import Example, Prompt
@@ -136,6 +136,7 @@ class DistributionTrainer(AdapterTrainer):
         args = with_named_loss(args)
         self._observed = RunningMeans(args.device)
         self._logged: Path | None = None
+        self._matrices: CastOnce | None = None  # those of a run of `train`
         self._start = StartWatch(args, is_forward_kl=self.divergence is forward_kl)
         super().__init__(
             model=self.adapted,
@@ -180,11 +181,11 @@ class DistributionTrainer(AdapterTrainer):
         finally:  # what is measured from now on is measured in full precision
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
             vars(self.adapted).pop("_is_accelerate_prepared", None)  # or it would train in full too
-            del self._matrices
+            self._matrices = None
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """As theirs, with frozen matrices in the precision of mixed training."""
-        with self._matrices.installed():
+        """As theirs; within `train` with frozen matrices in the precision of mixed training."""
+        with self._matrices.installed() if self._matrices else nullcontext():
             return super().training_step(*args, **kwargs)
 
     def use_examples(self, examples: Sequence[Example]) -> None:
