@@ -6,6 +6,7 @@ A checkpoint that leaves weights unset is refused, not filled with random number
 """
 
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -82,9 +83,10 @@ def load_model(
         dtype: `"float64"`, `"float32"`, `"bfloat16"` or `"float16"`; None keeps the checkpoint's,
             and unpacks a GGUF file to float32, which holds its values exactly, as bfloat16 doesn't.
             Of a quantised model, the layers left unpacked.
-        device: None is the first GPU where there is one, else the CPU. `"auto"` shares the blocks
-            out over all GPUs; a mapping from module paths to devices does it by hand
-            (accelerate's `device_map`). Nothing is left on a CPU or disk beside GPUs.
+        device: None is the first GPU where there is one, else the CPU; of processes that torchrun
+            started each takes its own. `"auto"` shares the blocks out over all GPUs; a mapping from
+            module paths to devices does it by hand (accelerate's `device_map`). Nothing is left on a
+            CPU or disk beside GPUs.
 
     Raises:
         ConfigError: An unknown quantization or dtype, or a device that isn't there.
@@ -224,13 +226,19 @@ def _placement(
         return device
     num_gpus = torch.cuda.device_count()
     try:
-        device = torch.device(device or ("cuda" if num_gpus else "cpu"))
+        device = torch.device(device or (_own_gpu(num_gpus) if num_gpus else "cpu"))
     except RuntimeError as error:
         raise ConfigError(f'"{device}" is no device: give "cpu", "cuda:0" or "auto"') from error
     if device.type == "cuda" and (device.index or 0) >= num_gpus:
         there = f"{num_gpus} GPUs" if num_gpus else "no GPU"
         raise ConfigError(f'device "{device}" was asked for, and torch sees {there}: give "cpu"')
     return device
+
+
+def _own_gpu(num_gpus: int) -> str:
+    """Of this process: another than those of others that torchrun started beside it."""
+    rank = os.environ.get("LOCAL_RANK")
+    return "cuda" if rank is None else f"cuda:{int(rank) % num_gpus}"
 
 
 def _read(kind: Any, source: str, options: Mapping[str, Any] | None = None) -> Any:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from distmatch.errors import ConfigError, LoadError
+from distmatch.models import loading
 from distmatch.models.loading import load_model
 from distmatch.models.quantizers import save_packed
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -135,3 +136,12 @@ def test_what_is_no_device_is_refused(sharded, device):
 def test_a_gpu_that_is_not_there_is_refused(sharded):
     with pytest.raises(ConfigError, match='"cuda:1" was asked for, and torch sees no GPU'):
         load_model(str(sharded), device="cuda:1")
+
+
+@pytest.mark.parametrize(("rank", "device"), [(None, "cuda"), ("0", "cuda:0"), ("3", "cuda:1")])
+def test_each_of_several_processes_loads_to_a_gpu_of_its_own(monkeypatch, rank, device):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert str(loading._placement(None)) == device
