@@ -85,8 +85,8 @@ def load_model(
             Of a quantised model, the layers left unpacked.
         device: None is the first GPU where there is one, else the CPU; of processes that torchrun
             started each takes its own. `"auto"` shares the blocks out over all GPUs; a mapping from
-            module paths to devices does it by hand (accelerate's `device_map`). Nothing is left on a
-            CPU or disk beside GPUs.
+            module paths to devices does it by hand (accelerate's `device_map`). Nothing is left on
+            a CPU or disk beside GPUs.
 
     Raises:
         ConfigError: An unknown quantization or dtype, or a device that isn't there.
