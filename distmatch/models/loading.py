@@ -237,8 +237,8 @@ def _placement(
 
 def _own_gpu(num_gpus: int) -> str:
     """Of this process: another than those of others that torchrun started beside it."""
-    rank = os.environ.get("LOCAL_RANK")
-    return "cuda" if rank is None else f"cuda:{int(rank) % num_gpus}"
+    rank = int(os.environ.get("LOCAL_RANK") or -1)
+    return "cuda" if rank < 0 else f"cuda:{rank % num_gpus}"
 
 
 def _read(kind: Any, source: str, options: Mapping[str, Any] | None = None) -> Any:

@@ -138,7 +138,10 @@ def test_a_gpu_that_is_not_there_is_refused(sharded):
         load_model(str(sharded), device="cuda:1")
 
 
-@pytest.mark.parametrize(("rank", "device"), [(None, "cuda"), ("0", "cuda:0"), ("3", "cuda:1")])
+@pytest.mark.parametrize(
+    ("rank", "device"),
+    [(None, "cuda"), ("", "cuda"), ("-1", "cuda"), ("0", "cuda:0"), ("3", "cuda:1")],
+)
 def test_each_of_several_processes_loads_to_a_gpu_of_its_own(monkeypatch, rank, device):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
