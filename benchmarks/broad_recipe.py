@@ -248,7 +248,6 @@ def train(recipe: Recipe, model: ModelChoice, folder: Path, out: Path, *, is_pil
             logging_steps=10,
             seed=recipe.seed,
             bf16=True,
-            use_cpu=not torch.cuda.is_available(),
         ),
     )
     perform(run, resume=run.is_begun)

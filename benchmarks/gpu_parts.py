@@ -192,7 +192,6 @@ def sweep(size: Size) -> Row:
                 max_steps=size.steps,
                 per_device_train_batch_size=size.prompts,
                 disable_tqdm=True,
-                use_cpu=DEVICE.type == "cpu",
             ),
             grid=Grid(sites=("attention",), blocks=(last,), rank=RANK),
             num_texts=size.ordinary,

@@ -62,14 +62,20 @@ def training_step(
 
 
 def medians_in_turns(steps: Mapping[str, Callable[[], object]], num: int) -> dict[str, float]:
-    """Median milliseconds of each kind of step; turn by turn, so that noise hits all alike."""
+    """Median milliseconds of each kind of step."""
+    times = times_in_turns(steps, num)
+    return {name: round(statistics.median(each), 1) for name, each in times.items()}
+
+
+def times_in_turns(steps: Mapping[str, Callable[[], object]], num: int) -> dict[str, list[float]]:
+    """Milliseconds of each kind of step; turn by turn, so that noise hits all alike."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(num):
         for name, step in steps.items():
             start = time.perf_counter()
             step()
-            times[name].append(time.perf_counter() - start)
-    return {name: round(1000 * statistics.median(each), 1) for name, each in times.items()}
+            times[name].append(1000 * (time.perf_counter() - start))
+    return times
 
 
 def peak_mb(run: Callable[[], object]) -> float:

@@ -97,7 +97,6 @@ def train(kind: str, folder: Path, steps: int, refresh_steps: int, *, bf16: bool
             save_strategy="no",
             seed=SEED,
             bf16=bf16,
-            use_cpu=DEVICE == "cpu",
         ),
     )
     perform(run, resume=run.is_begun)

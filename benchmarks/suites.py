@@ -126,7 +126,6 @@ def train(rows: list[dm.Example], folder: Path, steps: int, *, bf16: bool) -> No
             save_strategy="no",
             seed=SEED,
             bf16=bf16,
-            use_cpu=DEVICE == "cpu",
         ),
     )
     perform(run, resume=run.is_begun)

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from transformers import PreTrainedTokenizerBase
 
 import distmatch as dm
@@ -78,7 +77,6 @@ def long_run(folder: Path, steps: int, *, bf16: bool) -> Run:
         config=dm.DistributionConfig(
             output_dir=str(folder),
             bf16=bf16,
-            use_cpu=not torch.cuda.is_available(),  # bf16 on a CPU has to be asked for like this
             learning_rate=1e-3,
             adam_beta2=0.97,
             warmup_steps=20,

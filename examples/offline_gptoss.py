@@ -8,6 +8,7 @@ developer, user and assistant messages, and no tools.
 import functools
 import importlib.util
 import struct
+import tempfile
 from pathlib import Path
 
 import torch
@@ -101,7 +102,10 @@ def bundled_tokenizer(vocabulary: str, special: str, pattern: str) -> PreTrained
 
 
 def tiny_checkpoint(directory: Path, seed: int = 0) -> None:
-    """A small gpt-oss of random weights, published as the large ones are: MXFP4 and bfloat16."""
+    """A small gpt-oss of random weights, published as the large ones are: MXFP4 and bfloat16.
+
+    The folder is there whole or not at all; of several processes that make it the first one does.
+    """
     config = GptOssConfig(
         num_hidden_layers=4,
         hidden_size=64,
@@ -117,10 +121,17 @@ def tiny_checkpoint(directory: Path, seed: int = 0) -> None:
     )
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    (directory / "config.json").unlink(missing_ok=True)  # of a start that was interrupted
-    save_packed(model, directory)
-    GenerationConfig(eos_token_id=[200002, 199999, 200012]).save_pretrained(directory)
-    harmony_tokenizer().save_pretrained(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent) as part:
+        made = Path(part) / "made"
+        save_packed(model, made)
+        GenerationConfig(eos_token_id=[200002, 199999, 200012]).save_pretrained(made)
+        harmony_tokenizer().save_pretrained(made)
+        try:
+            made.rename(directory)
+        except OSError:  # another process was first
+            if not (directory / "config.json").is_file():
+                raise
 
 
 class _Converter(TikTokenConverter):

@@ -69,7 +69,6 @@ def quickstart(folder: Path, steps: int, seed: int) -> Run:
             save_strategy="no",
             seed=seed,
             bf16=bf16,
-            use_cpu=not torch.cuda.is_available(),  # bf16 on a CPU has to be asked for like this
         ),
     )
 

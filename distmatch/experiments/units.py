@@ -126,8 +126,6 @@ class UnitRuns:
             train_sampling_strategy="sequential" if experiment.is_in_order else "random",
             bf16=experiment.precision == "bfloat16",
             fp16=experiment.precision == "float16",
-            # Mixed on a CPU has to be asked for like this
-            use_cpu=bool(experiment.precision) and not torch.cuda.is_available(),
             save_steps=max(experiment.steps // 4, 1),
             disable_tqdm=not self.progress,
         )

@@ -17,7 +17,7 @@ def test_every_ablation_has_the_loss_of_the_whole_step(expression, kinds, precis
     bench = Bench("smollm2-135m", "cpu", expression, precision, tiny=True)
     whole = {size: bench.loss(Kind(size=size)).item() for size in bench.tries}
     losses = {kind: bench.step(kind) for kind in kinds(bench)}
-    near = 1e-5 if precision is None else 1e-2
+    near = 1e-5 if precision is None else 1e-3
     wanted = {kind: pytest.approx(whole[kind.size], rel=near) for kind in losses}
     assert losses == wanted  # the texts add nothing: no weight has moved
 

@@ -268,3 +268,8 @@ def test_the_extra_of_tensorboard_is_named(tmp_path, monkeypatch):
 def test_an_unknown_logger_names_the_known(tmp_path):
     with pytest.raises(ConfigError, match='Did you mean "wandb"'):
         DistributionConfig(output_dir=str(tmp_path), report_to="wandbb")
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="it is used")
+def test_without_an_accelerator_the_cpu_need_not_be_asked_for(tmp_path):
+    assert DistributionConfig(output_dir=str(tmp_path), bf16=True).use_cpu
