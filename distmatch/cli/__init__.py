@@ -6,7 +6,8 @@ Nothing heavy is imported before a command is known to be well-formed, so `--hel
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = command_parser()
     args, rest = parser.parse_known_args(argv)
+    args.arguments = list(sys.argv[1:] if argv is None else argv)
     # argparse leaves out the overrides that stand behind an option
     stray = [item for item in rest if item.startswith("-") or args.command not in _WITH_OVERRIDES]
     if stray:
@@ -113,25 +115,43 @@ def _experiment(args: argparse.Namespace, rest: list[str]) -> None:
     _check_batch_size(args)
     if args.places and (args.dry_run or args.arms):
         raise ConfigError("--places carries out the whole: leave out --dry-run and --arms")
-    from distmatch.cli.experimenting import chosen_experiment, map_places, perform_experiment
+    from distmatch.cli import experimenting
 
     size = "quick" if args.quick else "full"
-    experiment = chosen_experiment(args.what, [*args.overrides, *rest], size=size)
-    if args.places:
+    experiment = experimenting.chosen_experiment(args.what, [*args.overrides, *rest], size=size)
+    out = Path(args.out or Path("runs", f"{experiment.name}-{'places' if args.places else size}"))
+    if args.dry_run:
+        experimenting.show_prompts(experiment, _choice(args))
+    elif args.places:
         from distmatch.sweeps import Grid
 
-        out = Path(args.out or Path("runs", f"{experiment.name}-places"))
-        grid = Grid(sites=args.places, blocks=args.blocks)
-        map_places(experiment, _choice(args), out, grid, learning_rate=args.place_rate)
-        return
-    perform_experiment(
-        experiment,
-        _choice(args),
-        Path(args.out or Path("runs", f"{experiment.name}-{size}")),
-        arms=args.arms,
-        batch_size=args.batch_size or _BATCH_SIZE,
-        dry_run=args.dry_run,
-    )
+        experimenting.map_places(
+            experiment,
+            _choice(args),
+            out,
+            Grid(sites=args.places, blocks=args.blocks),
+            learning_rate=args.place_rate,
+            workers=_workers(args),
+        )
+    else:
+        experimenting.perform_experiment(
+            experiment,
+            _choice(args),
+            out,
+            arms=args.arms,
+            batch_size=args.batch_size or _BATCH_SIZE,
+            workers=_workers(args),
+        )
+
+
+def _workers(args: argparse.Namespace) -> Callable[[Path], None] | None:
+    """What lets several processes carry out the same command, if that is asked for."""
+    from distmatch.cli.workers import check_workers, run_workers
+
+    check_workers(args.workers)
+    if args.workers == 1:
+        return None
+    return partial(run_workers, [*args.arguments, "--workers", "1"], args.workers)
 
 
 def _evaluate(args: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
 """`distmatch experiment`: a ready one by its name, or one of yours from a file."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +18,15 @@ from distmatch.experiments import (
 )
 from distmatch.experiments.dry_run import longest_rows, prompts_of
 from distmatch.experiments.page import experiment_page, places_page
-from distmatch.experiments.places import MAPS_FILE
+from distmatch.experiments.places import MAPS_FILE, WHOLE_FOLDER
+from distmatch.experiments.running import checked
+from distmatch.experiments.units import UnitRuns
 from distmatch.models.choice import ModelChoice
 from distmatch.models.loading import load_config
 from distmatch.models.lora import lora
 from distmatch.planning import memory_plan
 from distmatch.sweeps import Grid
+from distmatch.sweeps.folder import WORKERS_FOLDER
 from distmatch.tables import read_override, with_settings
 
 
@@ -34,9 +37,9 @@ def perform_experiment(
     *,
     arms: Sequence[str] = (),
     batch_size: int = 32,
-    dry_run: bool = False,
+    workers: Callable[[Path], None] | None = None,
 ) -> None:
-    """Carry out an experiment, or only show what would be asked.
+    """Carry out an experiment.
 
     Args:
         experiment: As of `chosen_experiment`.
@@ -44,16 +47,18 @@ def perform_experiment(
         out: The folder.
         arms: Those to carry out; none: all.
         batch_size: Prompts a forward where units are asked.
-        dry_run: Print every prompt and what a step takes; trains and loads nothing.
+        workers: Lets others do it, given a folder for their logs; then it is only shown.
 
     Raises:
         DistmatchError: What can't be used; before the model is loaded where that can be known.
     """
-    if dry_run:
-        experiment.check()
-        _show(experiment, model)
-        return
-    outcome = run_experiment(experiment, model, out, arms=tuple(arms), batch_size=batch_size)
+    runs = UnitRuns(
+        experiment=experiment, model=model, folder=out, batch_size=batch_size, arms=tuple(arms)
+    )
+    if workers:
+        checked(runs)
+        workers(out / WORKERS_FOLDER)
+    outcome = run_experiment(experiment, model, out, arms=runs.arms, batch_size=batch_size)
     print(left_page(out, lambda: experiment_page(outcome)))
 
 
@@ -64,6 +69,7 @@ def map_places(
     grid: Grid,
     *,
     learning_rate: float | None = None,
+    workers: Callable[[Path], None] | None = None,
 ) -> None:
     """Carry out an experiment in all blocks and in one place each, and draw both maps.
 
@@ -73,14 +79,44 @@ def map_places(
         out: The folder.
         grid: Which places.
         learning_rate: Of single places; None: the experiment's.
+        workers: As for `perform_experiment`.
 
     Raises:
         DistmatchError: What can't be used.
     """
+    if workers:
+        checked(UnitRuns(experiment=experiment, model=model, folder=out / WHOLE_FOLDER))
+        workers(out / WORKERS_FOLDER)
     mapped = map_experiment(experiment, model, out, grid=grid, learning_rate=learning_rate)
     print(mapped)
     print(mapped.draw(out / MAPS_FILE))
     print(left_page(out, lambda: places_page(mapped)))
+
+
+def show_prompts(experiment: Experiment, model: ModelChoice) -> None:
+    """Print every prompt, and what a step takes; trains and loads nothing.
+
+    Args:
+        experiment: As of `chosen_experiment`.
+        model: Of whom.
+
+    Raises:
+        DistmatchError: What can't be used.
+    """
+    experiment.check()
+    for heading, prompts in prompts_of(experiment).items():
+        print(f"== {heading}")
+        for prompt in prompts:
+            print(_as_text(prompt))
+            print("--")
+    plan = memory_plan(
+        model.name,
+        longest_rows(experiment),
+        lora(experiment.target, rank=experiment.rank),
+        quantization=model.quantization,
+        dtype=model.dtype or load_config(model.name).dtype or torch.float32,
+    )
+    print(f"a step of {experiment.batch_size} of the longest rows:\n{plan}")
 
 
 def chosen_experiment(
@@ -109,22 +145,6 @@ def chosen_experiment(
         experiment = replace(experiment, **experiment.quick)
     told = {key: value for _, key, value in (read_override(f"{what}.{x}") for x in overrides)}
     return with_settings(what, experiment, told)
-
-
-def _show(experiment: Experiment, model: ModelChoice) -> None:
-    for heading, prompts in prompts_of(experiment).items():
-        print(f"== {heading}")
-        for prompt in prompts:
-            print(_as_text(prompt))
-            print("--")
-    plan = memory_plan(
-        model.name,
-        longest_rows(experiment),
-        lora(experiment.target, rank=experiment.rank),
-        quantization=model.quantization,
-        dtype=model.dtype or load_config(model.name).dtype or torch.float32,
-    )
-    print(f"a step of {experiment.batch_size} of the longest rows:\n{plan}")
 
 
 def _as_text(prompt: Prompt) -> str:

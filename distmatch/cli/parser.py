@@ -63,13 +63,7 @@ def _add_sweep(commands: Any) -> None:
     sweep.add_argument(
         "--report", metavar="DIR", help="only print and draw what is finished in a sweep's folder"
     )
-    sweep.add_argument(
-        "--workers",
-        type=int,
-        default=1,
-        metavar="N",
-        help="processes at work on it, each with its share of the cores (1)",
-    )
+    _add_workers(sweep)
 
 
 def _add_eval(commands: Any) -> None:
@@ -239,6 +233,17 @@ def _add_experiment(commands: Any) -> None:
         help="of these blocks, one each (every-6)",
     )
     experiment.add_argument("--place-rate", type=float, help="learning rate of single places")
+    _add_workers(experiment)
+
+
+def _add_workers(command: Any) -> None:
+    command.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes at work on it, each with its share of the cores (1)",
+    )
 
 
 def _add_apart(commands: Any) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from distmatch import plots
+from distmatch.claims import locked
 from distmatch.evals.report import text_table
 from distmatch.experiments.experiment import ACTS, LEARNING_ARMS, Experiment, Measured
 from distmatch.experiments.running import (
@@ -26,7 +27,7 @@ from distmatch.experiments.running import (
 )
 from distmatch.experiments.units import FORMATS_FILE, UNITS_FOLDER, UnitRuns
 from distmatch.experiments.verdict import RESULTS, Verdict, contrast_interval, decided
-from distmatch.files import alone_in, check_folder, told_if_unwritable, write_json, write_text
+from distmatch.files import check_folder, told_if_unwritable, write_json, write_text
 from distmatch.measuring.exchange import Exchange
 from distmatch.measuring.intervals import Interval, interval_text
 from distmatch.models.choice import ModelChoice
@@ -205,11 +206,11 @@ def _at_place(
     )
     record = experiment.record() | {"model": choice.record()}
     check_record(folder, record)
-    with told_if_unwritable(folder, "start it again: what is done is kept"), alone_in(folder):
+    with told_if_unwritable(folder, "start it again: what is done is kept"):
         write_json(folder / RECORD_FILE, record)
-        _copy_formats(out / WHOLE_FOLDER, folder)
-        measured = {unit.name: reports for unit, reports in runs.carried_out()}
-    return AtPlace.of(experiment, measured)
+        with locked(folder):
+            _copy_formats(out / WHOLE_FOLDER, folder)
+        return AtPlace.of(experiment, runs.carried_out())
 
 
 def _copy_formats(whole: Path, folder: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from distmatch.experiments.experiment import Experiment, Measured
 from distmatch.experiments.tables import Line, arms_rows, arms_table, lines_of
 from distmatch.experiments.units import REPORTS_FOLDER, UNITS_FOLDER, UnitRuns, suites_of
 from distmatch.experiments.verdict import Evidence, Verdict, decided
-from distmatch.files import alone_in, check_folder, told_if_unwritable, write_json, write_text
+from distmatch.files import check_folder, told_if_unwritable, write_json, write_text
 from distmatch.models.choice import ModelChoice
 from distmatch.plots import drawn
 from distmatch.runs.record import changes
@@ -113,7 +114,8 @@ def run_experiment(
     """Train and ask every unit, and say what the rule says; started again, it goes on.
 
     The experiment's record, the hash of its rule among it, is kept before anything is trained; each
-    adapter and each report as soon as it is done.
+    adapter and each report as soon as it is done. Several processes may work on one folder: each
+    takes adapters that no other is at, and ends when all are done.
 
     Args:
         experiment: A ready one such as `EXPERIMENTS["shares"]`, one of your own, or
@@ -140,19 +142,10 @@ def run_experiment(
         progress=progress,
         arms=arms,
     )
-    experiment.check()
-    for arm in arms:
-        if arm not in experiment.arms:
-            raise ConfigError(f"{experiment.name}: {unknown_name('arm', arm, experiment.arms)}")
-    record = experiment.record() | {"model": choice.record()}
-    if any(probe.draws_text for probe in runs.suites()):
-        record["batch_size"] = batch_size  # on which drawn texts depend
-    check_record(folder, record)
-    check_folder(folder, "out")
-    runs.check()
-    with told_if_unwritable(folder, "start it again: what is done is kept"), alone_in(folder):
+    record = checked(runs)
+    with told_if_unwritable(folder, "start it again: what is done is kept"):
         write_json(folder / RECORD_FILE, record)
-        measured = {unit.name: reports for unit, reports in runs.carried_out()}
+        measured = runs.carried_out()
         outcome = _outcome(experiment, folder, measured)
         write_json(folder / VERDICT_FILE, outcome.verdict.to_json())
         write_text(folder / TABLE_FILE, f"{outcome}\n")
@@ -161,6 +154,30 @@ def run_experiment(
         for told in experiment.draw_beside(measured, folder):
             tell(told)
     return outcome
+
+
+def checked(runs: UnitRuns) -> dict[str, Any]:
+    """The experiment's record, once all is checked that needs no weights.
+
+    Args:
+        runs: How it is to be carried out.
+
+    Raises:
+        ConfigError: It can't be, or the folder holds another one.
+        DistmatchError: What else can't be used.
+    """
+    experiment, folder = runs.experiment, runs.folder
+    experiment.check()
+    for arm in runs.arms:
+        if arm not in experiment.arms:
+            raise ConfigError(f"{experiment.name}: {unknown_name('arm', arm, experiment.arms)}")
+    record = experiment.record() | {"model": runs.model.record()}
+    if any(probe.draws_text for probe in runs.suites()):
+        record["batch_size"] = runs.batch_size  # on which drawn texts depend
+    check_record(folder, record)
+    check_folder(folder, "out")
+    runs.check()
+    return record
 
 
 def read_outcome(experiment: Experiment, folder: str | Path) -> ExperimentOutcome:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from distmatch.claims import free_ones, locked
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
 from distmatch.data.jsonl import fingerprint, read_jsonl, write_jsonl
@@ -72,22 +73,26 @@ class UnitRuns:
         """All that any unit is asked."""
         return [s for unit in self.experiment.units for s in suites_of(self.experiment, unit)]
 
-    def carried_out(self) -> Iterator[tuple[Unit, Reports]]:
-        """Every unit with its reports: first those that learn nothing, which need no training.
+    def carried_out(self) -> dict[str, Reports]:
+        """Every unit's reports: first of those that learn nothing, which need no training.
 
-        Of the model one copy is kept at a time.
+        Several processes may do this in one folder; each ends with all reports. Of the model one
+        copy is kept at a time.
         """
         learning, others = self._units
+        reports = {}
         with work(self.experiment.name, self.phases(), shown=self.progress):
             base = self._source(None)
-            for unit in others:
-                yield unit, self._asked(unit, base)
-            for unit in learning:
-                self._formats(unit, base)
+            for unit in self._free(others):
+                reports[unit.name] = self._asked(unit, base)
+            with locked(self.folder):
+                for unit in learning:
+                    self._formats(unit, base)
             del base
-            for unit in learning:
+            for unit in self._free(learning):
                 adapter = self._trained(unit)
-                yield unit, self._asked(unit, self._source(adapter))
+                reports[unit.name] = self._asked(unit, self._source(adapter))
+        return {unit.name: reports[unit.name] for unit in [*others, *learning]}
 
     def phases(self) -> list[str]:
         """What is to come, for `distmatch.progress.work`."""
@@ -100,6 +105,10 @@ class UnitRuns:
         units = [u for u in self.experiment.units if not self.arms or u.arm in self.arms]
         learning = [unit for unit in units if unit.rows or unit.formats]
         return learning, [unit for unit in units if unit not in learning]
+
+    def _free(self, units: Sequence[Unit]) -> Iterator[Unit]:
+        by_name = {unit.name: unit for unit in units}
+        return (by_name[name] for name in free_ones(self.folder, by_name))
 
     def _source(self, adapter: Path | None) -> LocalSource:
         return LocalSource(

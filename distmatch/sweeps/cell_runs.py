@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from distmatch.claims import claimed, drop_stale_claims, own_folder
 from distmatch.progress import say
 from distmatch.sweeps.cells import Cell
-from distmatch.sweeps.claims import claimed, drop_stale_claims, own_folder
 from distmatch.sweeps.conditions import Conditions
 from distmatch.sweeps.progress import ShownCells
 from distmatch.sweeps.results import append_result, read_results

@@ -12,7 +12,6 @@ RESULTS_FILE = "results.jsonl"
 PROBE_FILE = "probe.json"
 BASE_FOLDER = "base"
 CELLS_FOLDER = "cells"
-CLAIMS_FOLDER = "claims"
 REPORT_FOLDER = "report"
 WORKERS_FOLDER = "workers"
 

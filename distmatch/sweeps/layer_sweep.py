@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from distmatch.claims import locked
 from distmatch.files import told_if_unwritable
 from distmatch.progress import phase, work
 from distmatch.sweeps.cell_runs import run_cells
 from distmatch.sweeps.cells import Grid
-from distmatch.sweeps.claims import locked
 from distmatch.sweeps.conditions import Conditions
 from distmatch.sweeps.folder import PROBE_FILE
 from distmatch.sweeps.measures import measure_base

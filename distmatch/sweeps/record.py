@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from distmatch.claims import is_worked_on
 from distmatch.errors import ConfigError, listed
 from distmatch.files import write_text
 from distmatch.runs.record import changes
 from distmatch.sweeps.cells import Cell
-from distmatch.sweeps.claims import is_worked_on
 from distmatch.sweeps.conditions import Conditions
 from distmatch.sweeps.folder import BASE_FOLDER, PROBE_FILE, SETTINGS_FILE, parsed_file
 from distmatch.sweeps.results import read_results

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from distmatch.claims import locked
 from distmatch.files import write_json, write_text
 from distmatch.plots import drawn
 from distmatch.reports import save_page
 from distmatch.reports.saving import REPORT_PAGE
-from distmatch.sweeps.claims import locked
 from distmatch.sweeps.figures import draw_figures
 from distmatch.sweeps.folder import REPORT_FOLDER
 from distmatch.sweeps.headlines import CONTROL, MAPPED, mean_of

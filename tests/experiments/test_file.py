@@ -1,6 +1,7 @@
 """Experiments of one's own, from a file, and on the command line."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -153,6 +154,23 @@ def test_the_command_carries_it_out_and_goes_on(tmp_path, model, capsys):
     assert capsys.readouterr().out == told
     refused = refusal(capsys, *argv, "experiment.steps=3")
     assert "settings.steps: 2 there, 3 here" in refused
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_two_workers_end_as_one(tmp_path, model, capsys):
+    argv = ["experiment", str(written(tmp_path)), "--model", model]
+    assert main([*argv, "--out", str(tmp_path / "one")]) == 0
+    alone = capsys.readouterr().out.replace("/one/", "/two/")
+    two = tmp_path / "two"
+    assert main([*argv, "--out", str(two), "--workers", "2"]) == 0
+    assert capsys.readouterr().out == alone
+    assert len(list((two / "units").glob("*/reports/how_often/report.json"))) == 5
+    assert sorted(path.name for path in (two / "workers").iterdir()) == [
+        "worker-1.log",
+        "worker-2.log",
+    ]
+    refused = refusal(capsys, *argv, "--out", str(two), "--workers", "2", "experiment.steps=3")
+    assert "settings.steps: 2 there, 3 here" in refused  # by this process, before any starts
 
 
 def test_a_dry_run_prints_every_prompt_and_what_a_step_takes(tmp_path, model, capsys):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
+from distmatch.claims import claimed
 from distmatch.data.batching import make_batch
 from distmatch.errors import ConfigError, LoadError
 from distmatch.evals import measure
@@ -18,7 +19,6 @@ from distmatch.models.lora import lora
 from distmatch.models.proof import ForwardWay
 from distmatch.models.trunk import Tree, Trunk
 from distmatch.sweeps import Grid, cell_runs, measures, states
-from distmatch.sweeps.claims import claimed
 from distmatch.trainer import DistributionTrainer
 from tests.progress.terminal import terminal
 from tests.sweeps.small import (

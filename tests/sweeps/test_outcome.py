@@ -8,11 +8,11 @@ from threading import Thread
 import numpy as np
 import pytest
 
+from distmatch.claims import locked
 from distmatch.errors import ConfigError
 from distmatch.evals import Report
 from distmatch.evals.items import Answers
 from distmatch.sweeps.cells import Cell
-from distmatch.sweeps.claims import locked
 from distmatch.sweeps.outcome import read_sweep
 from distmatch.sweeps.probe import LOSSES, ProbeScore
 from distmatch.sweeps.report import write_report

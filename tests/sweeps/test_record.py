@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 from accelerate import PartialState
 
+from distmatch.claims import claimed
 from distmatch.errors import ConfigError
-from distmatch.sweeps.claims import claimed
 from tests.sweeps.small import GRID, NAMES, ONE, examples, rows, small_sweep, times
 from tests.tiny import tiny_model
 

@@ -1,8 +1,9 @@
-"""Who is at work on which cell: locks, claims, and folders of one process alone.
+"""Who is at work on which piece: locks, claims, and folders of one process alone.
 
-Several processes, on one machine or on several that share the folder, may work on one sweep. A
-cell is claimed by making a file; a claim whose process is gone, or that hasn't been renewed for ten
-minutes, is taken over. Whoever looks at claims, makes or removes one holds a lock meanwhile.
+Several processes, on one machine or on several that share the folder, may work on one sweep or one
+experiment. A piece of it is claimed by making a file; a claim whose process is gone, or that hasn't
+been renewed for ten minutes, is taken over. Whoever looks at claims, makes or removes one holds a
+lock meanwhile.
 """
 
 import fcntl
@@ -12,7 +13,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,11 +21,12 @@ from pathlib import Path
 import psutil
 
 from distmatch.files import write_text
-from distmatch.sweeps.folder import CLAIMS_FOLDER
 
+CLAIMS_FOLDER = "claims"
 _LOCK_FILE = "lock"
 _RENEWED_EVERY = 30.0  # seconds
 _STALE_AFTER = 600.0
+_TRIED_EVERY = 2.0
 _SAME_START = 5.0  # the machine's own start is known to a second or so
 
 
@@ -33,7 +35,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Inside, no other process is inside; the lock of one that is killed is free.
 
     Args:
-        folder: The sweep's, or one in it.
+        folder: Made if need be.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK_FILE).open("ab") as file:
@@ -42,19 +44,19 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def claimed(folder: Path, cell: str, *, renewed_every: float = _RENEWED_EVERY) -> Iterator[bool]:
-    """Inside, no other process works on the cell, if it was free.
+def claimed(folder: Path, piece: str, *, renewed_every: float = _RENEWED_EVERY) -> Iterator[bool]:
+    """Inside, no other process works on the piece, if it was free.
 
     Args:
-        folder: The sweep's.
-        cell: Its name.
+        folder: Of the whole.
+        piece: Its name.
         renewed_every: Seconds after which the claim says again that it is held.
 
     Yields:
         Whether it was.
     """
     claims = folder / CLAIMS_FOLDER
-    path, mine = claims / f"{cell}.json", json.dumps(asdict(Holder.me()))
+    path, mine = claims / f"{piece}.json", json.dumps(asdict(Holder.me()))
     with locked(claims):
         is_mine = not path.exists() or _is_stale(path)
         if is_mine:
@@ -71,11 +73,34 @@ def claimed(folder: Path, cell: str, *, renewed_every: float = _RENEWED_EVERY) -
                 path.unlink()
 
 
-def is_worked_on(folder: Path) -> bool:
-    """Whether a process is at work on any cell.
+def free_ones(folder: Path, pieces: Iterable[str], *, every: float = _TRIED_EVERY) -> Iterator[str]:
+    """Every piece, while no other process works on it; what others are at work on comes last.
+
+    A piece that another process has done meanwhile comes, too: whoever asks finds it there.
 
     Args:
-        folder: The sweep's.
+        folder: Of the whole.
+        pieces: Their names.
+        every: Seconds after which those that weren't free are tried again.
+    """
+    left = list(pieces)
+    while left:
+        taken = []
+        for piece in left:
+            with claimed(folder, piece) as is_mine:
+                if is_mine:
+                    yield piece
+                else:
+                    taken.append(piece)
+        if left := taken:
+            time.sleep(every)
+
+
+def is_worked_on(folder: Path) -> bool:
+    """Whether a process is at work on any piece.
+
+    Args:
+        folder: Of the whole.
     """
     claims = folder / CLAIMS_FOLDER
     with locked(claims):
@@ -83,10 +108,10 @@ def is_worked_on(folder: Path) -> bool:
 
 
 def drop_stale_claims(folder: Path) -> None:
-    """Remove what processes held that were killed, also behind the result of their cell.
+    """Remove what processes held that were killed, also behind the result of their piece.
 
     Args:
-        folder: The sweep's.
+        folder: Of the whole.
     """
     claims = folder / CLAIMS_FOLDER
     with locked(claims):

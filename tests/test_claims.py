@@ -4,14 +4,16 @@ import json
 import os
 import signal
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 
 import pytest
 
-from distmatch.sweeps.claims import (
+from distmatch.claims import (
     Holder,
     claimed,
     drop_stale_claims,
+    free_ones,
     is_worked_on,
     locked,
     own_folder,
@@ -191,3 +193,13 @@ def test_folders_of_processes_that_are_gone_are_removed(tmp_path):
         path.mkdir()
         assert set(tmp_path.iterdir()) == {path, tmp_path / "states-elsewhere-1"}
     assert [path.name for path in tmp_path.iterdir()] == ["states-elsewhere-1"]
+
+
+def test_what_another_process_is_at_comes_when_it_is_free(tmp_path):
+    with ExitStack() as held:
+        held.enter_context(claimed(tmp_path, "a"))
+        coming = free_ones(tmp_path, ["a", "b", "c"], every=0.01)
+        assert [next(coming), next(coming)] == ["b", "c"]
+        assert not in_child(lambda: claim(tmp_path, "c"))  # as long as it is at work on it
+        held.close()
+        assert list(coming) == ["a"]
