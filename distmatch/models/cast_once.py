@@ -6,7 +6,7 @@ in, and take their place while a step is made; LoRA's factors are cast all at on
 and their gradients all at once as it ends. What is measured sees the model's own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -28,18 +28,27 @@ class CastOnce:
         model: A causal language model, adapted or wrapped or not.
         dtype: The precision, as of the autocast that the model is to run under; None: their own.
         all_weights: Those that learn, too, for forwards without gradient.
+        idle: Blocks that are hardly ever run, whose matrices stay as they are.
     """
 
     def __init__(
-        self, model: nn.Module, dtype: torch.dtype | None, *, all_weights: bool = False
+        self,
+        model: nn.Module,
+        dtype: torch.dtype | None,
+        *,
+        all_weights: bool = False,
+        idle: Iterable[nn.Module] = (),
     ) -> None:
         """Cast them all."""
+        resting = {module for block in idle for module in block.modules()}
         self._own: list[tuple[nn.Module, nn.Parameter]] = []
         self._cast: dict[nn.Parameter, nn.Parameter] = {}
         for module in _linear_layers(unwrapped(model)):
             own: Any = module.weight
             learns = own.requires_grad and not all_weights
-            if dtype is None or learns or own.dtype in (dtype, torch.float64):  # which stays
+            if module in resting or learns:
+                continue
+            if dtype is None or own.dtype in (dtype, torch.float64):  # which stays
                 continue
             self._own.append((module, own))
             if own not in self._cast:  # a matrix of several layers is one

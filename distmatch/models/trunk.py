@@ -89,6 +89,11 @@ class Trunk:
         self._states: dict[torch.dtype | None, Tensor] = {}
         self._precisions = (None,) if mixed is None else (None, mixed)
 
+    @property
+    def below(self) -> Sequence[nn.Module]:
+        """The blocks that needn't be run, since states are kept of what they give."""
+        return self._blocks[: self.block]
+
     @torch.no_grad()
     def raise_to(self, block: int) -> None:
         """Let the states be those that enter a higher block, each computed on from where it is.
@@ -185,8 +190,7 @@ class Trunk:
             there = self._states.get(precision)
             return None if there is None else there[rows].to(tree.ids.device)
 
-        below = self._blocks[: self.block]
-        with _begun_with(below, lambda: gathered(self._precision_now())):
+        with _begun_with(self.below, lambda: gathered(self._precision_now())):
             yield True
 
     def _rows(self, tree: Tree) -> Int[Tensor, "packs tokens"] | None:

@@ -43,8 +43,8 @@ from distmatch.trainer.card import CardMeasures, data_told
 from distmatch.trainer.companions import Companions, shape_kl
 from distmatch.trainer.micro_batches import (
     RowNumbers,
-    cast_dtype,
     filled_up,
+    frozen_matrices,
     keep_buffers,
     nothing,
     over_tokens,
@@ -175,7 +175,7 @@ class DistributionTrainer(AdapterTrainer):
         given.check_trainable(self.adapted)
         begins_at = checkpoint_to_begin_at(str(self.args.output_dir), resume_from_checkpoint)
         self.measures = CardMeasures()  # those of what it was before are none of what it becomes
-        self._matrices = CastOnce(self.adapted, cast_dtype(self.accelerator))
+        self._matrices = frozen_matrices(self.adapted, self.accelerator)
         try:
             return super().train(begins_at, *args, **kwargs)
         finally:  # what is measured from now on is measured in full precision

@@ -13,7 +13,9 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from distmatch.data.batching import TreeBatch
 from distmatch.data.trie import TokenTrie
+from distmatch.models.cast_once import CastOnce
 from distmatch.models.head import is_checkpointing
+from distmatch.models.trunk import installed_trunk
 from distmatch.scoring import row_logits
 
 _NO_ROW = -1
@@ -79,14 +81,16 @@ def keep_buffers(model: nn.Module, num_processes: int) -> None:
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, names)
 
 
-def cast_dtype(accelerator: Accelerator) -> torch.dtype | None:
-    """In which precision frozen matrices stand beside the model's own; None: nowhere.
+def frozen_matrices(model: nn.Module, accelerator: Accelerator) -> CastOnce:
+    """The model's in the precision of mixed training, but of blocks that kept states stand for.
 
-    FSDP casts shards itself as it gathers them.
+    None where FSDP shards them, which casts as it gathers.
     """
+    trunk = installed_trunk(model)
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
     if accelerator.distributed_type == DistributedType.FSDP:
-        return None
-    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(accelerator.mixed_precision)
+        dtype = None
+    return CastOnce(model, dtype, idle=trunk.below if trunk else ())
 
 
 def row_numbers(items: list[int]) -> dict[str, Tensor]:

@@ -3,10 +3,14 @@
 import pytest
 import torch
 
+from distmatch.data.batching import make_batch
 from distmatch.models.attaching import attach_lora
+from distmatch.models.attention import Tree
+from distmatch.models.blocks import decoder_blocks
 from distmatch.models.cast_once import CastOnce
 from distmatch.models.fused_lora import FusedLinear
 from distmatch.models.lora import lora
+from distmatch.models.trunk import Trunk
 from tests.architectures import architecture
 from tests.tiny import FAMILIES, tiny_model
 from tests.trainer.test_distribution_trainer import examples, trainer
@@ -94,6 +98,40 @@ def test_after_an_error_the_model_has_its_own_again():
     with pytest.raises(KeyboardInterrupt), CastOnce(model, torch.bfloat16).installed():
         raise KeyboardInterrupt
     assert weights(model) == before
+
+
+@pytest.mark.usefixtures("all_alone")
+def test_idle_blocks_stay_as_they_are_to_the_same_numbers():
+    adapted = attach_lora(tiny_model("llama"), lora("all@1", rank=2), seed=0)
+    plain = outcome(adapted)
+    first, *_ = decoder_blocks(adapted.get_base_model()).values()
+    whole, cast = (CastOnce(adapted, torch.bfloat16, idle=idle) for idle in ((), (first,)))
+    matrices = [m.weight for m in first.modules() if isinstance(m, torch.nn.Linear)]
+    with cast.installed():
+        found = outcome(adapted)
+        assert {matrix.dtype for matrix in matrices} == {torch.float32}
+    torch.testing.assert_close(found, plain, rtol=0, atol=0)
+    assert whole.num_bytes - cast.num_bytes == 2 * sum(matrix.numel() for matrix in matrices)
+
+
+def test_blocks_that_kept_states_stand_for_are_not_cast(tmp_path):
+    run = trainer(tmp_path, bf16=True, max_steps=1, peft_config=lora("mlp@1", rank=4))
+    batches = [make_batch([trie], run.encoder) for trie in run.train_tries]
+    trees = [Tree(batch.ids, batch.depths, batch.ends) for batch in batches]
+    trunk = Trunk(run.adapted, trees, mixed=torch.bfloat16, progress=False)
+    trunk.raise_to(1)
+    q_proj = "base_model.model.model.layers.{}.self_attn.q_proj".format
+    below, above = (run.adapted.get_submodule(q_proj(block)) for block in (0, 1))
+    seen = []
+
+    def note(*_):
+        seen.append((below.weight.dtype, above.weight.dtype))
+
+    above.register_forward_pre_hook(note)
+    with trunk.installed():
+        run.train()
+    assert {dtype for dtype, _ in seen} == {torch.float32}
+    assert torch.bfloat16 in {dtype for _, dtype in seen}
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
