@@ -195,8 +195,10 @@ class Bench:
         """Inside, cast matrices take no memory unless the kind uses them."""
         if "casting once" in kind.off:
             self.cast = None
-        yield
-        self.cast = self.cast or CastOnce(self.adapted, self.precision)
+        try:
+            yield
+        finally:
+            self.cast = self.cast or CastOnce(self.adapted, self.precision)
 
     def step(self, kind: Kind) -> float:
         """One whole step."""

@@ -130,7 +130,7 @@ def tiny_checkpoint(directory: Path, seed: int = 0) -> None:
         try:
             made.rename(directory)
         except OSError:  # another process was first
-            if not (directory / "config.json").is_file():
+            if not (directory / "tokenizer.json").is_file():
                 raise
 
 

@@ -79,7 +79,8 @@ def same(two: dict[str, Any], one: dict[str, Any], tolerance: float = 1e-6) -> N
         torch.testing.assert_close(two["weights"][name], value, rtol=0, atol=tolerance)
     assert len(two["logged"]) == len(one["logged"])
     for line, expected in zip(two["logged"], one["logged"], strict=True):
-        assert line == pytest.approx(expected, rel=1e-5, abs=tolerance, nan_ok=True)
+        # A slope is a quotient of small differences, whose last digits are the processor's
+        assert line == pytest.approx(expected, rel=5e-5, abs=tolerance, nan_ok=True)
 
 
 def of(folder: Path, name: str, rank: int) -> dict[str, Any]:
@@ -155,7 +156,8 @@ def test_a_loop_over_a_sharded_model_learns_what_one_process_does(made):
 @pytest.mark.gpu
 def test_the_trainer_shards_over_gpus(tmp_path):
     (tmp_path / "sharded").mkdir()
-    started([*TORCHRUN, str(torch.cuda.device_count())], tmp_path / "sharded", "shard")
+    num = max(num for num in (1, 2, 4, 8) if num <= torch.cuda.device_count())  # of 8 a step
+    started([*TORCHRUN, str(num)], tmp_path / "sharded", "shard")
     sharded = torch.load(tmp_path / "sharded" / "losses.pt")
     run = trainer(tmp_path / "whole", 1, n=8)
     logged = [line["loss"] for line in result(run)["logged"] if "loss" in line]

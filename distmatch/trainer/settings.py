@@ -24,7 +24,7 @@ class DistributionConfig(TrainingArguments):
 
     Some defaults differ: learning rate 1e-3, nothing reported, a log line every 10 steps, losses
     that aren't finite are not hidden, and of the library's metrics as `metric_for_best_model` the
-    lowest is the best, but for the shares (`within_0.10`). Where there is no accelerator, `use_cpu`
+    lowest is the best, but for the shares (`within_0.10`). Without a CUDA device `use_cpu`
     is set: `bf16` then means the CPU, and processes of torchrun's train together.
     """
 
@@ -70,7 +70,7 @@ class DistributionConfig(TrainingArguments):
                     "the best slope is 1, neither the highest nor the lowest: choose by control_tvd"
                 )
             self.greater_is_better = "within_" in best
-        self.use_cpu = self.use_cpu or not torch.accelerator.is_available()
+        self.use_cpu = self.use_cpu or not torch.cuda.is_available()
         check_settings(self)
         check_loggers(self.report_to)
         super().__post_init__()

@@ -18,6 +18,7 @@ def test_all_loops_have_the_same_losses_and_gradients(tmp_path, monkeypatch):
     assert cells == [("mlp", 0), ("attention", 1), ("mlp", 1)]
     for figure in ("loss_difference", "gradient_difference", "losses_difference"):
         assert report[figure] < 1e-4
+    assert layer_sweep.TARGETS.keys() <= report.keys()
 
 
 def test_ratios_are_of_sums_over_the_blocks_and_a_straight_line_is_held_against_the_cells():

@@ -270,6 +270,6 @@ def test_an_unknown_logger_names_the_known(tmp_path):
         DistributionConfig(output_dir=str(tmp_path), report_to="wandbb")
 
 
-@pytest.mark.skipif(torch.accelerator.is_available(), reason="it is used")
-def test_without_an_accelerator_the_cpu_need_not_be_asked_for(tmp_path):
+@pytest.mark.skipif(torch.cuda.is_available(), reason="it is used")
+def test_without_a_gpu_the_cpu_need_not_be_asked_for(tmp_path):
     assert DistributionConfig(output_dir=str(tmp_path), bf16=True).use_cpu
