@@ -46,13 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = command_parser()
     args, rest = parser.parse_known_args(argv)
-    args.arguments = list(sys.argv[1:] if argv is None else argv)
     # argparse leaves out the overrides that stand behind an option
     stray = [item for item in rest if item.startswith("-") or args.command not in _WITH_OVERRIDES]
     if stray:
         parser.error(f"unrecognized arguments: {' '.join(stray)}")
     try:
-        _run(args, rest)
+        _run(args, rest, sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
     except DistmatchError as error:
         print(f"distmatch: error: {error}", file=sys.stderr)
@@ -71,7 +70,7 @@ def _go_on(args: argparse.Namespace) -> str:
     return _AGAIN if keeps_nothing else _GO_ON.get(args.command, _AGAIN)
 
 
-def _run(args: argparse.Namespace, rest: list[str]) -> None:
+def _run(args: argparse.Namespace, rest: list[str], told: Sequence[str]) -> None:
     if args.command == "train":
         from distmatch.cli.training import train
 
@@ -89,7 +88,7 @@ def _run(args: argparse.Namespace, rest: list[str]) -> None:
 
         write_page(args.folder)
     elif args.command == "experiment":
-        _experiment(args, rest)
+        _experiment(args, rest, told)
     elif args.command == "apart":
         from distmatch.cli.anatomy import show_apart
 
@@ -111,7 +110,7 @@ def _sweep(args: argparse.Namespace, rest: list[str]) -> None:
         show_sweep(args.report)
 
 
-def _experiment(args: argparse.Namespace, rest: list[str]) -> None:
+def _experiment(args: argparse.Namespace, rest: list[str], told: Sequence[str]) -> None:
     _check_batch_size(args)
     if args.places and (args.dry_run or args.arms):
         raise ConfigError("--places carries out the whole: leave out --dry-run and --arms")
@@ -131,7 +130,7 @@ def _experiment(args: argparse.Namespace, rest: list[str]) -> None:
             out,
             Grid(sites=args.places, blocks=args.blocks),
             learning_rate=args.place_rate,
-            workers=_workers(args),
+            workers=_workers(args.workers, told),
         )
     else:
         experimenting.perform_experiment(
@@ -140,18 +139,16 @@ def _experiment(args: argparse.Namespace, rest: list[str]) -> None:
             out,
             arms=args.arms,
             batch_size=args.batch_size or _BATCH_SIZE,
-            workers=_workers(args),
+            workers=_workers(args.workers, told),
         )
 
 
-def _workers(args: argparse.Namespace) -> Callable[[Path], None] | None:
-    """What lets several processes carry out the same command, if that is asked for."""
+def _workers(num: int, told: Sequence[str]) -> Callable[[Path], None] | None:
+    """What lets several processes carry out the command that was told, if there are to be some."""
     from distmatch.cli.workers import check_workers, run_workers
 
-    check_workers(args.workers)
-    if args.workers == 1:
-        return None
-    return partial(run_workers, [*args.arguments, "--workers", "1"], args.workers)
+    check_workers(num)
+    return partial(run_workers, [*told, "--workers", "1"], num) if num > 1 else None
 
 
 def _evaluate(args: argparse.Namespace) -> None:
