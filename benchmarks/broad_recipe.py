@@ -126,12 +126,13 @@ LEDGER = {
     "recipe": RECIPE,
     "longer recipe": LONGER,
     "longest recipe": LONGEST,
-    "longer recipe, seed 1": replace(LONGER, seed=1),
-    "shuffled": replace(LONGER, shuffled=True),
+    "recipe, seed 1": replace(RECIPE, seed=1),
+    "shuffled": replace(RECIPE, shuffled=True),
     "narrow": Recipe(data="narrow", weight=0.0),
     "no retention": replace(LONGER, weight=0.0, steps=200),
     "others": replace(LONGER, data="others", steps=200),
     "given alone": replace(LONGER, data="given", steps=200),
+    "135M": replace(LONGER, model="135M", learning_rate=1e-3),
 }
 TABLE: tuple[Suite, ...] = (
     CarryOver(per_group=12),
