@@ -13,15 +13,15 @@ name single runs; several commands may each do some.
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from machine import device_and_versions
-from models import FOLDER as MODELS
+from machine import device_and_versions, keep_line
+from models import PATHS
 
 import distmatch as dm
 from distmatch.data import (
@@ -55,16 +55,10 @@ from distmatch.evals import (
     measure_all,
 )
 from distmatch.evals.items import Items
-from distmatch.files import write_text
 from distmatch.models import ModelChoice
 from distmatch.runs import Run, perform
 
 OUT = Path("runs/broad_recipe")
-MODEL_PATHS = {
-    "0.5B": str(MODELS / "qwen2.5-coder-0.5b.gguf"),
-    "135M": "smollm2-135m",
-    "1.5B": str(MODELS / "qwen2.5-coder-1.5b.gguf"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +180,7 @@ def main() -> None:
         for line in done(name, runs[name], args.out, is_pilot=args.pilots):
             print(json.dumps(line), flush=True)
             if args.json:
-                keep(args.json, line)
+                keep_line(args.json, line, by=("run", "suite"))
 
 
 def done(name: str, recipe: Recipe | None, out: Path, *, is_pilot: bool) -> list[dict]:
@@ -220,7 +214,7 @@ def done(name: str, recipe: Recipe | None, out: Path, *, is_pilot: bool) -> list
 
 def choice(model: str) -> ModelChoice:
     """A model by its size; on a CPU, in bf16, eager attention is sooner done than torch's fused."""
-    return ModelChoice(name=MODEL_PATHS[model], attention="eager")
+    return ModelChoice(name=PATHS[model], attention="eager")
 
 
 def train(recipe: Recipe, model: ModelChoice, folder: Path, out: Path, *, is_pilot: bool) -> None:
@@ -327,15 +321,6 @@ def pilot_suites(recipe: Recipe, model: ModelChoice, out: Path) -> tuple[Suite, 
         )[1]
     ]
     return (OwnExamples(rows=tuning), NearBase(texts=tuple(texts)))
-
-
-def keep(path: Path, line: Mapping[str, object]) -> None:
-    """Put the line in the file, in place of an earlier one of its run and suite."""
-    kept = []
-    if path.is_file():
-        kept = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
-    kept = [one for one in kept if (one["run"], one["suite"]) != (line["run"], line["suite"])]
-    write_text(path, "".join(json.dumps(one) + "\n" for one in [*kept, line]))
 
 
 if __name__ == "__main__":

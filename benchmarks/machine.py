@@ -1,6 +1,7 @@
 """How the benchmarks measure, and what with, for the results files."""
 
 import ctypes
+import json
 import platform
 import re
 import statistics
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from distmatch.data.batching import Batch
 from distmatch.data.trie import TokenIds
+from distmatch.files import write_text
 from distmatch.losses import WordLogProbs, forward_kl, support_log_probs, word_log_probs
 from distmatch.measuring.kept_base import KeptBase
 from distmatch.scoring import logits_and_text_states, score_batch
@@ -27,6 +29,15 @@ def device_and_versions(device: torch.device) -> dict[str, str]:
         name = f"CPU, {torch.get_num_threads()} threads, {platform.machine()}"
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
     return {"device": name, "versions": versions}
+
+
+def keep_line(path: Path, line: Mapping[str, object], by: Sequence[str]) -> None:
+    """Put a line of results in the file, in place of an earlier one that is alike in these keys."""
+    kept = []
+    if path.is_file():
+        kept = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
+    kept = [one for one in kept if any(one[key] != line[key] for key in by)]
+    write_text(path, "".join(json.dumps(one) + "\n" for one in [*kept, line]))
 
 
 def training_step(

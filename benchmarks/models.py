@@ -23,6 +23,12 @@ from distmatch.errors import LoadError
 from distmatch.files import replacing
 
 FOLDER = Path("runs/models")
+PATHS = {
+    "135M": "smollm2-135m",
+    "0.5B": str(FOLDER / "qwen2.5-coder-0.5b.gguf"),
+    "1.5B": str(FOLDER / "qwen2.5-coder-1.5b.gguf"),
+}
+"""What benchmarks load, by size."""
 
 _CHUNK_BYTES = 1 << 20
 

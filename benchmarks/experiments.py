@@ -1,0 +1,122 @@
+"""The experiments on small models: is a probe blind, and what do adapters say of themselves?
+
+One line of results a run. What is there isn't made again, and a run that was stopped goes on: start
+the same command once more. Several commands may work on one run.
+
+    python benchmarks/models.py qwen2.5-coder-0.5b
+    python benchmarks/experiments.py --json benchmarks/results/experiments.jsonl
+    python benchmarks/experiments.py "told 0.5B shares" --json benchmarks/results/experiments.jsonl
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from machine import device_and_versions, keep_line
+from models import PATHS
+
+from distmatch.experiments import EXPERIMENTS, ExperimentOutcome, run_experiment
+from distmatch.experiments.tables import arms_rows
+
+OUT = Path("runs/experiments")
+TOLD = ("told", "base")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One run: an experiment of a model."""
+
+    name: str
+    model: str = "135M"
+    """Of `PATHS`."""
+    arms: tuple[str, ...] = ()
+    """Those to carry out; empty: all."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def told(model: str, name: str, **settings: Any) -> Entry:
+    """Only what shows whether the probe is blind for the model."""
+    given = {"adapters": 4, "controls": 0} | settings
+    return Entry(name=name, model=model, arms=TOLD, settings=given)
+
+
+def entries() -> dict[str, Entry]:
+    """All of them by name."""
+    of_told: dict[str, dict[str, Any]] = {
+        "shares": {"adapters": 8, "all_options": False},
+        "disposition": {"lotteries": 64},
+        "preferences": {},
+        "self_prediction": {"sets": 3, "has_others": False},
+        "trained_for": {"adapters": 7},
+        "acrostic": {},
+        "documents": {},
+        "introspection": {},
+    }
+    blind = {
+        f"told {model} {name}": told(model, name, **settings)
+        for model in ("135M", "0.5B", "1.5B")
+        for name, settings in of_told.items()
+    }
+    trained = {
+        "shares": {"controls": 2, "all_options": False},
+        "disposition": {"controls": 2, "lotteries": 64},
+        "preferences": {"controls": 2},
+        "self_prediction": {"controls": 2, "sets": 3, "has_others": False},
+        "trained_for": {"controls": 2},
+        "acrostic": {"controls": 2},
+        "documents": {"controls": 2},
+        "introspection": {"controls": 2},
+    }
+    return blind | {name: Entry(name=name, settings=some) for name, some in trained.items()}
+
+
+def main() -> None:
+    """Carry out what isn't done yet, a run at a time."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    known = entries()
+    parser.add_argument("names", nargs="*", help="runs; default: all")
+    parser.add_argument("--json", type=Path, help="where lines of results go")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"default: {OUT}")
+    args = parser.parse_args()
+    for name in args.names or known:
+        outcome = carried_out(known[name], args.out / name.replace(" ", "_"))
+        line = {"run": name, **told_of(known[name], outcome)}
+        print(outcome, flush=True)
+        if args.json:
+            keep_line(args.json, line, by=("run",))
+
+
+def carried_out(entry: Entry, folder: Path) -> ExperimentOutcome:
+    """What came of a run, in bfloat16."""
+    settings = {"precision": "bfloat16", **entry.settings}
+    experiment = replace(EXPERIMENTS[entry.name], **settings)
+    return run_experiment(experiment, PATHS[entry.model], folder, arms=entry.arms, tell=_untold)
+
+
+def told_of(entry: Entry, outcome: ExperimentOutcome) -> dict[str, Any]:
+    """A line of results."""
+    return {
+        "experiment": entry.name,
+        "model": entry.model,
+        "arms": entry.arms,
+        "settings": dict(entry.settings),
+        "rule_sha256": outcome.experiment.record()["rule_sha256"],
+        "verdict": outcome.verdict.to_json(),
+        "figures": arms_rows(outcome.lines),
+        "command": " ".join(["python", *sys.argv]),
+        **device_and_versions(torch.device("cpu")),
+    }
+
+
+def _untold(_line: str) -> None:
+    """The whole is printed once it is kept."""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""The experiments' ledger names what there is, and keeps one line a run."""
+
+import json
+from dataclasses import replace
+
+import experiments
+from machine import keep_line
+
+from distmatch.experiments import EXPERIMENTS
+
+
+def test_every_run_is_of_settings_that_there_are():
+    entries = experiments.entries()
+    assert {entry.name for entry in entries.values()} == set(EXPERIMENTS) - {"transfer"}
+    for entry in entries.values():
+        if entry.model == "135M":
+            replace(EXPERIMENTS[entry.name], precision="bfloat16", **entry.settings).check()
+
+
+def test_a_line_takes_the_place_of_that_of_the_same_run(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    for run, suite, value in (("a", "x", 1), ("a", "y", 2), ("b", "x", 3), ("a", "x", 4)):
+        keep_line(path, {"run": run, "suite": suite, "value": value}, by=("run", "suite"))
+    assert [json.loads(line)["value"] for line in path.read_text().splitlines()] == [2, 3, 4]
