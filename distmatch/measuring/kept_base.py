@@ -62,7 +62,7 @@ class KeptBase:
         self._states: dict[torch.dtype | None, Tensor] = {}
         self._known: set[tuple[torch.dtype | None, TokenIds]] = set()
         self._is_separable: bool | None = None
-        self._head: dict[torch.dtype | None, PairedHead] = {}
+        self._paired_heads: dict[torch.dtype | None, PairedHead] = {}
 
     def text_kl(self, model: nn.Module, texts: Sequence[TokenIds]) -> Float[Tensor, " tokens"]:
         """KL(base || adapted) of the next token within some of the texts, nats each, with gradient.
@@ -90,15 +90,15 @@ class KeptBase:
         return retention_kl_of_states(
             ours.states.to(adapted.device),  # of several, where logits are
             base.to(adapted.device),
-            self._heads(adapted, ours.mixed),
+            self._paired_head(adapted, ours.mixed),
             adapted.config.get_text_config().vocab_size,
         )
 
-    def _heads(self, adapted: nn.Module, mixed: torch.dtype | None) -> PairedHead:
+    def _paired_head(self, adapted: nn.Module, mixed: torch.dtype | None) -> PairedHead:
         """Both models' head, its matrix cast once."""
-        if mixed not in self._head:
-            self._head[mixed] = PairedHead(adapted, mixed)
-        return self._head[mixed]
+        if mixed not in self._paired_heads:
+            self._paired_heads[mixed] = PairedHead(adapted, mixed)
+        return self._paired_heads[mixed]
 
     def takes_states(self, model: nn.Module) -> bool:
         """Whether the model's head can be run by itself; tried once."""
