@@ -9,6 +9,7 @@ the same command once more. Several commands may work on one run.
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from distmatch.experiments.tables import arms_rows
 
 OUT = Path("runs/experiments")
 TOLD = ("told", "base")
+PRECISION = "bfloat16"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +96,7 @@ def main() -> None:
 
 def carried_out(entry: Entry, folder: Path) -> ExperimentOutcome:
     """What came of a run, in bfloat16."""
-    settings = {"precision": "bfloat16", **entry.settings}
-    experiment = replace(EXPERIMENTS[entry.name], **settings)
+    experiment = replace(EXPERIMENTS[entry.name], precision=PRECISION, **entry.settings)
     return run_experiment(experiment, PATHS[entry.model], folder, arms=entry.arms, tell=_untold)
 
 
@@ -105,12 +106,12 @@ def told_of(entry: Entry, outcome: ExperimentOutcome) -> dict[str, Any]:
         "experiment": entry.name,
         "model": entry.model,
         "arms": entry.arms,
-        "settings": dict(entry.settings),
+        "settings": {"precision": PRECISION, **entry.settings},
         "rule_sha256": outcome.experiment.record()["rule_sha256"],
         "verdict": outcome.verdict.to_json(),
         "figures": arms_rows(outcome.lines),
-        "command": " ".join(["python", *sys.argv]),
-        **device_and_versions(torch.device("cpu")),
+        "command": shlex.join(["python", *sys.argv]),
+        **device_and_versions(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
     }
 
 

@@ -5,6 +5,7 @@ import json
 import platform
 import re
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 import transformers
 from torch import Tensor, nn
 
+from distmatch.claims import locked
 from distmatch.data.batching import Batch
 from distmatch.data.trie import TokenIds
 from distmatch.files import write_text
@@ -26,18 +28,21 @@ def device_and_versions(device: torch.device) -> dict[str, str]:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
     else:
-        name = f"CPU, {torch.get_num_threads()} threads, {platform.machine()}"
+        capabilities = torch.cpu.get_capabilities()
+        known = [name for name in ("avx512_bf16", "amx_bf16") if capabilities.get(name)]
+        name = f"CPU, {torch.get_num_threads()} threads, {' '.join([platform.machine(), *known])}"
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
     return {"device": name, "versions": versions}
 
 
 def keep_line(path: Path, line: Mapping[str, object], by: Sequence[str]) -> None:
     """Put a line of results in the file, in place of an earlier one that is alike in these keys."""
-    kept = []
-    if path.is_file():
-        kept = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
-    kept = [one for one in kept if any(one[key] != line[key] for key in by)]
-    write_text(path, "".join(json.dumps(one) + "\n" for one in [*kept, line]))
+    with locked(Path(tempfile.gettempdir(), "distmatch-benchmarks")):
+        kept = []
+        if path.is_file():
+            kept = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
+        kept = [one for one in kept if any(one[key] != line[key] for key in by)]
+        write_text(path, "".join(json.dumps(one) + "\n" for one in [*kept, line]))
 
 
 def training_step(

@@ -20,7 +20,9 @@ from pathlib import Path
 
 import psutil
 
+from distmatch.errors import ConfigError
 from distmatch.files import write_text
+from distmatch.progress import say
 
 CLAIMS_FOLDER = "claims"
 _LOCK_FILE = "lock"
@@ -36,10 +38,18 @@ def locked(folder: Path) -> Iterator[None]:
 
     Args:
         folder: Made if need be.
+
+    Raises:
+        ConfigError: Its file system has no locks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / _LOCK_FILE).open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            raise ConfigError(
+                f"the file system of {folder} has no locks ({error}): choose a folder on another"
+            ) from error
         yield
 
 
@@ -73,7 +83,9 @@ def claimed(folder: Path, piece: str, *, renewed_every: float = _RENEWED_EVERY) 
                 path.unlink()
 
 
-def free_ones(folder: Path, pieces: Iterable[str], *, every: float = _TRIED_EVERY) -> Iterator[str]:
+def free_ones(
+    folder: Path, pieces: Iterable[str], *, waits: bool = True, every: float = _TRIED_EVERY
+) -> Iterator[str]:
     """Every piece, while no other process works on it; what others are at work on comes last.
 
     A piece that another process has done meanwhile comes, too: whoever asks finds it there.
@@ -81,9 +93,10 @@ def free_ones(folder: Path, pieces: Iterable[str], *, every: float = _TRIED_EVER
     Args:
         folder: Of the whole.
         pieces: Their names.
-        every: Seconds after which those that weren't free are tried again.
+        waits: Whether those that aren't free are waited for, or left out.
+        every: Seconds after which they are tried again.
     """
-    left = list(pieces)
+    left, told = list(pieces), False
     while left:
         taken = []
         for piece in left:
@@ -92,8 +105,13 @@ def free_ones(folder: Path, pieces: Iterable[str], *, every: float = _TRIED_EVER
                     yield piece
                 else:
                     taken.append(piece)
-        if left := taken:
-            time.sleep(every)
+        if not taken or not waits:
+            return
+        if len(taken) == len(left) and not told:
+            say(f"waiting for what other processes in {folder} are at: {', '.join(taken)}")
+            told = True
+        left = taken
+        time.sleep(every)
 
 
 def is_worked_on(folder: Path) -> bool:

@@ -198,6 +198,7 @@ def test_folders_of_processes_that_are_gone_are_removed(tmp_path):
 def test_what_another_process_is_at_comes_when_it_is_free(tmp_path):
     with ExitStack() as held:
         held.enter_context(claimed(tmp_path, "a"))
+        assert list(free_ones(tmp_path, ["a", "b"], waits=False)) == ["b"]
         coming = free_ones(tmp_path, ["a", "b", "c"], every=0.01)
         assert [next(coming), next(coming)] == ["b", "c"]
         assert not in_child(lambda: claim(tmp_path, "c"))  # as long as it is at work on it

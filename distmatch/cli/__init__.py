@@ -119,6 +119,7 @@ def _experiment(args: argparse.Namespace, rest: list[str], told: Sequence[str]) 
     size = "quick" if args.quick else "full"
     experiment = experimenting.chosen_experiment(args.what, [*args.overrides, *rest], size=size)
     out = Path(args.out or Path("runs", f"{experiment.name}-{'places' if args.places else size}"))
+    workers = _workers(args.workers, told)
     if args.dry_run:
         experimenting.show_prompts(experiment, _choice(args))
     elif args.places:
@@ -130,7 +131,7 @@ def _experiment(args: argparse.Namespace, rest: list[str], told: Sequence[str]) 
             out,
             Grid(sites=args.places, blocks=args.blocks),
             learning_rate=args.place_rate,
-            workers=_workers(args.workers, told),
+            workers=workers,
         )
     else:
         experimenting.perform_experiment(
@@ -139,7 +140,7 @@ def _experiment(args: argparse.Namespace, rest: list[str], told: Sequence[str]) 
             out,
             arms=args.arms,
             batch_size=args.batch_size or _BATCH_SIZE,
-            workers=_workers(args.workers, told),
+            workers=workers,
         )
 
 

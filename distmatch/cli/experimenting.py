@@ -18,7 +18,7 @@ from distmatch.experiments import (
 )
 from distmatch.experiments.dry_run import longest_rows, prompts_of
 from distmatch.experiments.page import experiment_page, places_page
-from distmatch.experiments.places import MAPS_FILE, WHOLE_FOLDER
+from distmatch.experiments.places import MAPS_FILE, WHOLE_FOLDER, places_of
 from distmatch.experiments.running import checked
 from distmatch.experiments.units import UnitRuns
 from distmatch.models.choice import ModelChoice
@@ -86,6 +86,7 @@ def map_places(
     """
     if workers:
         checked(UnitRuns(experiment=experiment, model=model, folder=out / WHOLE_FOLDER))
+        places_of(model, grid)
         workers(out / WORKERS_FOLDER)
     mapped = map_experiment(experiment, model, out, grid=grid, learning_rate=learning_rate)
     print(mapped)

@@ -20,14 +20,14 @@ from distmatch.claims import locked
 from distmatch.evals.report import text_table
 from distmatch.experiments.experiment import ACTS, LEARNING_ARMS, Experiment, Measured
 from distmatch.experiments.running import (
-    RECORD_FILE,
     ExperimentOutcome,
     check_record,
+    keep_record,
     run_experiment,
 )
 from distmatch.experiments.units import FORMATS_FILE, UNITS_FOLDER, UnitRuns
 from distmatch.experiments.verdict import RESULTS, Verdict, contrast_interval, decided
-from distmatch.files import check_folder, told_if_unwritable, write_json, write_text
+from distmatch.files import check_folder, told_if_unwritable, write_text
 from distmatch.measuring.exchange import Exchange
 from distmatch.measuring.intervals import Interval, interval_text
 from distmatch.models.choice import ModelChoice
@@ -158,7 +158,7 @@ def map_experiment(
     folder, rate = Path(out), learning_rate or experiment.learning_rate
     experiment.check()
     check_folder(folder, "out")
-    places = _places(choice, grid or Grid(blocks=("every-6",)))
+    places = places_of(choice, grid or Grid(blocks=("every-6",)))
     of_all = UnitRuns(experiment=experiment, model=choice, folder=folder).phases()
     of_each = UnitRuns(
         experiment=experiment, model=choice, folder=folder, arms=LEARNING_ARMS
@@ -207,7 +207,7 @@ def _at_place(
     record = experiment.record() | {"model": choice.record()}
     check_record(folder, record)
     with told_if_unwritable(folder, "start it again: what is done is kept"):
-        write_json(folder / RECORD_FILE, record)
+        keep_record(folder, record)
         with locked(folder):
             _copy_formats(out / WHOLE_FOLDER, folder)
         return AtPlace.of(experiment, runs.carried_out())
@@ -222,7 +222,12 @@ def _copy_formats(whole: Path, folder: Path) -> None:
             shutil.copyfile(kept, into)
 
 
-def _places(choice: ModelChoice, grid: Grid) -> list[CellPlace]:
+def places_of(choice: ModelChoice, grid: Grid) -> list[CellPlace]:
+    """The places of a grid, one site and block each.
+
+    Raises:
+        TargetingError: Sites or blocks that the model doesn't have.
+    """
     model = empty_model(load_config(choice.name), choice.quantization, torch.float32)
     places = dict.fromkeys(cell.place for cell in grid.cells(model, 1.0))
     return [place for place in places if len(place.numbers) == 1]

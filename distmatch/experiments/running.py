@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from distmatch import plots
+from distmatch.claims import locked
 from distmatch.errors import ConfigError, DataError, listed, unknown_name
 from distmatch.evals import Report
 from distmatch.evals.store import REPORT_FILE
@@ -144,7 +145,7 @@ def run_experiment(
     )
     record = checked(runs)
     with told_if_unwritable(folder, "start it again: what is done is kept"):
-        write_json(folder / RECORD_FILE, record)
+        keep_record(folder, record)
         measured = runs.carried_out()
         outcome = _outcome(experiment, folder, measured)
         write_json(folder / VERDICT_FILE, outcome.verdict.to_json())
@@ -210,6 +211,17 @@ def _outcome(experiment: Experiment, folder: Path, measured: Measured) -> Experi
         measured=measured,
         verdict=decided(experiment, measured),
     )
+
+
+def keep_record(folder: Path, record: Mapping[str, object]) -> None:
+    """Write down what the results in a folder depend on.
+
+    Raises:
+        ConfigError: Another process has just begun another experiment there.
+    """
+    with locked(folder):
+        check_record(folder, record)
+        write_json(folder / RECORD_FILE, record)
 
 
 def check_record(folder: Path, record: Mapping[str, object], besides: Collection[str] = ()) -> None:

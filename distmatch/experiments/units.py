@@ -26,6 +26,7 @@ from distmatch.runs import Run, perform
 from distmatch.runs.encodable import check_encodable
 from distmatch.trainer import DistributionConfig
 from distmatch.trainer.callbacks import TRAINING
+from distmatch.trainer.given import check_alone
 
 UNITS_FOLDER = "units"
 FORMATS_FILE = "formats.jsonl"
@@ -61,7 +62,7 @@ class UnitRuns:
                 raise ConfigError(unknown_name("way of thinking", thinking, ways))
         config = load_config(self.model.name)
         resolve(self._lora, empty_model(config, self.model.quantization, torch.float32))
-        self._config("", 0)
+        check_alone(self._config("", 0))
         rows = {
             f"{unit.name}, {kind}": some
             for unit in self.experiment.units
@@ -83,7 +84,7 @@ class UnitRuns:
         reports = {}
         with work(self.experiment.name, self.phases(), shown=self.progress):
             base = self._source(None)
-            for unit in self._free(others):
+            for unit in self._free(others, waits=False):
                 reports[unit.name] = self._asked(unit, base)
             with locked(self.folder):
                 for unit in learning:
@@ -92,6 +93,8 @@ class UnitRuns:
             for unit in self._free(learning):
                 adapter = self._trained(unit)
                 reports[unit.name] = self._asked(unit, self._source(adapter))
+            for unit in self._free([unit for unit in others if unit.name not in reports]):
+                reports[unit.name] = self._asked(unit, self._source(None))
         return {unit.name: reports[unit.name] for unit in [*others, *learning]}
 
     def phases(self) -> list[str]:
@@ -106,9 +109,9 @@ class UnitRuns:
         learning = [unit for unit in units if unit.rows or unit.formats]
         return learning, [unit for unit in units if unit not in learning]
 
-    def _free(self, units: Sequence[Unit]) -> Iterator[Unit]:
+    def _free(self, units: Sequence[Unit], *, waits: bool = True) -> Iterator[Unit]:
         by_name = {unit.name: unit for unit in units}
-        return (by_name[name] for name in free_ones(self.folder, by_name))
+        return (by_name[name] for name in free_ones(self.folder, by_name, waits=waits))
 
     def _source(self, adapter: Path | None) -> LocalSource:
         return LocalSource(

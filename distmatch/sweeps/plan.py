@@ -17,6 +17,7 @@ from distmatch.sweeps.results import read_results
 from distmatch.sweeps.sets import Sets, checked_sets
 from distmatch.trainer import DistributionConfig, check_output_dir, check_targets
 from distmatch.trainer.distribution_trainer import Rows
+from distmatch.trainer.given import check_alone
 
 NUM_TEXTS = 24
 """Ordinary texts that each cell's adapter is held against the base on, unless told otherwise."""
@@ -110,11 +111,7 @@ class Plan:
 
 
 def _check_args(args: DistributionConfig) -> None:
-    if args.n_gpu > 1 or args.world_size > 1:
-        raise ConfigError(
-            "a cell is trained on one GPU: start a process for each, with CUDA_VISIBLE_DEVICES=0, "
-            "CUDA_VISIBLE_DEVICES=1 and so on; they share the folder"
-        )
+    check_alone(args)
     for name in ("retention_weight", "refresh_steps"):
         if getattr(args, name):
             raise ConfigError(f"{name} has no use in a sweep: leave it out")

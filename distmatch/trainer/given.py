@@ -91,6 +91,19 @@ def check_devices(args: DistributionConfig, model: nn.Module) -> None:
         raise ConfigError(f"{args.n_gpu} GPUs in one process: start one each, with torchrun")
 
 
+def check_alone(args: DistributionConfig) -> None:
+    """Refuse several GPUs, and processes that train together, where many adapters are trained.
+
+    Raises:
+        ConfigError: Says what to start instead.
+    """
+    if args.n_gpu > 1 or args.world_size > 1:
+        raise ConfigError(
+            "each adapter is trained on one GPU: start a process for each, with "
+            "CUDA_VISIBLE_DEVICES=0, CUDA_VISIBLE_DEVICES=1 and so on; they share the folder"
+        )
+
+
 def check_texts(args: DistributionConfig, *, has_texts: bool, has_base: bool) -> None:
     """Refuse retention without texts, or without a base to stay near.
 
