@@ -126,7 +126,7 @@ LEDGER = {
     "no retention": replace(LONGER, weight=0.0, steps=200),
     "others": replace(LONGER, data="others", steps=200),
     "given alone": replace(LONGER, data="given", steps=200),
-    "135M": replace(LONGER, model="135M", learning_rate=1e-3),
+    "135M": replace(LONGER, model="135M", learning_rate=1e-3, steps=400),
 }
 TABLE: tuple[Suite, ...] = (
     CarryOver(per_group=12),
