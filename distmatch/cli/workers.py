@@ -1,7 +1,6 @@
 """The same command in several processes, each with its share of the cores.
 
-Two processes of one thread do nearly twice the work of one with two, since small models gain
-little from threads. They find out among themselves who does what.
+For small models, which gain little from threads, and for much to do: each loads its own model. They find out among themselves who does what.
 """
 
 import os
