@@ -1,6 +1,7 @@
 """The same command in several processes, each with its share of the cores.
 
-For small models, which gain little from threads, and for much to do: each loads its own model. They find out among themselves who does what.
+For small models, which gain little from threads, and for much to do: each loads its own model. They
+find out among themselves who does what.
 """
 
 import os
