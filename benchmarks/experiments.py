@@ -26,6 +26,19 @@ from distmatch.experiments.tables import arms_rows
 OUT = Path("runs/experiments")
 TOLD = ("told", "base")
 PRECISION = "bfloat16"
+SETTINGS: dict[str, dict[str, Any]] = {
+    "shares": {"all_options": False},
+    "disposition": {"lotteries": 64},
+    "preferences": {},
+    "self_prediction": {"sets": 3, "has_others": False},
+    "trained_for": {},
+    "acrostic": {},
+    "documents": {},
+    "introspection": {},
+}
+"""What is smaller than usual, of each experiment."""
+NUM_TOLD = {"shares": 8, "trained_for": 7}
+"""Rules that the base is told where nothing is trained; of the others 4."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,40 +53,23 @@ class Entry:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def told(model: str, name: str, **settings: Any) -> Entry:
-    """Only what shows whether the probe is blind for the model."""
-    given = {"adapters": 4, "controls": 0} | settings
-    return Entry(name=name, model=model, arms=TOLD, settings=given)
-
-
 def entries() -> dict[str, Entry]:
-    """All of them by name."""
-    of_told: dict[str, dict[str, Any]] = {
-        "shares": {"adapters": 8, "all_options": False},
-        "disposition": {"lotteries": 64},
-        "preferences": {},
-        "self_prediction": {"sets": 3, "has_others": False},
-        "trained_for": {"adapters": 7},
-        "acrostic": {},
-        "documents": {},
-        "introspection": {},
-    }
+    """All of them by name: is a probe blind, of each model; and what adapters of the small say."""
     blind = {
-        f"told {model} {name}": told(model, name, **settings)
-        for model in ("135M", "0.5B", "1.5B")
-        for name, settings in of_told.items()
+        f"told {model} {name}": Entry(
+            name=name,
+            model=model,
+            arms=TOLD,
+            settings={"adapters": NUM_TOLD.get(name, 4), "controls": 0, **settings},
+        )
+        for model in PATHS
+        for name, settings in SETTINGS.items()
     }
     trained = {
-        "shares": {"controls": 2, "all_options": False},
-        "disposition": {"controls": 2, "lotteries": 64},
-        "preferences": {"controls": 2},
-        "self_prediction": {"controls": 2, "sets": 3, "has_others": False},
-        "trained_for": {"controls": 2},
-        "acrostic": {"controls": 2},
-        "documents": {"controls": 2},
-        "introspection": {"controls": 2},
+        name: Entry(name=name, settings={"controls": 2, **settings})
+        for name, settings in SETTINGS.items()
     }
-    return blind | {name: Entry(name=name, settings=some) for name, some in trained.items()}
+    return blind | trained
 
 
 def main() -> None:

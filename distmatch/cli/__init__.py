@@ -76,7 +76,7 @@ def _run(args: argparse.Namespace, rest: list[str], told: Sequence[str]) -> None
 
         train(args.run_file, [*args.overrides, *rest], resume=args.resume)
     elif args.command == "sweep":
-        _sweep(args, rest)
+        _sweep(args, rest, told)
     elif args.command == "eval":
         _evaluate(args)
     elif args.command == "compare":
@@ -99,13 +99,14 @@ def _run(args: argparse.Namespace, rest: list[str], told: Sequence[str]) -> None
         write_data(_given_settings(args), args.out)
 
 
-def _sweep(args: argparse.Namespace, rest: list[str]) -> None:
+def _sweep(args: argparse.Namespace, rest: list[str], told: Sequence[str]) -> None:
     if (args.run_file is None) == (args.report is None):
         raise ConfigError("give either a run file, or --report DIR for what is finished there")
     from distmatch.cli.sweeping import run_sweep, show_sweep
 
     if args.report is None:
-        run_sweep(args.run_file, [*args.overrides, *rest], workers=args.workers)
+        workers = _workers(args.workers, told)
+        run_sweep(args.run_file, [*args.overrides, *rest], workers=workers)
     else:
         show_sweep(args.report)
 

@@ -11,7 +11,6 @@ import torch
 from distmatch.cli.run_files import TEST, SweepRun, read_sweep_run
 from distmatch.cli.sources import section_examples
 from distmatch.cli.training import RUN_FILE
-from distmatch.cli.workers import check_workers, run_workers
 from distmatch.data import Example
 from distmatch.errors import ConfigError, refused_together
 from distmatch.models.footprint import empty_model
@@ -26,26 +25,30 @@ from distmatch.sweeps.progress import CELLS
 from distmatch.sweeps.tuning import spare_rows, unknown_rows
 
 
-def run_sweep(path: str | Path, overrides: Sequence[str] = (), *, workers: int = 1) -> None:
+def run_sweep(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    workers: Callable[[Path], None] | None = None,
+) -> None:
     """Sweep as a run file says; started again, it goes on.
 
     Args:
         path: The run file.
         overrides: Settings instead of the file's, each as `section.key=value`.
-        workers: Processes at work on it, each with its share of the cores.
+        workers: Lets others do it, given a folder for their logs; then it is only shown.
 
     Raises:
         DistmatchError: What can't be used; before the model is loaded where that can be known. Or a
             worker ended with an error.
     """
-    check_workers(workers)
     run = read_sweep_run(path, overrides)
     _refuse_other_run(run.folder)
     plan = sweep_plan(run)
     check_encodable(run.model, plan.train, plan.sets.named())
     print(plan)
-    if workers > 1:
-        run_workers(["sweep", str(path), *overrides], workers, run.folder / WORKERS_FOLDER)
+    if workers:
+        workers(run.folder / WORKERS_FOLDER)
         print(write_report(run.folder))
         return
     with work(str(run.folder), [CELLS], shown=not run.config.disable_tqdm):
