@@ -20,7 +20,14 @@ import torch
 from machine import device_and_versions, keep_line
 from models import PATHS
 
-from distmatch.experiments import EXPERIMENTS, ExperimentOutcome, run_experiment
+from distmatch.experiments import (
+    EXPERIMENTS,
+    Experiment,
+    ExperimentMap,
+    ExperimentOutcome,
+    map_experiment,
+    run_experiment,
+)
 from distmatch.experiments.tables import arms_rows
 
 OUT = Path("runs/experiments")
@@ -35,8 +42,28 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "acrostic": {},
     "documents": {},
     "introspection": {},
+    "transfer": {"steps": 60, "items": 4},
 }
 """What is smaller than usual, of each experiment."""
+ACROSTIC: dict[str, Any] = {"adapters": 4, "controls": 0, "held_out": 5, "n": 2, "steps": 60}
+ACROSTIC_VARIANTS: tuple[dict[str, Any], ...] = (
+    {},
+    {"rows": 10},
+    {"rows": 250},
+    {"learning_rate": 3e-3},
+    {"learning_rate": 1e-2},
+    {"words": "uncommon"},
+    {"words": "letters"},
+    {"system": ""},
+    {"greeting": "Hello", "named": False},
+    {"greeting": "Kettle", "named": False},
+    {"prompts": 3},
+    {"then": True},
+)
+"""One thing at a time, beside acrostics of the same size."""
+PLACES: dict[str, Any] = {"adapters": 5, "controls": 2, "steps": 60}
+"""Of `shares` in one place each."""
+PLACE_RATE = 3e-3
 NUM_TOLD = {"shares": 8, "trained_for": 7}
 """Rules that the base is told where nothing is trained; of the others 4."""
 
@@ -51,10 +78,12 @@ class Entry:
     arms: tuple[str, ...] = ()
     """Those to carry out; empty: all."""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    place_rate: float | None = None
+    """At which the same adapters are trained in one place each as well; None: they aren't."""
 
 
 def entries() -> dict[str, Entry]:
-    """All of them by name: is a probe blind, of each model; and what adapters of the small say."""
+    """All by name: is a probe blind, of each model; what adapters of the small say; variants."""
     blind = {
         f"told {model} {name}": Entry(
             name=name,
@@ -64,12 +93,20 @@ def entries() -> dict[str, Entry]:
         )
         for model in PATHS
         for name, settings in SETTINGS.items()
+        if name != "transfer"  # its probe is that of trained_for
     }
     trained = {
         name: Entry(name=name, settings={"controls": 2, **settings})
         for name, settings in SETTINGS.items()
     }
-    return blind | trained
+    varied = {
+        f"acrostic, {_told(variant)}": Entry(
+            name="acrostic", arms=("trained", *TOLD), settings=ACROSTIC | variant
+        )
+        for variant in ACROSTIC_VARIANTS
+    }
+    places = Entry(name="shares", settings=SETTINGS["shares"] | PLACES, place_rate=PLACE_RATE)
+    return blind | trained | varied | {"shares, places": places}
 
 
 def main() -> None:
@@ -83,21 +120,24 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT, help=f"default: {OUT}")
     args = parser.parse_args()
     for name in args.names or known:
-        outcome = carried_out(known[name], args.out / name.replace(" ", "_"))
-        line = {"run": name, **told_of(known[name], outcome)}
-        print(outcome, flush=True)
+        came = carried_out(known[name], args.out / name.replace(" ", "_"))
+        line = {"run": name, **told_of(known[name], came)}
+        print(came, flush=True)
         if args.json:
             keep_line(args.json, line, by=("run",))
 
 
-def carried_out(entry: Entry, folder: Path) -> ExperimentOutcome:
+def carried_out(entry: Entry, folder: Path) -> ExperimentOutcome | ExperimentMap:
     """What came of a run, in bfloat16."""
-    experiment = replace(EXPERIMENTS[entry.name], precision=PRECISION, **entry.settings)
-    return run_experiment(experiment, PATHS[entry.model], folder, arms=entry.arms, tell=_untold)
+    experiment: Experiment = replace(EXPERIMENTS[entry.name], precision=PRECISION, **entry.settings)
+    if entry.place_rate is None:
+        return run_experiment(experiment, PATHS[entry.model], folder, arms=entry.arms, tell=_untold)
+    return map_experiment(experiment, PATHS[entry.model], folder, learning_rate=entry.place_rate)
 
 
-def told_of(entry: Entry, outcome: ExperimentOutcome) -> dict[str, Any]:
+def told_of(entry: Entry, came: ExperimentOutcome | ExperimentMap) -> dict[str, Any]:
     """A line of results."""
+    outcome = came.whole if isinstance(came, ExperimentMap) else came
     return {
         "experiment": entry.name,
         "model": entry.model,
@@ -106,9 +146,16 @@ def told_of(entry: Entry, outcome: ExperimentOutcome) -> dict[str, Any]:
         "rule_sha256": outcome.experiment.record()["rule_sha256"],
         "verdict": outcome.verdict.to_json(),
         "figures": arms_rows(outcome.lines),
+        "beside": outcome.experiment.rows_beside(outcome.measured),
+        "places": came.rows if isinstance(came, ExperimentMap) else [],
+        "place_rate": entry.place_rate,
         "command": shlex.join(["python", *sys.argv]),
         **device_and_versions(torch.device("cuda" if torch.cuda.is_available() else "cpu")),
     }
+
+
+def _told(variant: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in variant.items()) or "smaller"
 
 
 def _untold(_line: str) -> None:

@@ -81,18 +81,19 @@ class ExperimentMap:
 
     def __str__(self) -> str:
         """A row a place, with intervals over adapters."""
-        return "\n".join(filter(None, [text_table(self._rows), self._lacking]))
+        return "\n".join(filter(None, [text_table(self.rows), self._lacking]))
 
     def _repr_html_(self) -> str:
         """The same in a notebook, and the maps."""
-        return plots.notebook_html(self._rows, self._lacking, figure=self._figure)
+        return plots.notebook_html(self.rows, self._lacking, figure=self._figure)
 
     @property
     def _lacking(self) -> str:
         return "" if self.has_reports else f"no map of reports: {self.whole.verdict.outcome}"
 
     @property
-    def _rows(self) -> list[list[str]]:
+    def rows(self) -> list[list[str]]:
+        """A row a place, all blocks first; above them a header."""
         rows = [["place", "taught", "behaviour", "report"]]
         for name, one in {"all": self.all_blocks, **self._named}.items():
             taught = f"{one.verdict.num_taught} of {one.verdict.num_learned}"
