@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ from distmatch.evals.subject import (
     checked_examples,
 )
 from distmatch.evals.ways import Thought, Way, ways_of_asking
-from distmatch.measuring.drift import TEXTS_A_FORWARD, slot_drift, text_drift
+from distmatch.measuring.drift import TEXTS_A_FORWARD, answer_drift, slot_drift, text_drift
 from distmatch.measuring.metrics import Ratio
 from distmatch.measuring.outcomes import outcomes_of
 from distmatch.models.adapters import switched_off
@@ -157,17 +157,25 @@ class LocalModel(Subject):
                 progress=name if self.progress else None,
             )
 
-    def drift(self, texts: Sequence[Prompt], slots: Sequence[Prompt], name: str) -> list[Drift]:
+    def drift(
+        self,
+        texts: Sequence[Prompt],
+        slots: Sequence[Prompt],
+        name: str,
+        answers: Sequence[Written] = (),
+    ) -> list[Drift]:
         """See `Subject`."""
         ids = self._encoder.encode_texts(texts)
         ends = converted(slots, self._slot_ids, "prompt")
+        written = [(self._slot_ids(one.prompt), one.tokens) for one in answers]
         a_forward = min(self.batch_size, TEXTS_A_FORWARD)
         batches = [
-            *((text_drift, some) for some in in_batches(ids, a_forward)),
-            *((slot_drift, some) for some in in_batches(ends, self.batch_size)),
+            *(partial(text_drift, texts=some) for some in in_batches(ids, a_forward)),
+            *(partial(slot_drift, slots=some) for some in in_batches(ends, self.batch_size)),
+            *(partial(answer_drift, answers=some) for some in in_batches(written, a_forward)),
         ]
         with self._asked():
-            rows = self._each_of(batches, lambda batch: _rows(batch[0](self.model, batch[1])), name)
+            rows = self._each_of(batches, lambda drift: _rows(drift(self.model)), name)
         return list(chain(*rows))
 
     def write(

@@ -111,17 +111,24 @@ class Subject(ABC):
         """`DISTRIBUTIONS`: the likeliest answers to each prompt, whole: see `distmatch.search`."""
         raise self._lacks(Capability.DISTRIBUTIONS)
 
-    def drift(self, texts: Sequence[Prompt], slots: Sequence[Prompt], name: str) -> list[Drift]:
+    def drift(
+        self,
+        texts: Sequence[Prompt],
+        slots: Sequence[Prompt],
+        name: str,
+        answers: Sequence[Written] = (),
+    ) -> list[Drift]:
         """`DISTRIBUTIONS` and `BASE`: how far it is from its base.
 
         Args:
             texts: After every token of these.
             slots: And where these are answered.
             name: See `answers`.
+            answers: And before every token of these, as `write` returned them, of one or more.
 
         Returns:
-            Of texts `kl`, `accuracy` and `base_accuracy`, sums over their tokens; of slots `kl` and
-            `slot_tvd`.
+            Of texts, slots and answers in turn: `kl`, `accuracy` and `base_accuracy`, sums over
+            tokens, of slots `kl` and `slot_tvd`.
         """
         raise self._lacks(Capability.DISTRIBUTIONS)
 

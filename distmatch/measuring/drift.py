@@ -46,7 +46,6 @@ def mean_text_kl(model: nn.Module, texts: Sequence[TokenIds], *, batch_size: int
     return float(torch.cat(per_token).mean()) if per_token else 0.0
 
 
-@torch.no_grad()
 def text_drift(model: nn.Module, texts: Sequence[TokenIds]) -> dict[str, Ratio]:
     """`kl` from the base, `accuracy` and `base_accuracy` of the next token, a text each.
 
@@ -54,6 +53,24 @@ def text_drift(model: nn.Module, texts: Sequence[TokenIds]) -> dict[str, Ratio]:
         model: Asked in evaluation mode, in one forward; the modes are restored afterwards.
         texts: Token ids of each, two or more.
     """
+    return answer_drift(model, [(text[:1], text[1:]) for text in texts])
+
+
+@torch.no_grad()
+def answer_drift(
+    model: nn.Module, answers: Sequence[tuple[TokenIds, TokenIds]]
+) -> dict[str, Ratio]:
+    """The same of the tokens of answers alone, an answer each.
+
+    On answers that were drawn from the base, the sum of `kl` over an answer's tokens is an unbiased
+    estimate of the KL between the distributions of whole answers (the chain rule of relative
+    entropy, Cover and Thomas, Elements of Information Theory, theorem 2.5.3), cut where they were.
+
+    Args:
+        model: As above.
+        answers: Token ids of each prompt, one or more, and of its answer, likewise.
+    """
+    texts = [(*prompt, *answer) for prompt, answer in answers]
     with in_eval_mode(model):
         ours, base = _logits_beside_base(model, make_text_batch(texts))
     wanted = torch.tensor([token for text in texts for token in text[1:]], device=ours.device)
@@ -62,10 +79,15 @@ def text_drift(model: nn.Module, texts: Sequence[TokenIds]) -> dict[str, Ratio]:
         "accuracy": (ours.argmax(-1) == wanted).float(),
         "base_accuracy": (base.argmax(-1) == wanted).float(),
     }
-    sizes = [len(text) - 1 for text in texts]
+    rows, sizes = [len(text) - 1 for text in texts], [len(answer) for _, answer in answers]
     counts = torch.tensor(sizes, dtype=torch.float32, device=ours.device)
     return {
-        name: Ratio(torch.stack([part.sum() for part in values.split(sizes)]), counts)
+        name: Ratio(
+            torch.stack(
+                [part[-size:].sum() for part, size in zip(values.split(rows), sizes, strict=True)]
+            ),
+            counts,
+        )
         for name, values in per_token.items()
     }
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from distmatch.data.trie import Encoder
-from distmatch.measuring.drift import mean_text_kl, slot_drift, text_drift, text_kl
+from distmatch.measuring.drift import answer_drift, mean_text_kl, slot_drift, text_drift, text_kl
 from distmatch.models.attaching import attach_lora
 from distmatch.models.lora import lora
 from distmatch.scoring import row_logits
@@ -77,6 +77,20 @@ def test_a_text_counts_its_tokens_and_which_of_them_each_model_foresees():
         total = float(kl_of(ours, base)[:-1].sum())
         assert drift["kl"].numerator[row].item() == pytest.approx(total, rel=1e-4)
         assert {int(ratio.denominator[row]) for ratio in drift.values()} == {len(text) - 1}
+
+
+def test_an_answer_counts_its_own_tokens_alone():
+    model = adapted_model()
+    parts = [(text[:k], text[k:]) for text, k in zip(TEXTS, (1, 3, 2), strict=True)]
+    drift = answer_drift(model, parts)
+    for row, (prompt, answer) in enumerate(parts):
+        ours, base = (logs[len(prompt) - 1 : -1] for logs in both(model, prompt + answer))
+        hits = int((ours.argmax(-1) == torch.tensor(answer)).sum())
+        assert drift["kl"].numerator[row].item() == pytest.approx(
+            float(kl_of(ours, base).sum()), rel=1e-4
+        )
+        assert drift["accuracy"].numerator[row].item() == hits
+        assert {int(ratio.denominator[row]) for ratio in drift.values()} == {len(answer)}
 
 
 def test_a_slot_has_the_distance_of_the_token_after_it():

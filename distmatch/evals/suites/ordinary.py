@@ -1,9 +1,9 @@
 """Ordinary behaviour: what has training changed where no control is asked for?
 
 How far an adapted model's next-token distributions are from its base's: after every token of
-ordinary texts and chats; where a plain question is answered; and where a prompt speaks of words
-and percentages without asking for control. The base is the same model with its adapters switched
-off, so a model without adapters differs in nothing.
+ordinary texts and chats; where a plain question is answered; where a prompt speaks of words and
+percentages without asking for control; and along the base's own answers to both. The base is the
+same model with its adapters switched off, so a model without adapters differs in nothing.
 """
 
 import random
@@ -21,7 +21,7 @@ from distmatch.data.vocabulary import word_pool
 from distmatch.errors import ConfigError
 from distmatch.evals.items import ANSWER, Items
 from distmatch.evals.metric import Metric
-from distmatch.evals.subject import Capability, Subject
+from distmatch.evals.subject import Capability, Subject, Written
 from distmatch.evals.suite import Suite
 
 FALSE_CONTROL = (
@@ -35,6 +35,7 @@ FALSE_CONTROL = (
     "Is {p}% of {a} more than {q}% of {b}? Explain.",
 )
 """Prompts with words and percentages that ask for something else than control."""
+OF_BASE = "base's answers to"
 CUT = " [...]"
 """Behind an answer that was cut off."""
 
@@ -53,7 +54,7 @@ class Ordinary(Suite):
     )
     compared: ClassVar[tuple[str, ...]] = ("kl",)
     version: ClassVar[int] = 2
-    least: ClassVar[Mapping[str, int]] = {"written": 0}
+    least: ClassVar[Mapping[str, int]] = {"written": 0, "answers": 0}
     questions: int = 200
     """Plain ones, taken evenly from those that `suppression` asks; there are 200."""
     per_template: int = 6
@@ -64,6 +65,11 @@ class Ordinary(Suite):
     """Of the questions and prompts, taken evenly: what the model answers is kept, to be read."""
     written_tokens: int = 24
     """Where an answer is cut off."""
+    answers: int = 0
+    """Of the questions, and as many of the prompts of `FALSE_CONTROL`, taken evenly: its base's own
+    answers, drawn at temperature 1, before whose every token it is held against the base."""
+    answer_tokens: int = 48
+    """Where these are cut off."""
 
     @property
     def needs(self) -> frozenset[Capability]:
@@ -74,7 +80,7 @@ class Ordinary(Suite):
     @property
     def draws_text(self) -> bool:
         """Whether some answers are written."""
-        return self.written > 0
+        return self.written > 0 or self.answers > 0
 
     def check(self) -> None:
         """Refuse more questions than there are.
@@ -100,13 +106,22 @@ class Ordinary(Suite):
         asked += [("false control", prompt) for prompt in self.false_control(subject.seed)]
         held_out = negatives(self.negatives, subject.seed, held_out=True)
         asked += [("negatives held out", prompt) for prompt in held_out]
+        whole = [
+            (f"{OF_BASE} {group}", answer)
+            for group in ("questions", "false control")
+            for answer in self._of_base(subject, [p for g, p in asked if g == group], group)
+        ]
         rows = subject.drift(
-            [text for _, text in texts], [prompt for _, prompt in asked], self.name
+            [text for _, text in texts],
+            [prompt for _, prompt in asked],
+            self.name,
+            [answer for _, answer in whole],
         )
-        places = [*texts, *asked]
-        answers: list[dict[str, str]] = []
-        if self.draws_text:
-            answers = self._answers(subject, [prompt for _, prompt in asked])
+        answered = [(group, _with_answer(answer)) for group, answer in whole]
+        places = [*texts, *asked, *answered]
+        said: list[dict[str, str]] = []
+        if self.written:
+            said = self._written(subject, [prompt for _, prompt in asked])
         return Items(
             metadata=tuple(
                 {"group": group, "number": number} for number, (group, _) in enumerate(places)
@@ -118,10 +133,21 @@ class Ordinary(Suite):
                 for metric in self.metrics
             },
             prompts=tuple(plain_prompt(prompt) for _, prompt in places),
-            said=(*({} for _ in texts), *answers) if answers else (),
+            said=(*({} for _ in texts), *said, *({} for _ in answered)) if said else (),
         )
 
-    def _answers(self, subject: Subject, prompts: Sequence[Prompt]) -> list[dict[str, str]]:
+    def _of_base(self, subject: Subject, prompts: Sequence[Prompt], group: str) -> list[Written]:
+        """What the base answers to some of the prompts, where that is anything."""
+        n = min(self.answers, len(prompts))
+        if not n:
+            return []
+        chosen = [prompts[k * len(prompts) // n] for k in range(n)]
+        written = subject.base().write(
+            chosen, [self.answer_tokens] * n, lambda *_: False, f"{self.name}: {OF_BASE} {group}"
+        )
+        return [answer for answer in written if answer.tokens]
+
+    def _written(self, subject: Subject, prompts: Sequence[Prompt]) -> list[dict[str, str]]:
         """Of each prompt what is said of it: an answer, or nothing."""
         n = min(self.written, len(prompts))
         chosen = [k * len(prompts) // n for k in range(n)]
@@ -147,3 +173,9 @@ class Ordinary(Suite):
                 content = template.format(a=a, b=b, p=p, q=100 - p)
                 prompts.append(({"role": "user", "content": content},))
         return prompts
+
+
+def _with_answer(answer: Written) -> Prompt:
+    assert not isinstance(answer.prompt, str)
+    text = answer.text + (CUT if answer.is_cut else "")
+    return (*answer.prompt, {"role": "assistant", "content": text})

@@ -11,7 +11,7 @@ from distmatch.errors import ConfigError
 from distmatch.evals import LocalModel, measure
 from distmatch.evals.subject import Capability
 from distmatch.evals.suites import Ordinary
-from distmatch.evals.suites.ordinary import CUT
+from distmatch.evals.suites.ordinary import CUT, OF_BASE
 from distmatch.models.attaching import attach_lora
 from distmatch.models.lora import lora
 from tests.evals.writing import typist
@@ -74,6 +74,25 @@ def test_some_questions_are_answered_in_writing_to_be_read(smallest):
     assert all("the red fox saw a dog".startswith(text.removesuffix(CUT)) for _, text in told)
     assert all(text.endswith(CUT) and len(text) > len(CUT) for _, text in told)
     assert measured(smallest.model, questions=20, written=0).items.said == ()
+
+
+def test_its_bases_own_answers_are_gone_through_token_by_token(adapted):
+    settings = {"questions": 20, "negatives": 4, "written": 0}
+    items = measured(adapted, **settings, answers=3, answer_tokens=5).items
+    found = [n for n, m in enumerate(items.metadata) if m["group"].startswith(OF_BASE)]
+    groups = [items.metadata[n]["group"] for n in found]
+    assert sorted(set(groups)) == [f"{OF_BASE} false control", f"{OF_BASE} questions"]
+    assert all(1 <= groups.count(group) <= 3 for group in groups)
+    numerators, denominators = items.ratios["kl"]
+    assert all(1 <= denominators[n] <= 5 and numerators[n] > 0 for n in found)
+    answers = [items.prompts[n][-1]["content"] for n in found]
+    again = measured(adapted, **settings, answers=3, answer_tokens=5).items
+    assert [again.prompts[n][-1]["content"] for n in found] == answers
+    randomise_adapter(adapted, 0.01)  # another adapter of the same base: the same answers
+    other = measured(adapted, **settings, answers=3, answer_tokens=5).items
+    randomise_adapter(adapted, 0.05)
+    assert [other.prompts[n][-1]["content"] for n in found] == answers
+    assert other.ratios["kl"][0][found[0]] != numerators[found[0]]
 
 
 def test_who_writes_is_told_and_who_does_not_need_not_be_able_to():
