@@ -46,6 +46,8 @@ _RETENTION = ("retention_weight", "retention_per_step")
 """Settings of the trainer that are nothing without texts."""
 _OWN = ("own_chats", "negatives", "short_questions")
 """How many texts of either kind the base is to write itself."""
+_CUT = "answer_tokens"
+"""Where its answers are cut off."""
 _OF_CELLS = {
     "seed": "is each cell's own: give sweep.seeds",
     "data_seed": "is each cell's own: give sweep.seeds",
@@ -259,15 +261,16 @@ def _retention(tables: Tables) -> Mapping[str, Any]:
     check_keys(
         "retention",
         table,
-        {"path": str, "weight": float, "thinks": bool} | dict.fromkeys(_OWN, int),
+        {"path": str, "weight": float, "thinks": bool} | dict.fromkeys((*_OWN, _CUT), int),
     )
     if "retention" in tables:
-        own = [key for key in _OWN if key in table]
-        require_keys("retention", table, ["weight"] if own else ["path", "weight"])
+        is_own = any(key in table for key in _OWN)
+        require_keys("retention", table, ["weight"] if is_own else ["path", "weight"])
+        own = [key for key in (*_OWN, _CUT, "thinks") if key in table]
         if own and "path" in table:
             raise ConfigError(
-                f"[retention] has both path, a file of texts, and {own[0]}, which the base is to "
-                "write: leave one out"
+                f"[retention] has both path, a file of texts, and {own[0]}, of texts that the base "
+                "is to write: leave one out"
             )
     return table
 
@@ -279,8 +282,13 @@ def _texts(table: Mapping[str, Any], seed: int) -> Path | OwnChats | None:
     questions = [
         one for key, draw in drawn.items() if table.get(key) for one in draw(table[key], seed)
     ]
-    thinks = table.get("thinks", False)
-    return OwnChats(n=table.get("own_chats", 0), questions=questions, thinks=thinks, seed=seed)
+    return OwnChats(
+        n=table.get("own_chats", 0),
+        questions=questions,
+        thinks=table.get("thinks", False),
+        answer_tokens=table.get(_CUT, OwnChats.answer_tokens),
+        seed=seed,
+    )
 
 
 def _with_retention(table: Mapping[str, Any], retention: Mapping[str, Any]) -> Mapping[str, Any]:

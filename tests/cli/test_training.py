@@ -145,6 +145,7 @@ def test_suites_are_measured_beside_the_test_examples_and_texts_hold_the_model(m
 def test_the_base_writes_the_texts_once_and_they_are_kept(model, tmp_path):
     given = {"max_steps": 2, "save_steps": 1, "retention_tokens": 8}
     own = {"own_chats": 2, "negatives": 3, "short_questions": 2, "weight": 0.5}
+    own["answer_tokens"] = 9
     file = run_file(tmp_path, model, retention=own, train=given)
     assert main(["train", str(file)]) == 0
     folder = tmp_path / "run"
@@ -160,7 +161,7 @@ def test_the_base_writes_the_texts_once_and_they_are_kept(model, tmp_path):
     assert (folder / "own_chats.jsonl").stat().st_mtime_ns == kept
     assert main(["train", str(file), "--resume", "retention.negatives=4"]) == 2
     none = read_run(file, ["retention.negatives=0", "retention.short_questions=0"]).retention
-    assert (none.n, len(none.questions)) == (2, 0)
+    assert (none.n, len(none.questions), none.answer_tokens) == (2, 0, 9)
 
 
 BAD_SETTINGS = {
@@ -218,6 +219,10 @@ BAD_SETTINGS = {
     "two_sources": (
         {"retention": {"path": "x.jsonl", "own_chats": 2, "weight": 1}},
         "[retention] has both path, a file of texts, and own_chats",
+    ),
+    "of_its_own": (
+        {"retention": {"path": "x.jsonl", "answer_tokens": 9, "weight": 1}},
+        "[retention] has both path, a file of texts, and answer_tokens",
     ),
     "no_chats": ({"retention": {"own_chats": 0, "weight": 1}}, "own chats: n is 0, expected 1 or"),
     "weight": ({"retention": {"path": "x", "weight": -1}}, "retention_weight is -1, expected 0"),
