@@ -11,7 +11,9 @@ name single runs; several commands may each do some.
 """
 
 import argparse
+import hashlib
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -42,9 +44,11 @@ from distmatch.data import (
 from distmatch.data.examples import Prompt
 from distmatch.evals import (
     CarryOver,
+    Deviation,
     Given,
     Knowledge,
     LocalSource,
+    NotGiven,
     Numbers,
     Ordinary,
     OwnExamples,
@@ -52,6 +56,7 @@ from distmatch.evals import (
     Subject,
     Suite,
     Suppression,
+    Thinking,
     measure_all,
 )
 from distmatch.evals.items import Items
@@ -59,6 +64,7 @@ from distmatch.models import ModelChoice
 from distmatch.runs import Run, perform
 
 OUT = Path("runs/broad_recipe")
+ADAPTER_FILE = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,23 +126,40 @@ LEDGER = {
     "recipe": RECIPE,
     "longer recipe": LONGER,
     "longest recipe": LONGEST,
-    "recipe, seed 1": replace(RECIPE, seed=1),
+    "longer recipe, seed 1": replace(LONGER, seed=1),
     "shuffled": replace(RECIPE, shuffled=True),
     "narrow": Recipe(data="narrow", weight=0.0),
     "no retention": replace(LONGER, weight=0.0, steps=200),
+    **{f"weight {w}": replace(LONGER, weight=w, steps=200) for w in (0.5, 2.0, 8.0)},
     "others": replace(LONGER, data="others", steps=200),
     "given alone": replace(LONGER, data="given", steps=200),
     "135M": replace(LONGER, model="135M", learning_rate=1e-3, steps=400),
+    "1.5B": replace(LONGER, model="1.5B", steps=150),
 }
+BASES = {"base": "0.5B", "base, 135M": "135M", "base, 1.5B": "1.5B"}
 TABLE: tuple[Suite, ...] = (
     CarryOver(per_group=12),
-    Ordinary(),
-    Knowledge(per_group=16),
+    Ordinary(answers=48),
+    Knowledge(),
     Given(per_group=4),
     Sequential(per_kind=6),
     Numbers(per_kind=6),
     Suppression(),
 )
+FEWER: tuple[Suite, ...] = (
+    CarryOver(per_group=6),
+    Ordinary(questions=60, per_template=3, answers=16, written=0),
+    Knowledge(per_group=16),
+    Given(per_group=2),
+)
+"""Of the largest model, a third of what the others are asked."""
+FURTHER: tuple[Suite, ...] = (
+    Deviation(),
+    Thinking(questions=20, thoughts=4),
+    NotGiven(prompts=50),
+)
+"""Asked of the runs that hypotheses name, and of their base."""
+ASKED_FURTHER = ("base", "longer recipe, seed 1", "no retention")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +197,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where lines of results go")
     parser.add_argument("--out", type=Path, default=OUT, help=f"default: {OUT}")
     args = parser.parse_args()
-    runs = {recipe.name: recipe for recipe in PILOTS} if args.pilots else {"base": None, **LEDGER}
+    bases = {name: Recipe(model=model) for name, model in BASES.items()}
+    runs = {r.name: r for r in PILOTS} if args.pilots else bases | LEDGER
     for name in args.names or runs:
         name = list(runs)[int(name)] if name.isdigit() else name
         for line in done(name, runs[name], args.out, is_pilot=args.pilots):
@@ -183,18 +207,18 @@ def main() -> None:
                 keep_line(args.json, line, by=("run", "suite"))
 
 
-def done(name: str, recipe: Recipe | None, out: Path, *, is_pilot: bool) -> list[dict]:
+def done(name: str, recipe: Recipe, out: Path, *, is_pilot: bool) -> list[dict]:
     """The lines of a run's results, one a suite; trained and measured unless it is there."""
-    model = choice((recipe or RECIPE).model)
+    model, is_base = choice(recipe.model), name in BASES
     folder = out / ("pilots" if is_pilot else "ledger") / name.replace(" ", "_")
-    if recipe is not None:
+    if not is_base:
         train(recipe, model, folder, out, is_pilot=is_pilot)
-    suites = pilot_suites(recipe or RECIPE, model, out) if is_pilot else TABLE
     source = LocalSource(
         choice=model,
-        adapter=None if recipe is None else folder,
+        adapter=None if is_base else folder,
         precision="bfloat16" if is_pilot else None,
     )
+    suites = pilot_suites(recipe, model, out) if is_pilot else table(name, recipe)
     lines = []
     for kept in measure_all(source, suites, folder / "reports"):
         groups = kept.report.groups().items()
@@ -202,14 +226,27 @@ def done(name: str, recipe: Recipe | None, out: Path, *, is_pilot: bool) -> list
             {
                 "run": name,
                 "suite": kept.suite.name,
-                "settings": None if recipe is None else asdict(recipe),
+                "asked": kept.suite.record(),
+                "settings": None if is_base else asdict(recipe),
+                "model": model.record(),
+                "adapter_sha256": None if is_base else _sha256(folder / ADAPTER_FILE),
                 "metrics": kept.report.to_json()["metrics"],
                 "groups": {str(group): part.to_json()["metrics"] for group, part in groups},
-                "command": " ".join(["python", *sys.argv]),
+                "command": shlex.join(["python", *sys.argv]),
                 **device_and_versions(torch.device("cpu")),
             }
         )
     return lines
+
+
+def table(name: str, recipe: Recipe) -> tuple[Suite, ...]:
+    """What a run of the ledger is measured by."""
+    suites = FEWER if recipe.model == "1.5B" else TABLE
+    return (*suites, *FURTHER) if name in ASKED_FURTHER else suites
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def choice(model: str) -> ModelChoice:
