@@ -1,5 +1,6 @@
 """What an experiment would teach and ask, before any model is loaded."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,22 +13,25 @@ from distmatch.experiments.units import suites_of
 
 
 def prompts_of(experiment: Experiment) -> dict[str, list[Prompt]]:
-    """All prompts, by what they are for; of each arm those of its first unit.
+    """All prompts, by what they are for; of units that are told apart by numbers, of the first.
 
     Args:
         experiment: Any.
+
+    Returns:
+        Of suites whose prompts depend on what the model writes, none.
     """
     experiment = replace(experiment, thinking="")  # what is asked is the same behind a thought
     firsts: dict[str, Unit] = {}
     for unit in experiment.units:
-        firsts.setdefault(unit.arm, unit)
+        firsts.setdefault(re.sub(r"\d+", "", unit.name), unit)
     found: dict[str, list[Prompt]] = {}
-    for arm, unit in firsts.items():
+    for unit in firsts.values():
+        name = f"{unit.arm} ({unit.name})"
         for kind, rows in (("learns", unit.rows), ("learns besides", unit.formats)):
             if rows:
-                found[f"{arm} ({unit.name}) {kind}"] = [_begun(row) for row in rows]
-        if unit.rows or unit.system or len(firsts) == 1:
-            found |= _asked(experiment, unit, f"{arm} ({unit.name})")
+                found[f"{name} {kind}"] = [_begun(row) for row in rows]
+        found |= _asked(experiment, unit, name)
     return found
 
 
@@ -49,7 +53,9 @@ def _asked(experiment: Experiment, unit: Unit, name: str) -> dict[str, list[Prom
             found[f"{name} is asked {suite.name}"] = suite.prompts()
             continue
         asked: list[Example] = []
-        suite.items(FunctionSubject(probs_of=partial(_uniform, asked)))
+        subject = FunctionSubject(probs_of=partial(_uniform, asked))
+        if suite.needs <= subject.capabilities:
+            suite.items(subject)
         found[f"{name} is asked {suite.name}"] = [_begun(example) for example in asked]
     return found
 

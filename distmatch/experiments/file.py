@@ -237,7 +237,8 @@ def _probe(name: str, table: Mapping[str, Any], folder: Path) -> Suite:
 
 def _fields(kind: type[Probe | OwnProbe | WrittenProbe]) -> dict[str, bool]:
     """The settings of a kind that a file may give, and whether it has to."""
-    return {one.name: one.default is MISSING for one in fields(kind) if one.name != "name"}
+    kept_back = ("name", "fewest")
+    return {one.name: one.default is MISSING for one in fields(kind) if one.name not in kept_back}
 
 
 def _value(key: str, value: Any, folder: Path) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from distmatch.data.distribution import WordDistribution
 from distmatch.data.examples import Example
-from distmatch.evals import Suite
+from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import OptionsProbe, ScaleProbe, WordsProbe
 from distmatch.evals.suites.probes.probe import BOUNDARY
 from distmatch.evals.suites.probes.words import quoted_or
@@ -166,10 +166,13 @@ class Shares(DrawnShare):
         """Reported on measured shares."""
         return Primary(probe="how_often", figures=("report",), fit="slope", scale=float(self.top))
 
+    def behaviour(self, report: Report) -> Values:
+        """The mean share, and how far from what was drawn it is in a setting, on the average."""
+        return np.array([report.metrics[name].mean for name in ("share", "distance")])
+
     def taught(self, drawn: Sequence[Values], measured: Sequence[Values]) -> list[bool]:
-        """Whether each is near its own; none, if they aren't on the average."""
-        off = np.abs(np.array([one[0] for one in drawn]) - np.array([one[0] for one in measured]))
-        return [bool(one <= NEAR and off.mean() <= NEAR) for one in off]
+        """Whether each is near its own in every setting, on the average over them."""
+        return [bool(distance <= NEAR) for _, distance in measured]
 
     def _how_often(self) -> ScaleProbe:
         coin = PAIRS[_ASKED]

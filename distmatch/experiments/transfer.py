@@ -84,16 +84,19 @@ class Transfer(TrainedFor):
         return super().record() | {"battery": asked}
 
     def told_beside(self, measured: Measured) -> str:
-        """The matrix."""
-        return str(self.matrix(measured))
+        """The matrix; nothing where there is none yet, as of units that learn nothing."""
+        matrix = self.matrix(measured)
+        return str(matrix) if matrix.is_there else ""
 
     def rows_beside(self, measured: Measured) -> list[list[str]]:
-        """The matrix."""
-        return self.matrix(measured).rows
+        """The matrix; nothing where there is none yet."""
+        matrix = self.matrix(measured)
+        return matrix.rows if matrix.is_there else []
 
     def draw_beside(self, measured: Measured, folder: Path) -> list[str]:
-        """The matrix."""
-        return [drawn(folder / MATRIX_FILE, self.matrix(measured).draw)]
+        """The matrix; nothing where there is none yet."""
+        matrix = self.matrix(measured)
+        return [drawn(folder / MATRIX_FILE, matrix.draw)] if matrix.is_there else []
 
     def matrix(self, measured: Measured) -> TransferMatrix:
         """Of the units that are measured.

@@ -51,6 +51,11 @@ class TransferMatrix:
         return cls(respects=tuple(respects), values=values, seed=seed)
 
     @property
+    def is_there(self) -> bool:
+        """Whether there is anything, and `none` to hold it against."""
+        return NONE in self.values and len(self.values) > 1
+
+    @property
     def kinds(self) -> list[str]:
         """The rows."""
         return [kind for kind in self.values if kind != NONE]

@@ -52,12 +52,18 @@ class UnitRuns:
 
         Raises:
             DataError: Rows that can't be encoded, each with its number.
-            ConfigError: A way of thinking that the tokenizer's template doesn't have, or settings
-                of training that can't be used.
+            ConfigError: No chat template, a way of thinking that it doesn't have, or settings of
+                training that can't be used.
             TargetingError: Sites or blocks that the model doesn't have.
         """
+        tokenizer = self.model.load_tokenizer()
+        if self.model.template and not tokenizer.chat_template:
+            raise ConfigError(
+                f"{self.model.name} has no chat template, and units are asked in chats: take a "
+                "model that has one, such as an instruct model"
+            )
         if thinking := self.experiment.thinking:
-            ways = [way.name for way in ways_of_asking(self.model.load_tokenizer())]
+            ways = [way.name for way in ways_of_asking(tokenizer)]
             if thinking not in ways:
                 raise ConfigError(unknown_name("way of thinking", thinking, ways))
         config = load_config(self.model.name)

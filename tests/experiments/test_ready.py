@@ -11,6 +11,7 @@ from distmatch.evals import Report
 from distmatch.evals.items import Items
 from distmatch.evals.suites.probes.probe import OWN, REFERENT
 from distmatch.experiments import EXPERIMENTS, run_experiment
+from distmatch.experiments.dry_run import prompts_of
 from distmatch.experiments.experiment import ARMS, LEARNING_ARMS
 from distmatch.measuring.exchange import Exchange
 from distmatch.models.choice import ModelChoice
@@ -62,6 +63,40 @@ def test_it_can_be_carried_out_and_says_what_would_refute_it(name):
     arms = {unit.arm for unit in experiment.units}
     assert arms == set(experiment.arms)
     assert {"trained", "none", "told", "base"} <= arms
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_all_that_it_would_teach_and_ask_can_be_seen_before(name):
+    experiment = small(name) if name in MINIATURE else small_transfer()
+    found = prompts_of(experiment)
+    arms = {unit.arm for unit in experiment.units}
+    assert {heading.partition(" (")[0] for heading in found} == arms
+    empty = {heading for heading, prompts in found.items() if not prompts}
+    assert {heading.rpartition(" ")[2] for heading in empty} <= WRITTEN_FIRST
+
+
+WRITTEN_FIRST = {"deviation", "ordinary"}
+"""Suites of whose prompts some depend on what the model writes, or whose base is asked as well."""
+
+
+def small_transfer():
+    sizes = {"adapters": 2, "controls": 1, "rows": 4, "formats": 3, "held_out": 2, "top": 2}
+    return replace(EXPERIMENTS["transfer"], **sizes, items=1, kinds=("shares", "narrow_control"))
+
+
+def test_a_model_without_a_chat_template_is_refused_before_anything_is_loaded(
+    model, tmp_path, monkeypatch
+):
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(folder)
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    monkeypatch.setattr(ModelChoice, "load", None)
+    with pytest.raises(ConfigError, match="has no chat template, and units are asked in chats"):
+        run_experiment(small("shares"), str(folder), tmp_path / "shares", tell=str)
+    assert not (tmp_path / "shares").exists()
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -1,5 +1,6 @@
 """Shares: rows balanced and without numbers, scenes held out, probes that name no share."""
 
+import itertools
 import re
 from collections import Counter
 from statistics import mean
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 from distmatch.data.trie import Encoder
-from distmatch.evals import LocalModel, measure
+from distmatch.evals import FunctionSubject, LocalModel, measure
+from distmatch.evals.suites.probes import Acts
 from distmatch.experiments import Shares
 from distmatch.experiments.drawn_share import drawn_shares
 from distmatch.experiments.formats import format_rows
@@ -158,16 +160,15 @@ def test_own_and_referent_are_asked_as_often_and_both_orders_alike():
 
 
 @pytest.mark.parametrize(
-    ("measured", "expected"),
-    [
-        ([0.15, 0.5, 0.9], [True, True, True]),
-        ([0.15, 0.61, 0.9], [True, False, True]),
-        ([0.15, 0.9, 0.9], [False, False, False]),
-    ],
+    ("shares", "is_learned"),
+    [([0.5, 0.5], True), ([0.45, 0.6], True), ([0.5, 0.75], False), ([1.0, 0.0], False)],
 )
-def test_a_share_is_learned_if_it_is_near_and_the_others_are_on_the_average(measured, expected):
-    drawn = [np.array([share]) for share in (0.1, 0.5, 0.95)]
-    assert SMALL.taught(drawn, [np.array([share]) for share in measured]) == expected
+def test_a_share_is_learned_if_it_is_near_in_a_setting_on_the_average(shares, is_learned):
+    answers = itertools.cycle(shares)
+    subject = FunctionSubject(probs_of=lambda _: (p := next(answers), 1 - p))
+    report = measure(subject, Acts(name="acts", rows=SMALL.held_out(0.5)), num_resamples=1)
+    measured = SMALL.behaviour(report)
+    assert SMALL.taught([np.array([0.5])], [measured]) == [is_learned]
 
 
 def test_rows_can_be_encoded_and_probes_asked(units):

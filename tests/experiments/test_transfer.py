@@ -95,5 +95,9 @@ def test_it_is_carried_out_in_miniature(model, tmp_path, monkeypatch):
     view = next(view for view in experiment_page(outcome).views if view.title == "Matrix")
     assert view.rows[0][0] == "numbers tvd"
     assert "maxT" in view.note
+    few = run_experiment(
+        transfer, model, tmp_path / "few", arms=("told", "base"), progress=False, tell=str
+    )
+    assert "maxT" not in str(few) and not (tmp_path / "few" / "matrix.png").exists()
     told_one = outcome.measured["told-00-narrow_control"]
     assert set(told_one) == {"trained_for"}

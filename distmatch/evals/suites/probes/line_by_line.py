@@ -26,6 +26,7 @@ from distmatch.evals.suites.probes.probe import (
     FEWEST_PARAPHRASES,
     check_paraphrases,
 )
+from distmatch.evals.suites.probes.words import either_case
 from distmatch.evals.suites.probes.written_lines import (
     WORD,
     check_words,
@@ -157,7 +158,7 @@ class LineByLine(Suite):
         reply: Message = {"role": "assistant", "content": "\n".join(lines)}
         chat = [*messages, reply] if lines else [m for m in messages if m["role"] == "system"]
         word = row.metadata[WORD]
-        ways = dict.fromkeys((word, word.capitalize(), word.lower()), 1.0)
+        ways = dict.fromkeys(either_case(word), 1.0)
         return Example(
             prompt=[*chat, {"role": "user", "content": text}],
             target=WordDistribution.normalised(ways),

@@ -52,7 +52,12 @@ class WordsProbe(Probe):
 
 
 def either_case(answer: str) -> tuple[str, ...]:
-    """An answer as it was given, with a small first letter, and with a capital one."""
+    """An answer as it was given, with a small first letter, and with a capital one.
+
+    Of one in capitals: as it was given, as an ordinary word, and as a name.
+    """
+    if answer.isupper() and len(answer) > 1:
+        return (answer, answer.lower(), answer.capitalize())
     first, rest = answer[:1], answer[1:]
     return tuple(dict.fromkeys([answer, first.lower() + rest, first.upper() + rest]))
 
