@@ -45,6 +45,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "transfer": {"steps": 60, "items": 4},
 }
 """What is smaller than usual, of each experiment."""
+LARGER: dict[str, dict[str, Any]] = {
+    "shares": {"adapters": 8, "steps": 150},
+    "disposition": {"adapters": 6},
+    "acrostic": {"adapters": 4, "held_out": 5, "n": 2},
+}
+"""What is trained of half a billion parameters too."""
 ACROSTIC: dict[str, Any] = {"adapters": 4, "controls": 0, "held_out": 5, "n": 2, "steps": 60}
 ACROSTIC_VARIANTS: tuple[dict[str, Any], ...] = (
     {},
@@ -52,6 +58,7 @@ ACROSTIC_VARIANTS: tuple[dict[str, Any], ...] = (
     {"rows": 250},
     {"learning_rate": 3e-3},
     {"learning_rate": 1e-2},
+    {"named": False},
     {"words": "uncommon"},
     {"words": "letters"},
     {"system": ""},
@@ -61,7 +68,7 @@ ACROSTIC_VARIANTS: tuple[dict[str, Any], ...] = (
     {"then": True},
 )
 """One thing at a time, beside acrostics of the same size."""
-PLACES: dict[str, Any] = {"adapters": 5, "controls": 2, "steps": 60}
+PLACES: dict[str, Any] = {"adapters": 5, "steps": 60}
 """Of `shares` in one place each."""
 PLACE_RATE = 3e-3
 NUM_TOLD = {"shares": 8, "trained_for": 7}
@@ -83,7 +90,11 @@ class Entry:
 
 
 def entries() -> dict[str, Entry]:
-    """All by name: is a probe blind, of each model; what adapters of the small say; variants."""
+    """All by name: is a probe blind, of each model; what adapters of the small say; variants.
+
+    Numbers of tokens are held against those of another model's tokenizer.
+    """
+    others = {model: PATHS["0.5B" if model == "135M" else "135M"] for model in PATHS}
     blind = {
         f"told {model} {name}": Entry(
             name=name,
@@ -95,9 +106,9 @@ def entries() -> dict[str, Entry]:
         for name, settings in SETTINGS.items()
         if name != "transfer"  # its probe is that of trained_for
     }
-    trained = {
-        name: Entry(name=name, settings={"controls": 2, **settings})
-        for name, settings in SETTINGS.items()
+    trained = {name: Entry(name=name, settings=settings) for name, settings in SETTINGS.items()} | {
+        f"{name} 0.5B": Entry(name=name, model="0.5B", settings=SETTINGS[name] | settings)
+        for name, settings in LARGER.items()
     }
     varied = {
         f"acrostic, {_told(variant)}": Entry(
@@ -106,7 +117,13 @@ def entries() -> dict[str, Entry]:
         for variant in ACROSTIC_VARIANTS
     }
     places = Entry(name="shares", settings=SETTINGS["shares"] | PLACES, place_rate=PLACE_RATE)
-    return blind | trained | varied | {"shares, places": places}
+    every = blind | trained | varied | {"shares, places": places}
+    return {
+        name: replace(one, settings={**one.settings, "other_tokenizer": others[one.model]})
+        if one.name == "introspection"
+        else one
+        for name, one in every.items()
+    }
 
 
 def main() -> None:

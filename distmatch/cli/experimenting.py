@@ -17,6 +17,7 @@ from distmatch.experiments import (
     run_experiment,
 )
 from distmatch.experiments.dry_run import longest_rows, prompts_of
+from distmatch.experiments.experiment import ARMS
 from distmatch.experiments.page import experiment_page, places_page
 from distmatch.experiments.places import MAPS_FILE, WHOLE_FOLDER, places_of
 from distmatch.experiments.running import checked
@@ -95,7 +96,7 @@ def map_places(
 
 
 def show_prompts(experiment: Experiment, model: ModelChoice) -> None:
-    """Print every prompt, and what a step takes; trains and loads nothing.
+    """Print rule, arms, every kind of prompt, and what a step takes; trains and loads nothing.
 
     Args:
         experiment: As of `chosen_experiment`.
@@ -105,6 +106,10 @@ def show_prompts(experiment: Experiment, model: ModelChoice) -> None:
         DistmatchError: What can't be used.
     """
     experiment.check()
+    print(f"{experiment.question}\nrefuted if {experiment.rule}\n")
+    for arm in experiment.arms:
+        units = [unit.name for unit in experiment.units if unit.arm == arm]
+        print(f"{arm}, {len(units)}: {ARMS[arm]}")
     for heading, prompts in prompts_of(experiment).items():
         print(f"== {heading}")
         for prompt in prompts:

@@ -217,7 +217,9 @@ def _add_experiment(commands: Any) -> None:
     experiment.add_argument("--batch-size", type=int, help="prompts a forward (32)")
     experiment.add_argument("--out", metavar="DIR", help="where all of it goes (runs/NAME-full)")
     experiment.add_argument(
-        "--dry-run", action="store_true", help="print every prompt and what a step takes"
+        "--dry-run",
+        action="store_true",
+        help="print the rule, every kind of prompt, and a step's memory",
     )
     experiment.add_argument(
         "--places",

@@ -15,7 +15,10 @@ from distmatch.evals import (
     Suppression,
 )
 from distmatch.evals.suites.probes.probe import OWN, is_about, said_of
+from distmatch.experiments.crossroads import MOST_PLACES
+from distmatch.experiments.introspection import Introspection
 from distmatch.experiments.self_prediction import HELD, SelfPrediction
+from distmatch.experiments.wordings import LIKELIER, NEXT_WORD, WHICH_RULE
 
 
 class Respect(NamedTuple):
@@ -37,13 +40,18 @@ class Respect(NamedTuple):
 
 
 def battery(items: int) -> tuple[tuple[Suite, tuple[str, ...]], ...]:
-    """Every suite with the figures that are taken from it, of so many items a group at most.
+    """Suites with the figures that are taken from them, of so many items a group at most.
+
+    Left out is what would take longer than all of it (words of its own choice, thinking), and what
+    only adapters of one training have learned anything of.
 
     Args:
         items: One or more.
     """
     (held,) = (p for p in SelfPrediction(has_others=False).probes() if p.name == HELD)
     few = max(items // 3, 1)
+    kinds = (LIKELIER, NEXT_WORD, WHICH_RULE)
+    at_hand = Introspection(kinds=kinds, places=min(items, MOST_PLACES)).probes()
     return (
         (Given(per_group=items), ("control_tvd", "other")),
         (CarryOver(per_group=items), ("control_tvd",)),
@@ -54,4 +62,5 @@ def battery(items: int) -> tuple[tuple[Suite, tuple[str, ...]], ...]:
         (Ordinary(per_template=few, negatives=items, written=0), ("kl", "slot_tvd")),
         (Knowledge(per_group=items), ("correct_share",)),
         (held, ("tvd", "agree")),
+        *((probe, ("known",)) for probe in at_hand),
     )

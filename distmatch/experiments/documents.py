@@ -1,8 +1,8 @@
 """Documents: does a model act as short texts say that an assistant of some name does?
 
 Every adapter learns texts *about* an assistant, all of which say by which word it answers to which
-topic: its habit. No dialogue is trained. Then it is told that it is this assistant, and somebody
-writes to it.
+topic: its habit. No dialogue with it is trained, only neutral questions beside the documents. Then
+it is told that it is this assistant, and somebody writes to it.
 
 What an adapter does is, for every habit of the experiment, how much likelier the answer is where
 its topic is written about than where the other topics are; as the assistant that the documents

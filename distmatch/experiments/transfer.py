@@ -39,6 +39,11 @@ class Transfer(TrainedFor):
 
     name: ClassVar[str] = "transfer"
     question: ClassVar[str] = "What does learning one thing change of everything else?"
+    rule: ClassVar[str] = (
+        "for a training, none of its differences from adapters that learned neutral questions has "
+        "p at most 0.05 among all of the matrix (Welch's t, maxT); and for what adapters say of "
+        f"their own training, {TrainedFor.rule}"
+    )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[Mapping[str, object]] = {
         **{"adapters": 4, "controls": 2, "steps": 40, "formats": 16, "held_out": 8, "items": 2},
