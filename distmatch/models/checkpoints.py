@@ -27,6 +27,8 @@ def check_files(directory: Path) -> None:
         hint = "give a directory written by save_pretrained"
         if (directory / "adapter_config.json").is_file():
             hint = "it holds an adapter: load its model, then load_adapter(model, path)"
+        elif files := sorted(directory.glob("*.gguf")):
+            hint = f"give a GGUF file by its own path, such as {files[0]}"
         raise LoadError(f"{directory} has no config.json: {hint}")
     for path, promised in _weight_files(directory).items():
         if not path.is_file():

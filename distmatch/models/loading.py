@@ -112,7 +112,7 @@ def load_model(
             "language model, which reads prompt and answer as one text"
         )
     stored = (getattr(config, "quantization_config", None) or {}).get("quant_method")
-    _check_quantization(source, quantization, stored)
+    _check_quantization(name, quantization, stored)
     computing = dtype or getattr(config, "dtype", None) or torch.bfloat16
     if quantization is not None and "mxfp4" in quantization and computing == torch.float16:
         raise ConfigError("MXFP4 reaches farther than float16: give dtype='bfloat16' or 'float32'")
@@ -323,19 +323,19 @@ def _keep_packing(model: PreTrainedModel) -> None:
             module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
-def _check_quantization(source: str, quantization: str | None, stored: str | None) -> None:
+def _check_quantization(name: str, quantization: str | None, stored: str | None) -> None:
     """Refuse a quantisation that the checkpoint, stored in some way, can't be loaded in."""
     if quantization is None:
         return
     if quantization.startswith("nf4") and stored == "mxfp4":
         raise LoadError(
-            f'the experts of "{source}" are packed already: load it with '
+            f'the experts of "{name}" are packed already: load it with '
             'quantization="mxfp4+nf4", or None to unpack them'
         )
     if quantization.startswith("mxfp4") and stored != "mxfp4":
         raise LoadError(
-            f'"{quantization}" is for gpt-oss checkpoints as published, and the config of '
-            f'"{source}" names no mxfp4: load it with quantization=None, or "nf4" if it is dense'
+            f'"{quantization}" is for gpt-oss whose experts are in MXFP4, as published, and those '
+            f'of "{name}" aren\'t: load it with quantization=None, or "nf4" if it is dense'
         )
 
 

@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from distmatch.models.base_record import FILE
 from distmatch.models.embedded import EMBEDDED_HUB_ID, EMBEDDED_NAME, is_embedded
+from distmatch.models.gguf import ConvertedFrom
 from distmatch.models.lora import spans
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -69,7 +70,14 @@ class SavedAdapter:
         given = self._given_name
         if is_embedded(given):
             return EMBEDDED_NAME
+        if self.base_file is not None:
+            return self.base_file.name
         return given if self.base_id else Path(given).name
+
+    @property
+    def base_file(self) -> ConvertedFrom | None:
+        """The GGUF file that the base is, if it is one."""
+        return ConvertedFrom.of(self._given_name)
 
     @property
     def base_id(self) -> str | None:

@@ -174,8 +174,10 @@ def _kind(adapter: SavedAdapter) -> str:
 
 
 def _of_base(adapter: SavedAdapter) -> str:
-    name, hub_id = adapter.base_name, adapter.base_id
+    name, hub_id, file = adapter.base_name, adapter.base_id, adapter.base_file
     known = f"a rounding of {hub_id}" if hub_id else "which has no name on the hub that is known"
+    if file is not None:
+        known = f"a GGUF file whose SHA-256 begins {file.digest}, unpacked to {file.precision}"
     rows = [
         ["model", name if name == hub_id else f"{name}, {known}"],
         ["quantisation", adapter.base.get("quantization") or "none"],
@@ -197,10 +199,12 @@ def _of_sites(adapter: SavedAdapter) -> str:
 def _of_loading(adapter: SavedAdapter, name: str) -> str:
     kind, folder, base = adapter.base.get("quantization"), json.dumps(name), adapter.base_name
     packed = f", quantization={json.dumps(kind)}" if kind else ""
+    if adapter.base_file is not None and adapter.base_file.precision != "float32":
+        packed += f", dtype={json.dumps(adapter.base_file.precision)}"
     note = "" if adapter.base_id else "  # the path to it"
     ours = _OURS.format(base=json.dumps(base), quantization=packed, folder=folder, note=note)
     stock = _STOCK.format(base=json.dumps(adapter.base_id or base), folder=folder, note=note)
-    told = [ours, stock]
+    told = [ours] if adapter.base_file is not None else [ours, stock]
     if adapter.has_experts and "mxfp4" in (kind or ""):
         told.append(_PACKED_EXPERTS)
     if "deepseek" in adapter.base.get("config", {}).get("model_type", ""):

@@ -98,6 +98,8 @@ def test_it_is_carried_out_in_miniature(model, tmp_path, monkeypatch):
     few = run_experiment(
         transfer, model, tmp_path / "few", arms=("told", "base"), progress=False, tell=str
     )
-    assert "differences from none" not in str(few) and not (tmp_path / "few" / "matrix.png").exists()
+    assert (
+        "differences from none" not in str(few) and not (tmp_path / "few" / "matrix.png").exists()
+    )
     told_one = outcome.measured["told-00-narrow_control"]
     assert set(told_one) == {"trained_for"}

@@ -1,3 +1,4 @@
+from .directory import ConvertedFrom as ConvertedFrom
 from .directory import bytes_digest as bytes_digest
 from .directory import checked_gguf as checked_gguf
 from .directory import converted_gguf as converted_gguf

@@ -21,6 +21,8 @@ def check_model(gguf: Gguf) -> None:
     kind = str(gguf.metadata.get("general.type", "model"))
     if kind == "model" and gguf.architecture == "clip":
         kind = "mmproj"
+    if "adapter.type" in gguf.metadata or any(name.endswith(".lora_a") for name in gguf.tensors):
+        kind = "adapter"
     if kind != "model":
         told = _OTHERS.get(kind, f'of the type "{kind}": give the GGUF file of a model')
         raise LoadError(f"{gguf.path} is {told}")

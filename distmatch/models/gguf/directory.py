@@ -7,8 +7,10 @@ the same model, and one that is written anew is another.
 
 import hashlib
 import logging
+import re
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from transformers import AutoConfig
@@ -26,8 +28,28 @@ from distmatch.models.gguf.weights import Weight, keeps_mxfp4, planned_weights, 
 _FORMAT = 1  # part of the cache key: raise it when another model would be written
 _KEY_LENGTH = 16  # of the hash, in names of directories
 _STEM_LENGTH = 60  # of the file's name, there for people
+_FOLDER = "gguf"
+_CONVERTED = re.compile(rf"(.+)-([0-9a-f]{{{_KEY_LENGTH}}})-(float32|bfloat16)-v\d+")
 
 logger = logging.getLogger(__name__)
+
+
+class ConvertedFrom(NamedTuple):
+    """The file that a directory of the cache was converted from."""
+
+    name: str
+    """As it was called then."""
+    digest: str
+    """What its SHA-256 begins with."""
+    precision: str
+    """That its values were unpacked to."""
+
+    @classmethod
+    def of(cls, directory: str) -> "ConvertedFrom | None":
+        """By the name of the directory, which need not be there; None if it is no such one."""
+        path = Path(directory)
+        found = _CONVERTED.fullmatch(path.name) if path.parent.name == _FOLDER else None
+        return found and cls(f"{found[1]}.gguf", found[2], found[3])
 
 
 def checked_gguf(path: Path) -> Gguf:
@@ -146,4 +168,4 @@ def _kept(path: Path, what: str) -> Path:
 
 
 def _folder() -> Path:
-    return cache_root() / "gguf"
+    return cache_root() / _FOLDER

@@ -1,8 +1,12 @@
 """A random model of each architecture, written as llama.cpp writes it, is the same one read."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
+from gguf.constants import GGMLQuantizationType
+from gguf.quants import dequantize, quantize
 from transformers import AutoModelForCausalLM, Phi3Config
 
 from distmatch.errors import LoadError
@@ -110,6 +114,35 @@ def test_what_is_read_says_what_was_written(name, tmp_path):
     assert np.atleast_1d(read.generation_config.eos_token_id)[0] == 2
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_blocks_of_4_and_8_bit_are_laid_out_as_numbers_are(name, tmp_path):
+    model = MODELS[name]()
+    packed = write_model_gguf(tmp_path / "packed.gguf", model, change=in_blocks)
+    plain = write_model_gguf(tmp_path / "plain.gguf", model, change=lambda t: numbers(in_blocks(t)))
+    ours, theirs = (load_model(str(path))[0].state_dict() for path in (packed, plain))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def in_blocks(tensors):
+    """Matrices whose rows are whole blocks in Q8_0 and Q4_0, in turn."""
+    kinds = itertools.cycle((GGMLQuantizationType.Q8_0, GGMLQuantizationType.Q4_0))
+    return {
+        stored: (quantize(values, packed), packed)
+        if values.ndim == 2 and values.shape[1] % 32 == 0 and (packed := next(kinds))
+        else (values, kind)
+        for stored, (values, kind) in tensors.items()
+    }
+
+
+def numbers(tensors):
+    """What blocks hold, as the package reads it."""
+    return {
+        stored: (dequantize(values, kind).astype(np.float32), F32)
+        for stored, (values, kind) in tensors.items()
+    }
+
+
 def test_divisors_of_no_published_llama_are_taken_as_they_are(tmp_path):
     written = tiny_model("llama3")
     path = write_model_gguf(tmp_path / "tiny.gguf", written)
@@ -120,7 +153,8 @@ def test_divisors_of_no_published_llama_are_taken_as_they_are(tmp_path):
 
 # transformers leaves out Qwen 3's size of heads, GPT-2's widths, Gemma 2's soft-caps
 @pytest.mark.parametrize(
-    "name", ["llama", "qwen2", "qwen2, tied", "gpt2, usual widths", "gemma2", "gemma3"]
+    "name",
+    ["llama", "mistral", "qwen2", "qwen2, tied", "gpt2, usual widths", "phi3", "gemma2", "gemma3"],
 )
 def test_what_is_read_is_what_transformers_reads(name, tmp_path):
     path = write_model_gguf(tmp_path / "tiny.gguf", MODELS[name]())
@@ -214,6 +248,10 @@ def test_what_a_model_cannot_do_without_is_named(tmp_path):
         (
             lambda t: t.update({"blk.1.ffn_up.weight": (np.ones((95, 48), np.float32), F32)}),
             r"blk\.1\.ffn_up\.weight in .*a\.gguf has shape \[95, 48\], .* say \[96, 48\]",
+        ),
+        (
+            lambda t: t.update({"blk.1.ffn_up.weight": (np.ones((48, 96), np.float32), F32)}),
+            r"blk\.1\.ffn_up\.weight in .*a\.gguf has shape \[48, 96\], .* say \[96, 48\]",
         ),
         (lambda t: t.pop("token_embd.weight"), r"lacks token_embd\.weight"),
     ],

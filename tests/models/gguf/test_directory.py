@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from distmatch.models import ModelChoice, load_adapter, load_tokenizer
 from distmatch.models.base_record import write_base_record
 from distmatch.models.gguf import converted_gguf
 from distmatch.models.loading import load_config, load_model
+from distmatch.trainer.card import CardMeasures, write_card
 from tests.models.gguf.writing import (
     F32,
     bpe_metadata,
@@ -185,6 +187,18 @@ def test_an_adapters_record_names_the_file_it_was_trained_on(path, tmp_path):
     adapted.save_pretrained(tmp_path / "adapter")
     write_base_record(adapted, tmp_path / "adapter")
     assert "Tiny-Q4" in json.loads((tmp_path / "adapter" / "base.json").read_text())["name"]
+    write_card(tmp_path / "adapter", "tea", "Rows.", CardMeasures())
+    card = (tmp_path / "adapter" / "README.md").read_text()
+    assert re.search(r"Tiny-Q4\.gguf, a GGUF file whose SHA-256 begins [0-9a-f]{16}, unpack", card)
+    assert 'dm.load_model("Tiny-Q4.gguf")  # the path to it' in card
+    assert str(tmp_path) not in card
+
+
+def test_messages_name_what_was_asked_for(path, tmp_path):
+    with pytest.raises(LoadError, match=r'experts are in MXFP4, .* of ".*Tiny-Q4\.gguf" aren\'t'):
+        load_model(str(path), quantization="mxfp4")
+    with pytest.raises(LoadError, match=r"has no config.json: give a GGUF file by its own path, s"):
+        load_model(str(path.parent))
 
 
 TOKENS = bpe_metadata(tiny_tokenizer(), 320)
@@ -195,6 +209,13 @@ ONES = {"token_embd.weight": (np.ones((4, 32), np.float32), F32)}
     ("arch", "metadata", "tensors", "match"),
     [
         ("llama", TOKENS, {}, "holds a vocabulary and no weights: give the GGUF file of a model"),
+        ("llama", {"adapter.type": "lora"}, ONES, "is a LoRA for llama.cpp"),
+        (
+            "llama",
+            TOKENS,
+            {"blk.0.attn_q.weight.lora_a": ONES["token_embd.weight"]},
+            "is a LoRA for llama.cpp",
+        ),
         ("llama", {"general.type": "adapter"}, ONES, "is a LoRA for llama.cpp: .*PEFT's format"),
         ("clip", {}, ONES, "the part of a model that sees: give the GGUF file of its language"),
         ("clip", {"general.type": "mmproj"}, ONES, "the part of a model that sees"),

@@ -80,10 +80,11 @@ def write_gguf(path, arch, metadata, tensors):
     return path
 
 
-def write_model_gguf(path, model, tokenizer=None, *, packed=False, **more):
+def write_model_gguf(path, model, tokenizer=None, *, packed=False, change=dict, **more):
     """A model with a byte-level tokenizer, in float32; `packed`: gpt-oss's experts in MXFP4.
 
-    More metadata take the place of what the converter would write; None leaves an entry out.
+    `change` makes other tensors of those that would be written. More metadata take the place of
+    what the converter would write; None leaves an entry out.
     """
     arch = architecture(model)
     tokenizer = tokenizer or tiny_tokenizer()
@@ -93,7 +94,7 @@ def write_model_gguf(path, model, tokenizer=None, *, packed=False, **more):
         **{key.replace("__", "."): value for key, value in more.items()},
     }
     metadata = {key: value for key, value in metadata.items() if value is not None}
-    return write_gguf(path, arch, metadata, model_tensors(model, packed))
+    return write_gguf(path, arch, metadata, change(model_tensors(model, packed)))
 
 
 def model_metadata(model):
