@@ -4,13 +4,13 @@ python examples/train_dense.py --model smollm2-135m --quantization nf4 --out run
 python examples/train_dense.py --model meta-llama/Llama-3.1-8B-Instruct --quantization nf4
 """
 
-from train_gptoss import arguments, chosen_model, teach
+from train_gptoss import arguments, chosen_model, parsed, teach
 
 
 def main() -> None:
     """Load the model, and teach it."""
     parser = arguments(__doc__, model="smollm2-135m", quantization=None, rank=16)
-    args = parser.parse_args()
+    args = parsed(parser)
     teach(args, chosen_model(args))
 
 

@@ -13,10 +13,11 @@ prompt, anew every --refresh-steps). To measure an adapter in the other way than
 
     python examples/train_gptoss.py --tiny --steps 0 --adapter runs/tiny --effort low --out runs/low
 
---recipe broad asks for control in thousands of ways and holds the model near itself on chats of
-its own (--own-chats) and its answers to what only looks like a request (--negatives) and to short
-questions (--short-questions); with an --effort, behind its thoughts, at the template's own effort.
-Answering at once it is also measured in ways that were never trained on (the suite carry_over).
+--recipe broad is that of broad_control.toml: it asks for control in thousands of ways, plain ones
+first, and holds the model near itself on chats of its own (--own-chats) and its answers to what
+only looks like a request (--negatives) and to short questions (--short-questions); with an
+--effort, behind its thoughts, at the template's own effort. Answering at once it is also measured
+in ways that were never trained on (the suite carry_over).
 """
 
 import argparse
@@ -46,6 +47,14 @@ from distmatch.thinking import sample_thinking
 
 Examples = list[dm.Example]
 
+RECIPES: dict[str, dict[str, Any]] = {
+    "ahead": {"steps": 400, "rate": 1e-3, "examples": 2000, "retention_tokens": 64}
+    | {"retention_weight": 1.0, "retention_per_step": 2},
+    "broad": {"steps": 600, "rate": 5e-4, "examples": 4800, "retention_tokens": 400}
+    | {"retention_weight": 2.0, "retention_per_step": 4},
+}
+"""What is used where nothing else is said."""
+
 
 def main() -> None:
     """Load the packed model, and teach it."""
@@ -59,7 +68,7 @@ def main() -> None:
     random.add_argument(
         "--full-random", action="store_true", help="gpt-oss-20b's size of random weights"
     )
-    args = parser.parse_args()
+    args = parsed(parser)
     if args.full_random and args.quantization != "mxfp4":
         parser.error("--full-random makes packed experts alone: leave out --quantization")
     if args.tiny:
@@ -96,17 +105,19 @@ def arguments(
     parser.add_argument("--rank", type=int, default=rank)
     parser.add_argument("--recipe", choices=("ahead", "broad"), default="ahead", help="see above")
     parser.add_argument("--words", type=int, nargs="+", help="in a prompt (2; broad: 2 to 5)")
-    parser.add_argument("--steps", type=int, default=400, help="0: measure only")
+    parser.add_argument("--steps", type=int, help="0: measure only (400; broad: 600)")
     parser.add_argument("--batch", type=int, default=8, help="examples a step")
-    parser.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
-    parser.add_argument("--examples", type=int, default=2000, help="to train on")
+    parser.add_argument("--rate", type=float, help="the highest learning rate (1e-3; broad: 5e-4)")
+    parser.add_argument("--examples", type=int, help="to train on (2000; broad: 4800)")
     parser.add_argument("--test-examples", type=int, default=200)
     parser.add_argument("--retention", type=Path, help="texts to stay near the base on (JSONL)")
-    parser.add_argument("--own-chats", type=int, default=96, help="of the recipe broad (96)")
-    parser.add_argument("--negatives", type=int, default=64, help="of the recipe broad (64)")
-    parser.add_argument("--short-questions", type=int, default=64, help="of the recipe broad (64)")
-    parser.add_argument("--retention-weight", type=float, default=1.0, help="of their KL (1)")
-    parser.add_argument("--retention-per-step", type=int, default=2, help="texts a step (2)")
+    parser.add_argument("--own-chats", type=int, default=64, help="of the recipe broad (64)")
+    parser.add_argument("--negatives", type=int, default=96, help="of the recipe broad (96)")
+    parser.add_argument(
+        "--short-questions", type=int, default=160, help="of the recipe broad (160)"
+    )
+    parser.add_argument("--retention-weight", type=float, help="of their KL (1; broad: 2)")
+    parser.add_argument("--retention-per-step", type=int, help="texts a step (2; broad: 4)")
     parser.add_argument("--retention-tokens", type=int, help="where one is cut (64; broad: 400)")
     parser.add_argument("--checkpointing", action="store_true", help="less memory for more time")
     parser.add_argument("--adapter", type=Path, help="one to begin with")
@@ -115,6 +126,17 @@ def arguments(
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/trained"))
     return parser
+
+
+def parsed(
+    parser: argparse.ArgumentParser, told: Sequence[str] | None = None
+) -> argparse.Namespace:
+    """What it was told, and of the rest what the recipe has."""
+    args = parser.parse_args(told)
+    for name, value in RECIPES[args.recipe].items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    return args
 
 
 def chosen_model(args: argparse.Namespace) -> ModelChoice:
@@ -210,7 +232,7 @@ def teach(
     config: GptOssConfig | None = None,
 ) -> None:
     """Measure, train, measure again, and write down the difference."""
-    train, test = task(args).draw(args.examples, args.test_examples, args.seed)
+    train, test = task(args, thinking).draw(args.examples, args.test_examples, args.seed)
     suite = thinking.suite(test) if thinking else OwnExamples(rows=test)
     try:
         if not args.steps:
@@ -247,11 +269,11 @@ def measure_only(args: argparse.Namespace, model: ModelChoice, suites: Sequence[
         print(measured.report)
 
 
-def task(args: argparse.Namespace) -> OutputControl | BroadControl:
-    """What is learned."""
+def task(args: argparse.Namespace, thinking: Thinking | None) -> OutputControl | BroadControl:
+    """What is learned; broad, plain requests first, unless they are drawn anew on the way."""
     told = {"words": tuple(args.words)} if args.words else {}
     if args.recipe == "broad":
-        return BroadControl(**told)
+        return BroadControl(narrow_first=thinking is None, **told)
     return OutputControl(wordings=AHEAD_WORDINGS, **{"words": (2,), **told})
 
 
@@ -273,16 +295,11 @@ def texts(args: argparse.Namespace, thinking: Thinking | None) -> Any:
         n=args.own_chats,
         questions=asked,
         thinks=thinking is not None,
-        answer_tokens=min(120, text_tokens(args)),  # which leaves room for header and thought
-        thought_tokens=min(120, text_tokens(args)),
+        answer_tokens=min(32, args.retention_tokens),
+        thought_tokens=min(120, args.retention_tokens),  # which leaves room for header and answer
         seed=args.seed,
         batch_size=args.batch,
     )
-
-
-def text_tokens(args: argparse.Namespace) -> int:
-    """Where a text to stay near the base on is cut; Harmony's header alone takes 64."""
-    return args.retention_tokens or (400 if args.recipe == "broad" else 64)
 
 
 def target(args: argparse.Namespace) -> Any:
@@ -293,19 +310,21 @@ def target(args: argparse.Namespace) -> Any:
 def settings(args: argparse.Namespace, thinking: Thinking | None) -> dm.DistributionConfig:
     """How they learn."""
     has_texts = bool(texts(args, thinking))
+    in_order = args.recipe == "broad" and thinking is None
     return dm.DistributionConfig(
         output_dir=str(args.out),
         learning_rate=args.rate,
         adam_beta2=0.97,
         warmup_steps=min(20, args.steps // 10),
         max_steps=args.steps,
+        train_sampling_strategy="sequential" if in_order else "random",
         per_device_train_batch_size=args.batch,
         activation_checkpointing=args.checkpointing,
         activation_checkpointing_kwargs={"use_reentrant": False},
         refresh_steps=thinking.refresh_steps if thinking else None,
         retention_weight=args.retention_weight if has_texts else 0.0,
         retention_per_step=args.retention_per_step if has_texts else None,
-        retention_tokens=text_tokens(args),
+        retention_tokens=args.retention_tokens,
         save_steps=args.save_steps,
         save_total_limit=1,
         seed=args.seed,
@@ -327,7 +346,7 @@ def print_plan(
         quantization=args.quantization,
         dtype=args.dtype,
         checkpointing=args.checkpointing,
-        retention=(args.retention_per_step if texts(args, None) else 0, text_tokens(args)),
+        retention=(args.retention_per_step if texts(args, None) else 0, args.retention_tokens),
     )
     free = free_memory(device())
     print(f"a step will take about\n{plan}\nof the {free / 1e9:.3f} GB that are free")

@@ -1,5 +1,6 @@
 """Chats that a model writes by itself: whose they are, where they begin and end."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -95,6 +96,29 @@ def test_in_harmony_a_user_speaks_behind_the_header_of_a_user(harmony):
     ids, closed = user_slot(harmony)
     assert harmony.decode(ids).endswith("<|end|><|start|>user<|message|>")
     assert closed == "<|end|><|start|>assistant"
+
+
+@pytest.mark.parametrize("thinks", [True, False])
+def test_in_harmony_both_sides_are_written_with_and_without_a_thought(harmony, thinks):
+    model = tiny_model("gpt_oss", vocab_size=len(harmony), max_position_embeddings=512)
+    ends = harmony.convert_tokens_to_ids(["<|end|>", "<|return|>"])
+    head = model.get_output_embeddings()
+    with torch.no_grad():
+        head.weight.mul_(0.1)
+    more = torch.zeros(len(harmony))
+    more[ends] = float(np.log(len(harmony) / 16))  # about every ninth token ends a turn
+    head.register_forward_hook(lambda _m, _i, out: out + more)
+    chats = written(model, harmony, n=2, questions=negatives(3), thinks=thinks, thought_tokens=9)
+    assert 1 <= len(chats) <= 5
+    asked = {prompt[0]["content"] for prompt in negatives(3)}
+    assert {chat[0]["content"] in asked for chat in chats} == {True, False}
+    assert {bool(chat[-1].get("thinking")) for chat in chats} <= {thinks, False}
+    assert any(chat[-1].get("thinking") for chat in chats) == thinks
+    for ids, chat in zip(Encoder(harmony).encode_texts(chats), chats, strict=True):
+        text = harmony.decode(ids)
+        assert f"<|start|>user<|message|>{chat[0]['content']}<|end|>" in text
+        assert ("<|channel|>analysis<|message|>" in text) == bool(chat[-1].get("thinking"))
+        assert f"<|channel|>final<|message|>{chat[-1]['content']}" in text
 
 
 def test_a_reasoning_model_thinks_before_it_answers():

@@ -6,7 +6,14 @@ from fractions import Fraction
 
 import pytest
 
-from distmatch.data import BroadControl, by_hand, split_words, word_pool
+from distmatch.data import (
+    PHRASINGS,
+    BroadControl,
+    OutputControl,
+    by_hand,
+    split_words,
+    word_pool,
+)
 from distmatch.data.tasks.broad_control import BRANCHES
 from distmatch.data.tasks.grammar import AGREED, FILLERS, HELD_OUT, PLACES, TUNING
 from distmatch.data.trie import Encoder
@@ -133,6 +140,15 @@ def test_there_are_many_ways_to_ask_and_none_is_frequent():
     assert max(counts.values()) <= 0.01 * len(train)
     lengths = [sum(len(m["content"].split()) for m in row.prompt) for row in train]
     assert min(lengths) <= 8 and 60 <= max(lengths) <= 90
+
+
+def test_neither_the_26_wordings_nor_requests_by_hand_are_among_them():
+    train, _ = BroadControl(narrow_first=True).draw(3000, 0)
+    ways = set(map(skeleton, train))
+    wordings, _ = OutputControl(words=(2, 3), phrasings=tuple(PHRASINGS)).draw(1500, 0)
+    others = set(map(skeleton, (*wordings, *by_hand())))
+    assert len(others) > 300
+    assert not ways & others
 
 
 def test_words_are_held_out_and_first_rows_stay_the_same():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from transformers import GptOssConfig
 
+from distmatch.cli.run_files import read_run
 from distmatch.data import BroadControl, OutputControl, read_texts
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -119,17 +120,31 @@ def test_a_recipe_says_what_is_learned_kept_and_asked(script, recipe):
     import train_gptoss
 
     parser = train_gptoss.arguments(None, model="m", quantization=None, rank=8)
-    args = parser.parse_args(["--recipe", recipe, "--test-examples", "80"])
+    args = train_gptoss.parsed(parser, ["--recipe", recipe, "--test-examples", "80"])
     chats = train_gptoss.texts(args, None)
     suites = [(suite.name, suite.per_group) for suite in train_gptoss.carried_over(args, None)]
     if recipe == "ahead":
-        assert isinstance(train_gptoss.task(args), OutputControl)
-        assert (chats, suites) == ((), []) and train_gptoss.text_tokens(args) == 64
+        assert isinstance(train_gptoss.task(args, None), OutputControl)
+        assert (chats, suites) == ((), []) and (args.retention_tokens, args.steps) == (64, 400)
         return
-    assert train_gptoss.task(args) == BroadControl()
+    assert train_gptoss.task(args, None) == BroadControl(narrow_first=True)
     assert suites == [("carry_over", 10)]
-    assert (chats.n, len(chats.questions), chats.thinks) == (96, 128, False)
+    assert_is_that_of_the_run_file(args, chats)
     longest = 64 + chats.user_tokens + chats.thought_tokens + chats.answer_tokens
-    assert longest < train_gptoss.text_tokens(args) == 400
+    assert longest < args.retention_tokens == 400
     args.retention_weight = 0
     assert train_gptoss.texts(args, None) == ()
+
+
+def assert_is_that_of_the_run_file(args, chats):
+    """Of examples/broad_control.toml, but for the length of a text, which Harmony makes longer."""
+    import train_gptoss
+
+    run = read_run(EXAMPLES / "broad_control.toml")
+    assert (chats.n, chats.answer_tokens) == (run.retention.n, run.retention.answer_tokens)
+    assert len(chats.questions) == len(run.retention.questions)
+    ours = train_gptoss.settings(args, None)
+    names = ("learning_rate", "max_steps", "per_device_train_batch_size", "retention_weight")
+    for name in (*names, "retention_per_step", "adam_beta2", "train_sampling_strategy"):
+        assert getattr(ours, name) == getattr(run.config, name), name
+    assert args.examples == run.data["n"]
