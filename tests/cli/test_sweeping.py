@@ -191,7 +191,9 @@ def test_rows_of_a_transfer_choose_no_learning_rate(model, tmp_path):
     assert not [row for row in sets.tuning if row.prompt in known]
 
 
-@pytest.mark.parametrize("name", ["layer_sweep.toml", "layer_sweep_gptoss.toml"])
+@pytest.mark.parametrize(
+    "name", ["layer_sweep.toml", "layer_sweep_broad.toml", "layer_sweep_gptoss.toml"]
+)
 def test_the_kept_settings_of_an_example_are_a_run_file_of_the_same_grid(name, tmp_path):
     run = read_sweep_run(ROOT / "examples" / name)
     run.save(tmp_path / "run.toml")
@@ -378,6 +380,19 @@ def test_the_example_is_every_third_block_of_the_embedded_model_at_two_rates_wit
     assert other and not other & set(run.data["wordings"])
     needed = run.config.max_steps * run.config.per_device_train_batch_size
     assert run.data["n"] >= needed
+
+
+def test_the_sweep_of_the_broad_recipe_is_measured_where_it_is_trained_and_where_not():
+    run = read_sweep_run(ROOT / "examples" / "layer_sweep_broad.toml")
+    plan = sweep_plan(run)
+    assert {cell.lowest for cell in plan.cells} == {0, 6, 12, 18, 24}
+    branches = {
+        name: {row.metadata["branch"] for row in rows} for name, rows in plan.sets.named().items()
+    }
+    learned, held_out = branches["test"], branches["held out"]
+    assert learned and held_out and not learned & held_out
+    assert not branches["tuning"] & (learned | held_out)
+    assert run.config.train_sampling_strategy == "sequential"
 
 
 def test_the_recipe_for_gpt_oss_sweeps_a_small_one_of_its_kind(tmp_path):

@@ -32,6 +32,12 @@ SHORTER = {
         **{"STEPS = 80": "STEPS = 1", "n=16, user_tokens": "n=1, user_tokens"},
         "per_group=4": "per_group=1",
     },
+    "carry_over.ipynb": {
+        **TINY,
+        **{"STEPS = 60": "STEPS = 1", "n=8, questions": "n=1, questions"},
+        **{"negatives(24)": "negatives(2)", "short_questions(24)": "short_questions(2)"},
+        **{"per_group=4": "per_group=1", "questions=40, per_template=2": "questions=2"},
+    },
     "which_layers.ipynb": {
         **TINY,
         **{"STEPS = 32": "STEPS = 1", "NUM_TEST = 24": "NUM_TEST = 2", "mlp@0-7": "mlp@0-1"},

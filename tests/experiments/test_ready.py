@@ -1,5 +1,7 @@
 """Every experiment there is: what holds of all, and each one in miniature."""
 
+import random
+import re
 import shutil
 from dataclasses import replace
 
@@ -7,8 +9,7 @@ import numpy as np
 import pytest
 
 from distmatch.errors import ConfigError
-from distmatch.evals import Report
-from distmatch.evals.items import Items
+from distmatch.evals import FunctionSubject, measure
 from distmatch.evals.suites.probes.probe import OWN, REFERENT
 from distmatch.experiments import EXPERIMENTS, run_experiment
 from distmatch.experiments.dry_run import prompts_of
@@ -120,34 +121,32 @@ def text_of(row):
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_one_that_leaks_what_it_learned_into_every_answer_reports_nothing(name):
-    """Own and referent alike, whatever depends on the behaviour: nothing is left of its own."""
+    """Each prefers words, numbers and options of its own, whoever is asked about."""
     experiment = replace(EXPERIMENTS[name], adapters=5, controls=0)
-    behaviours = [np.array(u.behaviour) for u in experiment.units if u.arm in LEARNING_ARMS]
-    reports = leaking(experiment, behaviours)
+    units = [unit for unit in experiment.units if unit.arm in LEARNING_ARMS]
+    behaviours = [np.array(unit.behaviour) for unit in units]
+    (probe,) = (one for one in experiment.probes() if one.name == experiment.primary.probe)
+    reports = {unit.name: measure(leaking(unit), probe, num_resamples=1) for unit in units}
     own, referent = (experiment.fits(reports, behaviours, who) for who in (OWN, REFERENT))
-    assert Exchange.of(own).value > 0
+    assert np.ptp(own) > 1e-3 or name in BALANCED  # they aren't all alike
+    assert own == pytest.approx(referent, abs=1e-9)
     assert Exchange.of(own - referent).value == pytest.approx(0, abs=1e-9)
 
 
-def leaking(experiment, behaviours):
-    """Reports that name the behaviour, of itself and of whoever is asked about."""
-    primary, ones = experiment.primary, np.ones(2)
-    reports = {}
-    for number, behaviour in enumerate(behaviours):
-        ratios = {
-            figure: (np.full(2, value * primary.scale), ones)
-            for figure, value in zip(primary.figures, behaviour, strict=False)
-        }
-        said = ()
-        metadata = ({"group": OWN}, {"group": REFERENT})
-        if not primary.figures:  # reported item by item
-            each = experiment._done(behaviour)
-            said = tuple({"said": one} for one in [*each, *each])
-            metadata = tuple({"group": who} for who in (OWN, REFERENT) for _ in each)
-            ratios = {"valid": (np.ones(len(said)), np.ones(len(said)))}
-        items = Items(metadata=metadata, ratios=ratios, said=said)
-        reports[str(number)] = Report.of(items, num_resamples=1)
-    return reports
+BALANCED = ("shares", "disposition", "preferences", "documents")
+"""Asked by a scale in both directions, or with the topic and without: what is liked is nothing."""
+
+
+def leaking(unit):
+    """A model that prefers some answers to others, the same whatever it is asked."""
+
+    def probs(example):
+        options = dict(re.findall(r"^([A-Z])\) (.*)$", example.prompt[-1]["content"], re.M))
+        said = [options.get(word.strip(), word.strip().lower()) for word in example.target.words]
+        liked = [random.Random(f"{unit.name}/{one}").random() for one in said]
+        return [0.9 * one / sum(liked) for one in liked]
+
+    return FunctionSubject(probs_of=probs)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -180,12 +179,50 @@ def experiment_units(outcome):
     return {unit.name for unit in outcome.experiment.units}
 
 
-@pytest.mark.parametrize("thinking", ["", "thinking"])
-def test_a_packed_gpt_oss_is_taught_and_asked_with_and_without_a_thought(tmp_path, thinking):
-    folder = tmp_path / "model"
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """A packed gpt-oss, whose template writes thoughts."""
+    folder = tmp_path_factory.mktemp("packed")
     save_packed(tiny_model("gpt_oss", max_position_embeddings=8192, **PACKED), folder)
     thinking_tokenizer("writes").save_pretrained(folder)
-    choice = ModelChoice(name=str(folder), quantization="mxfp4", dtype="float32")
+    return ModelChoice(name=str(folder), quantization="mxfp4", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def without_system(model, tmp_path_factory):
+    """The tiny model with a template that takes no system message."""
+    folder = tmp_path_factory.mktemp("without") / "model"
+    shutil.copytree(model, folder)
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}"
+        "{% endif %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    tokenizer.save_pretrained(folder)
+    return ModelChoice(name=str(folder))
+
+
+@pytest.mark.parametrize("name", [name for name in MINIATURE if name != "shares"])
+@pytest.mark.parametrize("kind", ["packed", "without_system"])
+def test_every_row_and_every_question_fits_them(name, kind, request, tmp_path):
+    """Rows are encoded before anything is asked; `shares` is carried out whole below."""
+    experiment = small(name, controls=0, formats=1)
+    choice = request.getfixturevalue(kind)
+    outcome = run_experiment(
+        experiment, choice, tmp_path / name, arms=("told",), progress=False, tell=str
+    )
+    told = [unit.name for unit in experiment.units if unit.arm == "told"]
+    assert [*outcome.measured] == told
+    probes = {probe.name for probe in experiment.probes()}
+    assert all(probes <= set(reports) for reports in outcome.measured.values())
+
+
+@pytest.mark.parametrize("thinking", ["", "thinking"])
+def test_a_packed_gpt_oss_is_taught_and_asked_with_and_without_a_thought(
+    packed, tmp_path, thinking
+):
+    choice = packed
     shares = small("shares", thinking=thinking, thoughts=1, thought_tokens=4, controls=0, formats=1)
     outcome = run_experiment(shares, choice, tmp_path / "shares", progress=False, tell=str)
     assert experiment_units(outcome) == set(outcome.measured)
@@ -196,16 +233,7 @@ def test_a_packed_gpt_oss_is_taught_and_asked_with_and_without_a_thought(tmp_pat
             run_experiment(replace(shares, thinking="loud"), choice, tmp_path / "x", tell=str)
 
 
-def test_a_template_that_takes_no_system_message_is_told_before_the_users(model, tmp_path):
-    folder = tmp_path / "model"
-    shutil.copytree(model, folder)
-    tokenizer = tiny_tokenizer()
-    tokenizer.chat_template = (
-        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}"
-        "{% endif %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-    )
-    tokenizer.save_pretrained(folder)
+def test_a_template_that_takes_no_system_message_is_told_before_the_users(without_system, tmp_path):
     shares = small("shares", controls=0, formats=1)
-    outcome = run_experiment(shares, str(folder), tmp_path / "shares", progress=False, tell=str)
+    outcome = run_experiment(shares, without_system, tmp_path / "shares", progress=False, tell=str)
     assert experiment_units(outcome) == set(outcome.measured)
