@@ -189,3 +189,16 @@ def test_what_was_measured_is_kept_before_it_is_shown(model, tmp_path, monkeypat
     with pytest.raises(BrokenPipeError):
         evaluate_source(LocalSource(choice=ModelChoice(name=str(model))), suites, tmp_path)
     assert {path.name for path in (tmp_path / "given").iterdir()} >= {"report.json", "rows.jsonl"}
+
+
+def test_one_probe_of_an_experiment_is_asked_of_any_model(model, tmp_path, capsys):
+    argv = ["eval", str(model), "--out", str(tmp_path), "--suite"]
+    assert main([*argv, "documents.same_assistant"]) == 2
+    told = capsys.readouterr().err
+    assert 'unknown suite "documents.same_assistant"' in told
+    assert main([*argv, "shares.which_more"]) == 0
+    assert "heads" in capsys.readouterr().out
+    (kept,) = tmp_path.rglob("report.json")
+    assert {item["metadata"]["group"] for item in json.loads(kept.read_text())["examples"]} == {
+        *("own", "referent"),
+    }
