@@ -90,9 +90,14 @@ def _arms(outcome: ExperimentOutcome) -> TableView:
         cells = [tuple(line.cells[a].interval) if a in line.cells else math.nan for a in arms]
         apart = line.differences
         differences = [tuple(apart[arm]) if arm in apart else math.nan for arm in compared]
-        rows.append([line.probe, line.figure, line.whose, *cells, *differences])
-    columns = ["probe", "figure", "whose", *arms, *(f"trained - {arm}" for arm in compared)]
-    note = "Means over units, with intervals where there are enough; all of it is exploratory."
+        silent = ", ".join(arm for arm in arms if arm in line.unanswered)
+        rows.append([line.probe, line.figure, line.whose, *cells, *differences, silent])
+    less = [f"trained - {arm}" for arm in compared]
+    columns = ["probe", "figure", "whose", *arms, *less, "not answered"]
+    note = (
+        "Means over units, with intervals where there are enough; all of it is exploratory. Where "
+        "less than half of the mass is on valid answers it isn't answered, and no report."
+    )
     return TableView(title="Arms", columns=columns, rows=rows, note=note)
 
 

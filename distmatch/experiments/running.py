@@ -15,7 +15,7 @@ from distmatch.evals import Report
 from distmatch.evals.store import REPORT_FILE
 from distmatch.evals.suites.probes.probe import OWN, REFERENT
 from distmatch.experiments.experiment import Experiment, Measured
-from distmatch.experiments.tables import Line, arms_rows, arms_table, lines_of
+from distmatch.experiments.tables import UNANSWERED, Line, arms_rows, arms_table, lines_of
 from distmatch.experiments.units import REPORTS_FOLDER, UNITS_FOLDER, UnitRuns, suites_of
 from distmatch.experiments.verdict import Evidence, Verdict, decided
 from distmatch.files import check_folder, told_if_unwritable, write_json, write_text
@@ -56,7 +56,8 @@ class ExperimentOutcome:
     @property
     def _decided(self) -> str:
         return (
-            f"means over units; everything above is exploratory\n\n{self._beside}"
+            f"means over units; everything above is exploratory; {UNANSWERED} less than half of "
+            f"the mass is on valid answers, so it is no report\n\n{self._beside}"
             f"primary: {self._primary}\n"
             f"by the rule written before, it is refuted if {self.experiment.rule}\n\n"
             f"{self.verdict}"

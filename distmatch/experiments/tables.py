@@ -9,7 +9,15 @@ from distmatch.data.examples import plain_prompt
 from distmatch.data.jsonl import fingerprint
 from distmatch.evals import Report
 from distmatch.evals.report import text_table
-from distmatch.evals.suites.probes.probe import OWN, READER, REFERENT, is_about, said_of
+from distmatch.evals.suites.probes.probe import (
+    ANSWERED,
+    OWN,
+    READER,
+    REFERENT,
+    VALID,
+    is_about,
+    said_of,
+)
 from distmatch.experiments.experiment import (
     ARMS,
     BASE,
@@ -27,7 +35,10 @@ from distmatch.measuring.intervals import Interval, interval_text
 FITS_ITS_OWN = "fits its own"
 """The figure of `Experiment.fits_within`."""
 _COMPARED = (NONE, SHUFFLED, DECORRELATED)
-_WHOSE = {"own": OWN, "own - referent": REFERENT, "reader": READER}
+_LESS = "own - referent"
+_WHOSE = {"own": OWN, _LESS: REFERENT, "reader": READER}
+UNANSWERED = "†"
+"""Stands behind figures of an arm that has less than half of the mass on valid answers."""
 
 
 class ArmFigure(NamedTuple):
@@ -62,6 +73,14 @@ class Line(NamedTuple):
     figure: str
     whose: str
     cells: Mapping[str, ArmFigure]
+    unanswered: frozenset[str] = frozenset()
+    """Arms with less than half of the mass on valid answers, of all who are asked for it."""
+
+    def told(self, arm: str) -> str:
+        """The arm's cell, marked where it is no report; empty if it has none."""
+        if arm not in self.cells:
+            return ""
+        return f"{self.cells[arm]}{UNANSWERED if arm in self.unanswered else ''}"
 
     @property
     def differences(self) -> dict[str, Interval]:
@@ -96,14 +115,15 @@ def lines_of(experiment: Experiment, measured: Measured) -> list[Line]:
             }
             lines.append(Line(suite, figure, whose, cells))
         lines += _fit_lines(experiment, suite, asked, measured)
-    return lines
+    valid = {(line.probe, line.whose): line.cells for line in lines if line.figure == VALID}
+    return [line._replace(unanswered=_unanswered(line, valid)) for line in lines]
 
 
 def _fit_lines(
     experiment: Experiment, suite: str, units: Sequence[Unit], measured: Measured
 ) -> Iterator[Line]:
     """How much better what each unit says fits itself than all of its arm, where that is known."""
-    sides: dict[str, dict[str, ArmFigure]] = {"own": {}, "own - referent": {}}
+    sides: dict[str, dict[str, ArmFigure]] = {"own": {}, _LESS: {}}
     for arm in ARMS:
         some = [unit for unit in units if unit.arm == arm]
         if len(some) < 2:
@@ -132,7 +152,7 @@ def value_of(report: Report, figure: str, whose: str) -> float:
     Args:
         report: Of a probe or another suite.
         figure: A metric.
-        whose: Empty, "own", "own - referent" or "reader".
+        whose: Empty, or one of `_WHOSE`.
     """
     if not whose:
         return report.metrics[figure].mean
@@ -156,10 +176,27 @@ def arms_rows(lines: Sequence[Line]) -> list[list[str]]:
     header = [f"{arm} ({sizes[arm]})" if arm != BASE else arm for arm in arms]
     rows = [["probe", "figure", "", *header, *(f"{TRAINED} - {arm}" for arm in compared)]]
     for line in lines:
-        cells = [str(line.cells[arm]) if arm in line.cells else "" for arm in arms]
+        cells = [line.told(arm) for arm in arms]
         apart = [interval_text(line.differences[a]) if a in line.cells else "" for a in compared]
         rows.append([line.probe, line.figure, line.whose, *cells, *apart])
     return rows
+
+
+def _unanswered(
+    line: Line, valid: Mapping[tuple[str, str], Mapping[str, ArmFigure]]
+) -> frozenset[str]:
+    """The arms of a line that answer too little, by the lines of what is valid."""
+    whose = "own" if line.whose == _LESS else line.whose
+    if line.figure == VALID or (line.probe, whose) not in valid:
+        return frozenset()
+    found = set()
+    for arm in line.cells:
+        masses = [float(np.mean(valid[line.probe, whose][arm].values))]
+        if line.whose == _LESS:
+            masses.append(masses[0] - float(np.mean(valid[line.probe, _LESS][arm].values)))
+        if not min(masses) >= ANSWERED:
+            found.add(arm)
+    return frozenset(found)
 
 
 def _figures(report: Report) -> list[tuple[str, str]]:

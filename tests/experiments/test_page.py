@@ -27,7 +27,9 @@ def test_the_question_verdict_and_rule_are_on_the_first_screen(finished):
 def test_arms_and_base_are_columns_of_figures(finished):
     outcome = finished[1]
     arms = next(view for view in experiment_page(outcome).views if view.title == "Arms")
-    assert list(arms.columns[3:]) == ["trained", "none", "told", "base", "trained - none"]
+    assert list(arms.columns[3:]) == [
+        *("trained", "none", "told", "base", "trained - none", "not answered"),
+    ]
     figure = next(iter(outcome.measured["trained-0"][ACTS].metrics))
     row = next(row for row in arms.rows if row[:2] == [ACTS, figure])
     units = [outcome.measured[f"trained-{n}"][ACTS].metrics[figure].mean for n in range(2)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind, ttest_rel
 
-from distmatch.experiments.tables import ArmFigure, arms_table, lines_of
+from distmatch.experiments.tables import UNANSWERED, ArmFigure, arms_table, lines_of
 from tests.experiments.small import SHARES, experiment, measured_by_hand, subject
 
 TRAINED, OTHER = (0.7, 0.4, 0.9, 0.2, 0.6), (0.5, 0.1, 0.8, 0.15)
@@ -44,3 +44,21 @@ def test_shuffled_rows_are_twins_of_the_trained_and_neutral_ones_are_not():
     assert widths["shuffled"] < widths["none"] / 5  # nearly the same difference in every pair
     assert "trained - shuffled" in arms_table(lines)
     assert coins.seed_of(learned[2]) == coins.seed_of(coins.units[-2]) == 2
+
+
+def test_figures_of_an_arm_that_answers_too_little_are_marked():
+    coins = experiment(SHARES, told=False, controls=4)
+
+    def subject_of(unit):
+        one = subject(0.5, lambda _: 0.6)
+        share = 0.3 if unit.arm == "none" else 0.9
+        return replace(one, probs_of=lambda row: [share * p for p in one.probs_of(row)])
+
+    lines = lines_of(coins, measured_by_hand(coins, subject_of))
+    by_name = {(line.figure, line.whose): line for line in lines if line.probe != "acts"}
+    for whose in ("own", "own - referent"):
+        line = by_name["report", whose]
+        assert line.unanswered == {"none"}
+        assert line.told("none").endswith(UNANSWERED) and UNANSWERED not in line.told("trained")
+    assert UNANSWERED not in by_name["valid", "own"].told("none")
+    assert UNANSWERED in arms_table(lines)
