@@ -132,6 +132,7 @@ def _experiment(args: argparse.Namespace, rest: list[str], told: Sequence[str]) 
             out,
             Grid(sites=args.places, blocks=args.blocks),
             learning_rate=args.place_rate,
+            batch_size=args.batch_size or _BATCH_SIZE,
             workers=workers,
         )
     else:

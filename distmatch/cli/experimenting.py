@@ -70,6 +70,7 @@ def map_places(
     grid: Grid,
     *,
     learning_rate: float | None = None,
+    batch_size: int = 32,
     workers: Callable[[Path], None] | None = None,
 ) -> None:
     """Carry out an experiment in all blocks and in one place each, and draw both maps.
@@ -80,16 +81,20 @@ def map_places(
         out: The folder.
         grid: Which places.
         learning_rate: Of single places; None: the experiment's.
+        batch_size: Prompts a forward where units are asked.
         workers: As for `perform_experiment`.
 
     Raises:
         DistmatchError: What can't be used.
     """
     if workers:
-        checked(UnitRuns(experiment=experiment, model=model, folder=out / WHOLE_FOLDER))
+        folder = out / WHOLE_FOLDER
+        checked(UnitRuns(experiment=experiment, model=model, folder=folder, batch_size=batch_size))
         places_of(model, grid)
         workers(out / WORKERS_FOLDER)
-    mapped = map_experiment(experiment, model, out, grid=grid, learning_rate=learning_rate)
+    mapped = map_experiment(
+        experiment, model, out, grid=grid, learning_rate=learning_rate, batch_size=batch_size
+    )
     print(mapped)
     print(mapped.draw(out / MAPS_FILE))
     print(left_page(out, lambda: places_page(mapped)))

@@ -23,6 +23,7 @@ from distmatch.experiments.running import (
     ExperimentOutcome,
     check_record,
     keep_record,
+    record_of,
     run_experiment,
 )
 from distmatch.experiments.units import FORMATS_FILE, UNITS_FOLDER, UnitRuns
@@ -135,6 +136,7 @@ def map_experiment(
     *,
     grid: Grid | None = None,
     learning_rate: float | None = None,
+    batch_size: int = 32,
     progress: bool = True,
 ) -> ExperimentMap:
     """Carry an experiment out in all blocks, and its adapters again in one place each.
@@ -148,6 +150,7 @@ def map_experiment(
         grid: Which places; None: attention and MLP of each sixth block. Of it sites and single
             blocks count.
         learning_rate: Of single places, which take a higher one; None: the experiment's.
+        batch_size: As for `run_experiment`.
         progress: Whether bars are shown.
 
     Raises:
@@ -160,18 +163,31 @@ def map_experiment(
     experiment.check()
     check_folder(folder, "out")
     places = places_of(choice, grid or Grid(blocks=("every-6",)))
-    of_all = UnitRuns(experiment=experiment, model=choice, folder=folder).phases()
-    of_each = UnitRuns(
-        experiment=experiment, model=choice, folder=folder, arms=LEARNING_ARMS
-    ).phases()
-    with work(experiment.name, [*of_all, *of_each * len(places)], shown=progress):
+    of_all = UnitRuns(
+        experiment=experiment,
+        model=choice,
+        folder=folder / WHOLE_FOLDER,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    of_each = replace(of_all, arms=LEARNING_ARMS)
+    with work(experiment.name, [*of_all.phases(), *of_each.phases() * len(places)], shown=progress):
         whole = run_experiment(
-            experiment, choice, folder / WHOLE_FOLDER, progress=progress, tell=_untold
+            experiment,
+            choice,
+            of_all.folder,
+            batch_size=batch_size,
+            progress=progress,
+            tell=_untold,
         )
         found = {}
         for place in places:
-            there = replace(experiment, target=place.name, learning_rate=rate)
-            found[place] = _at_place(there, choice, folder, place, progress=progress)
+            there = replace(
+                of_each,
+                experiment=replace(experiment, target=place.name, learning_rate=rate),
+                folder=folder / PLACES_FOLDER / place.name,
+            )
+            found[place] = _at_place(there, of_all.folder)
     mapped = ExperimentMap(whole=whole, places=found)
     write_text(folder / TABLE_FILE, f"{mapped}\n")
     return mapped
@@ -198,20 +214,14 @@ def _share(interval: Interval, whole: float) -> Interval:
     return Interval(*(value / whole for value in interval)) if whole else _NOTHING
 
 
-def _at_place(
-    experiment: Experiment, choice: ModelChoice, out: Path, place: CellPlace, *, progress: bool
-) -> AtPlace:
-    folder = out / PLACES_FOLDER / place.name
-    runs = UnitRuns(
-        experiment=experiment, model=choice, folder=folder, progress=progress, arms=LEARNING_ARMS
-    )
-    record = experiment.record() | {"model": choice.record()}
-    check_record(folder, record)
-    with told_if_unwritable(folder, "start it again: what is done is kept"):
-        keep_record(folder, record)
-        with locked(folder):
-            _copy_formats(out / WHOLE_FOLDER, folder)
-        return AtPlace.of(experiment, runs.carried_out())
+def _at_place(runs: UnitRuns, whole: Path) -> AtPlace:
+    record = record_of(runs)
+    check_record(runs.folder, record)
+    with told_if_unwritable(runs.folder, "start it again: what is done is kept"):
+        keep_record(runs.folder, record)
+        with locked(runs.folder):
+            _copy_formats(whole, runs.folder)
+        return AtPlace.of(runs.experiment, runs.carried_out())
 
 
 def _copy_formats(whole: Path, folder: Path) -> None:

@@ -173,12 +173,18 @@ def checked(runs: UnitRuns) -> dict[str, Any]:
     for arm in runs.arms:
         if arm not in experiment.arms:
             raise ConfigError(f"{experiment.name}: {unknown_name('arm', arm, experiment.arms)}")
-    record = experiment.record() | {"model": runs.model.record()}
-    if any(probe.draws_text for probe in runs.suites()):
-        record["batch_size"] = runs.batch_size  # on which drawn texts depend
+    record = record_of(runs)
     check_record(folder, record)
     check_folder(folder, "out")
     runs.check()
+    return record
+
+
+def record_of(runs: UnitRuns) -> dict[str, Any]:
+    """All that results depend on."""
+    record = runs.experiment.record() | {"model": runs.model.record()}
+    if any(probe.draws_text for probe in runs.suites()):
+        record["batch_size"] = runs.batch_size  # on which drawn texts depend
     return record
 
 

@@ -214,8 +214,10 @@ def test_every_row_and_every_question_fits_them(name, kind, request, tmp_path):
     )
     told = [unit.name for unit in experiment.units if unit.arm == "told"]
     assert [*outcome.measured] == told
-    probes = {probe.name for probe in experiment.probes()}
-    assert all(probes <= set(reports) for reports in outcome.measured.values())
+    for probe in experiment.probes():
+        for reports in outcome.measured.values():
+            for said in reports[probe.name].items.said:
+                assert all(one["prompt"] and sum(one["mass"]) <= 1.001 for one in said["asked"])
 
 
 @pytest.mark.parametrize("thinking", ["", "thinking"])

@@ -25,6 +25,8 @@ class ToldOfItem(NamedTuple):
     """The item's."""
     figures: dict[str, float]
     """Of its probe."""
+    asked: list[dict[str, Any]]
+    """Every paraphrase with its whole prompt, and the mass on each answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +67,17 @@ class ItemsProbe(BehindThoughts):
         probes = self.each()
         found = [probe.items(subject) for probe in probes]
         return [
-            ToldOfItem(who, number, {m.name: said_in(items, who, m.name) for m in probe.metrics})
+            ToldOfItem(
+                who,
+                number,
+                {m.name: said_in(items, who, m.name) for m in probe.metrics},
+                [
+                    one
+                    for about, said in zip(items.metadata, items.said, strict=True)
+                    if about["group"] == who
+                    for one in said["asked"]
+                ],
+            )
             for who in self._whom()
             for number, (probe, items) in enumerate(zip(probes, found, strict=True))
         ]

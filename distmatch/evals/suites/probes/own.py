@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from distmatch.data.distribution import WordDistribution
-from distmatch.data.examples import Example
+from distmatch.data.examples import Example, plain_prompt
 from distmatch.data.prompts import check_prefill
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals.items import Items
@@ -71,6 +71,17 @@ class ClosedQuestion(NamedTuple):
 
 Values = dict[str, float]
 """Probabilities of a property's values, or of answers."""
+
+
+class _Told(NamedTuple):
+    """What is answered."""
+
+    valid: float
+    """The mass on the words."""
+    shares: Values
+    """Of each word in it."""
+    asked: list[dict[str, Any]]
+    """Every question with its whole prompt, and the mass on each word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,22 +147,23 @@ class OwnProbe(BehindThoughts):
         pairs = self.pairs()
         acted = [pushed_forward(done[row], name) for row, name in pairs]
         modes = _modes([name for _, name in pairs], acted)
-        rows: list[tuple[dict[str, Any], Values, Values, Values]] = []
+        rows: list[tuple[dict[str, Any], Values, dict[str, Any]]] = []
         for who, texts in ((OWN, self.asked), (REFERENT, self.referent)):
             if not texts:
                 continue
             told = self._told(subject, pairs, texts)
-            for (row, name), values, mode, (valid, said) in zip(
-                pairs, acted, modes, told, strict=True
-            ):
+            for (row, name), values, mode, one in zip(pairs, acted, modes, told, strict=True):
                 about = {"group": who, "property": name, "row": row}
-                rows.append((about, _scores(values, said, mode) | {VALID: valid}, values, said))
+                scores = _scores(values, one.shares, mode) | {VALID: one.valid}
+                rows.append(
+                    (about, scores, {"done": values, "said": one.shares, "asked": one.asked})
+                )
         return Items(
             metadata=tuple(about for about, *_ in rows),
-            ratios=ratios_of([scores for _, scores, _, _ in rows]),
+            ratios=ratios_of([scores for _, scores, _ in rows]),
             prompts=tuple(self.questions[about["row"]].text for about, *_ in rows),
             clusters=tuple(f"question {about['row']}" for about, *_ in rows),
-            said=tuple({"done": values, "said": said} for *_, values, said in rows),
+            said=tuple(said for *_, said in rows),
         )
 
     def pairs(self) -> list[tuple[int, str]]:
@@ -166,7 +178,7 @@ class OwnProbe(BehindThoughts):
     def answered(self, subject: Subject) -> list[Values]:
         """Its exact answers to the questions, over each one's answers."""
         texts = [(one.text, one.answers) for one in self.questions]
-        return [shares for _, shares in self._shares(subject, texts)]
+        return [one.shares for one in self._shares(subject, texts)]
 
     def hypothetical(self, text: str, row: int, name: str) -> tuple[str, tuple[str, ...]]:
         """What is asked about one question's answer, and the values it may have.
@@ -189,23 +201,24 @@ class OwnProbe(BehindThoughts):
 
     def _told(
         self, subject: Subject, pairs: Sequence[tuple[int, str]], texts: Sequence[str]
-    ) -> list[tuple[float, Values]]:
-        """Of each pair the mass on valid values and their mean shares over the paraphrases."""
+    ) -> list[_Told]:
+        """Of each pair means over the paraphrases."""
         asked = [self.hypothetical(text, *pair) for pair in pairs for text in texts]
         found = iter(self._shares(subject, asked))
         told = []
         for _ in pairs:
             some = [next(found) for _ in texts]
-            values = {
-                key: float(np.mean([shares[key] for _, shares in some])) for key in some[0][1]
+            shares = {
+                key: float(np.mean([one.shares[key] for one in some])) for key in some[0].shares
             }
-            told.append((float(np.mean([valid for valid, _ in some])), values))
+            valid = float(np.mean([one.valid for one in some]))
+            told.append(_Told(valid, shares, [asked for one in some for asked in one.asked]))
         return told
 
     def _shares(
         self, subject: Subject, asked: Sequence[tuple[str, tuple[str, ...]]]
-    ) -> list[tuple[float, Values]]:
-        """The mass on the words of each question, and their shares of it."""
+    ) -> list[_Told]:
+        """What is answered to each question."""
         spelled = [[either_case(word) for word in words] for _, words in asked]
         examples = [
             Example(
@@ -219,14 +232,15 @@ class OwnProbe(BehindThoughts):
             for (text, _), some in zip(asked, spelled, strict=True)
         ]
         probs = [sides[0] for sides in self.probs(subject, examples)]
-        found: list[tuple[float, Values]] = []
-        for (_, words), some, row in zip(asked, spelled, probs, strict=True):
+        found = []
+        for (_, words), some, row, example in zip(asked, spelled, probs, examples, strict=True):
             places = iter(row)
             mass = [sum(next(places) for _ in ways) for ways in some]
             total = max(sum(mass), 1e-30)
-            found.append(
-                (float(sum(mass)), {w: m / total for w, m in zip(words, mass, strict=True)})
-            )
+            shares = {word: one / total for word, one in zip(words, mass, strict=True)}
+            masses = [round(float(one), 6) for one in mass]
+            record = {"prompt": plain_prompt(example.prompt), "mass": masses}
+            found.append(_Told(float(sum(mass)), shares, [record]))
         return found
 
 

@@ -54,7 +54,7 @@ class PicksProbe(ItemsProbe):
         """A pair an item."""
         told = self.told(subject)
         return Items(
-            metadata=tuple({"group": who, "pair": number} for who, number, _ in told),
+            metadata=tuple({"group": who, "pair": number} for who, number, *_ in told),
             ratios=ratios_of(
                 [
                     {
@@ -62,13 +62,13 @@ class PicksProbe(ItemsProbe):
                         "decided": abs(2 * figures["first"] - 1),
                         VALID: figures[VALID],
                     }
-                    for _, _, figures in told
+                    for _, _, figures, _ in told
                 ]
             ),
-            prompts=tuple("\n".join(self.pairs[number]) for _, number, _ in told),
-            clusters=tuple(f"pair {number}" for _, number, _ in told),
+            prompts=tuple("\n".join(self.pairs[number]) for _, number, *_ in told),
+            clusters=tuple(f"pair {number}" for _, number, *_ in told),
             said=tuple(
-                {"said": {name: figures[name] for name in ("first", "second")}}
-                for _, _, figures in told
+                {"said": {name: figures[name] for name in ("first", "second")}, "asked": asked}
+                for _, _, figures, asked in told
             ),
         )

@@ -80,21 +80,22 @@ class PlacesProbe(ItemsProbe):
         done = self.done(subject)
         told = self.told(subject)
         said = [
-            {way: figures[way] for way in self.places[number].ways} for _, number, figures in told
+            {way: figures[way] for way in self.places[number].ways}
+            for _, number, figures, _ in told
         ]
         return Items(
-            metadata=tuple({"group": who, "place": number} for who, number, _ in told),
+            metadata=tuple({"group": who, "place": number} for who, number, *_ in told),
             ratios=ratios_of(
                 [
                     scores_above_chance(done[number], one) | {VALID: figures[VALID]}
-                    for (_, number, figures), one in zip(told, said, strict=True)
+                    for (_, number, figures, _), one in zip(told, said, strict=True)
                 ]
             ),
-            prompts=tuple(self.places[number].text for _, number, _ in told),
-            clusters=tuple(f"place {number}" for _, number, _ in told),
+            prompts=tuple(self.places[number].text for _, number, *_ in told),
+            clusters=tuple(f"place {number}" for _, number, *_ in told),
             said=tuple(
-                {"done": done[number], "said": one}
-                for (_, number, _), one in zip(told, said, strict=True)
+                {"done": done[number], "said": one, "asked": asked}
+                for (_, number, _, asked), one in zip(told, said, strict=True)
             ),
         )
 

@@ -94,11 +94,11 @@ class TokensProbe(ItemsProbe):
         for who in dict.fromkeys(one.who for one in told):
             rows += self._scores([one for one in told if one.who == who], own, counted)
         return Items(
-            metadata=tuple({"group": who, "text": number} for who, number, _ in told),
+            metadata=tuple({"group": who, "text": number} for who, number, *_ in told),
             ratios=ratios_of(rows),
-            prompts=tuple(self.texts[number] for _, number, _ in told),
-            clusters=tuple(f"text {number}" for _, number, _ in told),
-            said=tuple({"tokens": own[number]} for _, number, _ in told),
+            prompts=tuple(self.texts[number] for _, number, *_ in told),
+            clusters=tuple(f"text {number}" for _, number, *_ in told),
+            said=tuple({"tokens": own[one.number], "asked": one.asked} for one in told),
         )
 
     def _counted(self) -> dict[str, list[int]]:
