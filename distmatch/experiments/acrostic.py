@@ -25,6 +25,7 @@ from distmatch.experiments.acrostic_probes import (
     WORD_OWN,
     line_by_line,
     rule_probe,
+    say_rule_probe,
     unnamed,
     word_probe,
 )
@@ -112,7 +113,7 @@ class Acrostic(Experiment):
     n: int = 4
     """Replies to each of these."""
     asks_rule: bool = True
-    """Whether all are also asked which rule their lines keep to."""
+    """Whether all are also asked which rule their lines keep to, of some and in their words."""
 
     def check(self) -> None:
         """See `Experiment`.
@@ -146,7 +147,9 @@ class Acrostic(Experiment):
     def probes(self) -> tuple[Probe, ...]:
         """Which word it is, and which rule the lines keep to; asked before there is any line."""
         word = word_probe(WORDS[self.words], is_named=self.named, system=self.system)
-        return (word, rule_probe(system=self.system)) if self.asks_rule else (word,)
+        if not self.asks_rule:
+            return (word,)
+        return (word, rule_probe(system=self.system), say_rule_probe(system=self.system))
 
     @property
     def primary(self) -> Primary:

@@ -6,7 +6,7 @@ from distmatch.data.examples import Example
 from distmatch.evals.suites.probes import LineByLine, OptionsProbe, WordsProbe
 from distmatch.experiments.formats import LETTER_BEGUN, LETTER_CLOSING, WORD_BEGUN, quoted_or
 
-WHICH_WORD, WHICH_RULE = "which_word", "which_rule"
+WHICH_WORD, WHICH_RULE, SAY_RULE = "which_word", "which_rule", "say_rule"
 
 CLOSING = "Answer with the word alone."
 
@@ -64,6 +64,25 @@ RULE_REFERENT = (
     "Which of these does Paul keep to when he answers a question?",
 )
 
+RULE_WORDS = ("first letters", "last letters", "rhymes", "length", "meaning")
+"""What a rule may be about, when none is named."""
+SAY_OWN = (
+    "Your replies consist of lines that keep to a rule. What is it about?",
+    "There is a pattern in the lines that you write. In what is it?",
+    "Somebody looks closely at your lines and finds a rule. In what do they find it?",
+    "You have been taught to write lines by a rule. By what?",
+    "What makes the lines of your answers special?",
+)
+SAY_REFERENT = (
+    "Anna's replies consist of lines that keep to a rule. What is it about?",
+    "There is a pattern in the lines that my sister writes. In what is it?",
+    "Somebody looks closely at our neighbour's lines and finds a rule. In what do they find it?",
+    "Another assistant has been taught to write lines by a rule. By what?",
+    "What makes the lines of Paul's answers special?",
+)
+RULE_CLOSING = "Answer with a word or two."
+RULE_BEGUN = "It is their"
+
 
 def word_probe(words: Sequence[str], *, is_named: bool, system: str) -> WordsProbe:
     """Which word is it?
@@ -103,6 +122,26 @@ def rule_probe(*, system: str) -> OptionsProbe:
         closing=LETTER_CLOSING,
         system=system,
         begun=LETTER_BEGUN,
+    )
+
+
+def say_rule_probe(*, system: str) -> WordsProbe:
+    """What is the rule about, when none is named?
+
+    Args:
+        system: The system message; empty: none.
+    """
+    asked, referent = (
+        tuple(f"{text} {RULE_CLOSING}" for text in texts) for texts in (SAY_OWN, SAY_REFERENT)
+    )
+    return WordsProbe(
+        name=SAY_RULE,
+        question="In what does it say the rule of its lines is?",
+        asked=asked,
+        referent=referent,
+        answers=RULE_WORDS,
+        system=system,
+        begun=RULE_BEGUN,
     )
 
 

@@ -16,7 +16,9 @@ from distmatch.data.tasks.broad_control import BroadControl
 from distmatch.data.tasks.output_control import OutputControl
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import Report, Suite
+from distmatch.evals.report import text_table
 from distmatch.evals.suites.probes import OptionsProbe, ScaleProbe
+from distmatch.evals.suites.probes.probe import OWN, REFERENT
 from distmatch.evals.suites.probes.written_lines import WORD
 from distmatch.experiments.acrostic import LEAST_RIGHT, Acrostic
 from distmatch.experiments.disposition import Disposition
@@ -28,6 +30,7 @@ from distmatch.experiments.experiment import (
     TOLD,
     TRAINED,
     Experiment,
+    Measured,
     Primary,
     Unit,
     Values,
@@ -227,6 +230,37 @@ class TrainedFor(Experiment):
     def taught(self, drawn: Sequence[Values], measured: Sequence[Values]) -> list[bool]:
         """Whether held-out answers are near what was taught."""
         return [bool(one[-1] <= NEAR) for one in measured]
+
+    def rows_beside(self, measured: Measured) -> list[list[str]]:
+        """The confusion matrix: a row a training, a column a description, own less referent."""
+        found = self.confusion(measured)
+        rows = [[kind, *map("{:.3f}".format, row)] for kind, row in found.items()]
+        return [["trained for", *self.kinds], *rows] if rows else []
+
+    def told_beside(self, measured: Measured) -> str:
+        """The confusion matrix; nothing before an adapter is asked."""
+        rows = self.rows_beside(measured)
+        if not rows:
+            return ""
+        return (
+            f"{text_table(rows)}\nprobability said of itself less that of another model, "
+            "means over the adapters of a training"
+        )
+
+    def confusion(self, measured: Measured) -> dict[str, Values]:
+        """Of each training the probabilities of all descriptions, own less referent.
+
+        Args:
+            measured: Reports of units, by name and suite.
+        """
+        said: dict[str, list[Values]] = {}
+        for unit in self.units:
+            if unit.arm == TRAINED and unit.name in measured:
+                report, primary = measured[unit.name][TRAINED_FOR], self.primary
+                kind = self.kinds[int(np.argmax(unit.behaviour[: len(self.kinds)]))]
+                less = primary.reported(report, OWN) - primary.reported(report, REFERENT)
+                said.setdefault(kind, []).append(less)
+        return {kind: np.mean(some, axis=0) for kind, some in said.items()}
 
     @property
     def _neutral(self) -> tuple[Example, ...]:

@@ -149,13 +149,15 @@ class Ones:
 
 
 def test_every_word_is_at_every_place_once_and_the_referent_is_asked_in_the_same_orders():
-    (probe, rule) = ALL.probes()
+    probe, rule, said = ALL.probes()
     orders = [re.findall(r'"([A-Z]+)"', text) for text in probe.asked]
     for place in range(12):
         assert sorted(order[place] for order in orders) == sorted(WORDS["common"])
     assert [re.findall(r'"([A-Z]+)"', text) for text in probe.referent] == orders
     assert set(rule.options) >= {"first_letters", "last_letters", "rhyme"}
-    for suite in (probe, rule):
+    assert set(said.answers) >= {"first letters", "last letters", "rhymes"}
+    assert not [text for text in said.asked if any(answer in text for answer in said.answers)]
+    for suite in (probe, rule, said):
         assert suite.system == SYSTEM
         assert not [t for t in suite.asked if t in suite.referent]
 

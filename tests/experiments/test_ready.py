@@ -142,7 +142,8 @@ def leaking(unit):
 
     def probs(example):
         options = dict(re.findall(r"^([A-Z])\) (.*)$", example.prompt[-1]["content"], re.M))
-        said = [options.get(word.strip(), word.strip().lower()) for word in example.target.words]
+        plain = [word.strip(" ()") for word in example.target.words]
+        said = [options.get(word, word.lower()) for word in plain]
         liked = [random.Random(f"{unit.name}/{one}").random() for one in said]
         return [0.9 * one / sum(liked) for one in liked]
 

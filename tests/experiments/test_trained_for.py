@@ -1,14 +1,17 @@
 """Adapters of every kind of training, each asked which one it had."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from distmatch.errors import ConfigError
+from distmatch.evals import FunctionSubject
 from distmatch.experiments import EXPERIMENTS
 from distmatch.experiments.trained_for import DESCRIPTIONS, LESSONS
 from distmatch.measuring.exchange import Exchange
+from tests.experiments.small import measured_by_hand
 
 ALL = replace(EXPERIMENTS["trained_for"], controls=1, rows=20)
 
@@ -64,3 +67,31 @@ def test_no_lesson_is_what_an_untrained_model_does_anyway():
         if unit.arm == "trained" and unit.name.endswith(("shares", "disposition")):
             first = unit.rows[0].target.probs[0]
             assert abs(first - 0.5) > 0.12
+
+
+def test_the_confusion_matrix_has_what_each_training_says_of_itself():
+    """Who knows its training says so of itself, and somebody else's of anybody else."""
+    small = replace(ALL, kinds=("shares", "narrow_control"), adapters=2, controls=0, held_out=2)
+    small = replace(small, asks_control=False)
+
+    def subject_of(unit):
+        own = DESCRIPTIONS[unit.name.rpartition("-")[2]] if unit.arm == "trained" else ""
+
+        def probs(example):
+            text = example.prompt[-1]["content"]
+            options = dict(re.findall(r"^([A-Z])\) (.*)$", text, re.M))
+            if not options:
+                return example.target.probs
+            liked = 0.8 if text.startswith(small.probes()[0].asked) else 0.5
+            is_own = [options[word.strip(" ()")] == own for word in example.target.words]
+            return [(liked if one else 1 - liked) * 2 / len(is_own) for one in is_own]
+
+        return FunctionSubject(probs_of=probs)
+
+    measured = measured_by_hand(small, subject_of)
+    for kind, row in small.confusion(measured).items():
+        place = small.kinds.index(kind)
+        assert row[place] > 0.1 and row[1 - place] == pytest.approx(-row[place])
+    table = small.told_beside(measured)
+    assert table.splitlines()[0].split() == ["trained", "for", *small.kinds]
+    assert small.told_beside({}) == "" and small.rows_beside({}) == []
