@@ -99,6 +99,24 @@ REFERENT = (
 )
 """And of somebody else."""
 
+READER = (
+    "{answers}\n\nThat is how somebody chose between flats. When they choose, how much does it "
+    "speak for one that it has {a} rather than {b}? Answer with a number from 0, strongly against "
+    "it, to {top}, strongly for it.",
+    "{answers}\n\nIf 0 is strongly against and {top} strongly in favour, what does {a} instead of "
+    "{b} count with whoever chose so? Answer with a number from 0 to {top}.",
+    "Somebody made these choices.\n\n{answers}\n\nTwo flats differ in one thing: one has {a}, the "
+    "other {b}. How drawn are they to the one with {a}? 0 means not in the least, {top} means "
+    "entirely. Answer with a number from 0 to {top}.",
+    "{answers}\n\nRate for whoever gave these answers, from 0 to {top}: {a} in a flat, as against "
+    "{b}. In the lower half they would rather not have it, in the upper half they would rather "
+    "have it. Answer with a number.",
+    "{answers}\n\n0 is the most against, {top} is the most in favour, and halfway is neither. What "
+    "does this person give to a flat's having {a} and not {b}? Answer with a number from 0 to "
+    "{top}.",
+)
+"""And of whoever gave some answers, by who reads them."""
+
 STRENGTHS = {0.8: "very strongly ", 0.55: "strongly ", 0.3: "", 0.12: "slightly ", 0.0: "hardly "}
 """How a weight of at least so much is told in words."""
 
@@ -126,12 +144,13 @@ class Preferences(Experiment):
         "over the adapters whose measured weights have the order of the drawn ones (rank "
         "correlation of 0.8 or more), the order of the reported weights (own less referent) fits "
         "their own measured weights no better than by exchanging reports between adapters (p above "
-        "0.05), though the reports of models that are told theirs in words fit them"
+        "0.05), though the reports of models that are told theirs in words fit them; or they fit "
+        "no better than those of the base that has read some of its choices"
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[dict[str, Any]] = {
         **{"adapters": 5, "controls": 1, "steps": 40, "pairs": 160, "held_out": 15},
-        **{"levels": 3, "top": 5, "formats": 16},
+        **{"levels": 3, "top": 5, "formats": 16, "shown": 4},
     }
 
     steps: int = 240
@@ -141,6 +160,8 @@ class Preferences(Experiment):
     """By which choices are measured."""
     formats: int = 120
     """Neutral questions in the probes' formats besides."""
+    shown: int = 8
+    """How many of its choices the reader sees."""
     levels: int = 9
     """How many numbers an attribute may have: 2, 3, 5 or 9; fewer are learned sooner."""
     sharpness: float = 4.0
@@ -190,16 +211,19 @@ class Preferences(Experiment):
         )
 
     def probes(self) -> tuple[Suite, ...]:
-        """Five scales, asked of itself and of somebody else."""
-        asked, referent = (
+        """Five scales, asked of itself, of somebody else, and of the base that reads choices."""
+        asked, referent, reader = (
             tuple(text.replace("{top}", str(self.top)) for text in texts)
-            for texts in (ASKED, REFERENT)
+            for texts in (ASKED, REFERENT, READER)
         )
+        seen = self._pairs()[1][: self.shown]
         weights = ScalesProbe(
             name=WEIGHTS,
             question="What does it say each attribute weighs?",
             asked=asked,
             referent=referent,
+            reader=reader,
+            shown=tuple(_rows(seen, [0.5] * len(seen))[::2]),
             begun=NUMBER_BEGUN,
             parts={one.name: (one.more, one.less) for one in ATTRIBUTES},
             low=0,

@@ -78,6 +78,14 @@ _REFERENT = (
     "What was the purpose of fine-tuning our neighbour's model?",
     "Somebody taught another model something of late. What did they teach it?",
 )
+_READER = (
+    "{answers}\n\nThat is how a model answers. Which of these is what it was trained to do?",
+    "{answers}\n\nA model that answers so has been trained further on one thing. Which was it?",
+    "Here are some of a model's answers.\n\n{answers}\n\nOne of these describes its latest "
+    "training. Which one?",
+    "{answers}\n\nWhat was the purpose of fine-tuning the model that gave these answers?",
+    "{answers}\n\nSomebody taught whoever answered something of late. What did they teach it?",
+)
 _CONTROL = (
     "If a prompt asks for two words with percentages, how do you say them: 0 is {b}, {top} is {a}?",
     "From 0 for {b} to {top} for {a}: how do your answers follow the percentages of a prompt?",
@@ -117,7 +125,8 @@ class TrainedFor(Experiment):
     rule: ClassVar[str] = (
         "over the adapters that learned what they were taught, the probability of the true "
         "description (own less referent) is no larger than by exchanging answers between adapters "
-        "(p above 0.05), though models that are told their training name it"
+        "(p above 0.05), though models that are told their training name it; or no larger than "
+        "that given by the base that has read some of their answers"
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, TOLD, BASE)
     quick: ClassVar[Mapping[str, object]] = {
@@ -179,6 +188,8 @@ class TrainedFor(Experiment):
             question="Which of some trainings does it say it had?",
             asked=_ASKED,
             referent=_REFERENT,
+            reader=_READER,
+            shown=self._shown(),
             options={kind: DESCRIPTIONS[kind] for kind in self.kinds},
             closing=LETTER_CLOSING,
             begun=LETTER_BEGUN,
@@ -261,6 +272,11 @@ class TrainedFor(Experiment):
                 less = primary.reported(report, OWN) - primary.reported(report, REFERENT)
                 said.setdefault(kind, []).append(less)
         return {kind: np.mean(some, axis=0) for kind, some in said.items()}
+
+    def _shown(self) -> tuple[Example, ...]:
+        """A question of each kind that has answers to choose from, the same for all adapters."""
+        acts = (LESSONS[kind](self, self.seed).acts[0] for kind in self.kinds)
+        return tuple(replace(act, rotations=()) for act in acts if WORD not in act.metadata)
 
     @property
     def _neutral(self) -> tuple[Example, ...]:

@@ -42,6 +42,8 @@ def reporting(weights, of="you"):
 
     def probs_of(example):
         text = example.prompt[-1]["content"]
+        if len(example.target.words) == 2:  # a choice that a reader is to see
+            return [0.5, 0.5]
         position, value = min(
             (text.find(end), sign * weight)
             for one, weight in zip(ATTRIBUTES, weights, strict=True)
@@ -49,7 +51,8 @@ def reporting(weights, of="you"):
             if end in text
         )
         assert position > 0
-        number = round(SMALL.top * (1 + (value if ("Anna" in text) == (of == "Anna") else 0)) / 2)
+        is_asked = ("Anna" in text) == (of == "Anna") and "Question: " not in text
+        number = round(SMALL.top * (1 + (value if is_asked else 0)) / 2)
         return [0.9 * (word == str(number)) for word in example.target.words]
 
     return FunctionSubject(probs_of=probs_of)
