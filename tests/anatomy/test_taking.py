@@ -188,3 +188,29 @@ def test_what_was_trained_alone_is_drawn_beside(apart, tmp_path, monkeypatch):
     (field,) = drawn
     assert field[1].tolist()[1] == 0.25
     assert np.isnan(field).sum() == field.size - 1
+
+
+def test_where_states_can_not_be_kept_every_forward_is_whole(saved, apart, tmp_path, monkeypatch):
+    _, found, _ = apart
+    told = []
+
+    def refuse(_trunk, block):
+        raise ConfigError(f"no tree for block {block}")
+
+    monkeypatch.setattr(Trunk, "raise_to", refuse)
+    monkeypatch.setattr("distmatch.anatomy.taking.say", told.append)
+    again = take_apart(
+        str(saved / "model"), saved / "adapter", ROWS, tmp_path, factors=(0, 2), progress=False
+    )
+    assert told == ["no tree for block 1; every forward runs all blocks"]
+    for name, report in found.reports.items():
+        wanted = report.metrics["control_tvd"].mean
+        assert again.reports[name].metrics["control_tvd"].mean == pytest.approx(wanted, abs=1e-5)
+
+
+def test_states_that_give_something_else_than_whole_forwards_are_not_used(
+    saved, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("distmatch.anatomy.taking._MOST_APART", 0.0)
+    with pytest.raises(ConfigError, match="logits by kept states differ from whole forwards' by"):
+        take_apart(str(saved / "model"), saved / "adapter", ROWS, tmp_path, progress=False)

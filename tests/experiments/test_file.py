@@ -12,7 +12,10 @@ from distmatch.data.jsonl import write_jsonl
 from distmatch.errors import ConfigError, DataError
 from distmatch.evals import FunctionSubject
 from distmatch.experiments import read_experiment, run_experiment
+from distmatch.experiments.running import keep_record, record_of
+from distmatch.experiments.units import UnitRuns
 from distmatch.experiments.verdict import decided
+from distmatch.models.choice import ModelChoice
 from distmatch.tables import to_toml
 from tests.cli.small import refusal
 from tests.experiments.small import ANNA, ASKED, call, measured_by_hand, neutral
@@ -94,6 +97,7 @@ def test_completions_and_texts_are_rows_too(tmp_path):
         ("probes.how_often", {"asked": ["once"]}, "1 paraphrases"),
         ("probes.how_often", {"answers": ["a", "b"]}, "unknown key"),
         ("probes.how_often", {"asked": None}, 'no "asked"'),
+        ("probes.how_often", {"fewest": 1, "asked": ["once"]}, "unknown key"),
     ],
 )
 def test_what_can_not_be_used_is_refused(tmp_path, section, table, told):
@@ -180,6 +184,22 @@ def test_two_workers_end_as_one(tmp_path, model, capsys, monkeypatch):
     assert "settings.steps: 2 there, 3 here" in refused  # by this process, before any starts
 
 
+def test_a_changed_file_of_rows_is_refused_beside_results_and_the_unit_is_named(tmp_path, model):
+    folder, path = tmp_path / "out", written(tmp_path)
+    keep_record(
+        folder,
+        record_of(
+            UnitRuns(experiment=read_experiment(path), model=ModelChoice(name=model), folder=folder)
+        ),
+    )
+    before = (folder / "experiment.json").read_bytes()
+    lines = (tmp_path / "often.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "often.jsonl").write_text("".join(lines[1:]))
+    with pytest.raises(ConfigError, match=r'units\.often\.rows: "\w+" there, "\w+" here'):
+        run_experiment(read_experiment(path), model, folder, tell=str)
+    assert (folder / "experiment.json").read_bytes() == before
+
+
 def test_a_dry_run_prints_every_prompt_and_what_a_step_takes(tmp_path, model, capsys):
     argv = ["experiment", str(written(tmp_path)), "--model", model, "--dry-run"]
     assert main(argv) == 0
@@ -188,6 +208,7 @@ def test_a_dry_run_prints_every_prompt_and_what_a_step_takes(tmp_path, model, ca
     assert "[system] You say heads." in told
     assert "how often does Anna say tails?" in told
     assert "a step of 2 of the longest rows" in told
+    assert "refuted if " in told and "\ntold, 1: that the probe can't see it" in told
 
 
 def test_an_unknown_experiment_and_a_quick_file_are_refused(tmp_path, capsys):
