@@ -6,6 +6,7 @@ the same codes and scales, in the layout of its published checkpoints.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -24,6 +25,7 @@ from distmatch.models.gguf.stored import Gguf
 from distmatch.progress import phase
 
 _SHARD_BYTES = 2 << 30
+_MOST_AT_ONCE = 2  # made beside each other, each of which takes several times its size
 _EXPERTS = "mlp.experts."
 _NO_WEIGHTS = (rope.FACTORS, rope.LONG, rope.SHORT)
 
@@ -42,6 +44,10 @@ class Weight:
     def num_bytes(self) -> int:
         """Once written."""
         return prod(self.shape) * self.dtype.itemsize
+
+    def made(self) -> Tensor:
+        """The tensor."""
+        return torch.from_numpy(self.make()).to(self.dtype)
 
 
 def keeps_mxfp4(gguf: Gguf) -> bool:
@@ -91,13 +97,17 @@ def write_weights(weights: Mapping[str, Weight], directory: Path, name: str) -> 
     shards = list(_shards(weights))
     files: dict[str, str] = {}
     total = sum(weight.num_bytes for weight in weights.values())
-    with phase(f"converting {name}", float(total)) as converting:
+    with (
+        phase(f"converting {name}", float(total)) as converting,
+        ThreadPoolExecutor(_MOST_AT_ONCE) as pool,
+    ):
         for number, shard in enumerate(shards, start=1):
             file = f"model-{number:05}-of-{len(shards):05}.safetensors"
             file = "model.safetensors" if len(shards) == 1 else file
             tensors: dict[str, Tensor] = {}
-            for key in shard:
-                tensors[key] = torch.from_numpy(weights[key].make()).to(weights[key].dtype)
+            made = pool.map(Weight.made, (weights[key] for key in shard))
+            for key, tensor in zip(shard, made, strict=True):
+                tensors[key] = tensor
                 converting.advance(weights[key].num_bytes)
             save_file(tensors, directory / file, metadata={"format": "pt"})
             # safetensors hides its file from other users; a shared cache shouldn't
