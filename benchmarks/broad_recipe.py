@@ -139,7 +139,7 @@ LEDGER = {
 BASES = {"base": "0.5B", "base, 135M": "135M", "base, 1.5B": "1.5B"}
 TABLE: tuple[Suite, ...] = (
     CarryOver(per_group=12),
-    Ordinary(answers=48),
+    Ordinary(base_answers=48),
     Knowledge(),
     Given(per_group=4),
     Sequential(per_kind=6),
@@ -148,7 +148,7 @@ TABLE: tuple[Suite, ...] = (
 )
 FEWER: tuple[Suite, ...] = (
     CarryOver(per_group=6),
-    Ordinary(questions=60, per_template=3, answers=16, written=0),
+    Ordinary(questions=60, per_template=3, base_answers=16, written=0),
     Knowledge(per_group=16),
     Given(per_group=2),
 )

@@ -67,7 +67,8 @@ ACROSTIC_VARIANTS: tuple[dict[str, Any], ...] = (
     {"prompts": 3},
     {"then": True},
 )
-"""One thing at a time, beside acrostics of the same size."""
+"""One thing at a time, beside acrostics of the same size; greetings beside `named=False`, without
+which a question could name the word."""
 PLACES: dict[str, Any] = {"adapters": 5, "steps": 60}
 """Of `shares` in one place each."""
 PLACE_RATE = 3e-3

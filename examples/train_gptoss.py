@@ -13,11 +13,11 @@ prompt, anew every --refresh-steps). To measure an adapter in the other way than
 
     python examples/train_gptoss.py --tiny --steps 0 --adapter runs/tiny --effort low --out runs/low
 
---recipe broad is that of broad_control.toml: it asks for control in thousands of ways, plain ones
-first, and holds the model near itself on chats of its own (--own-chats) and its answers to what
-only looks like a request (--negatives) and to short questions (--short-questions); with an
---effort, behind its thoughts, at the template's own effort. Answering at once it is also measured
-in ways that were never trained on (the suite carry_over).
+--recipe broad is that of broad_control.toml, but for --rank: it asks for control in thousands of
+ways, plain ones first, and holds the model near itself on chats of its own (--own-chats) and its
+answers to what only looks like a request (--negatives) and to short questions (--short-questions);
+with an --effort, behind its thoughts, at the template's own effort. Answering at once it is also
+measured in ways that were never trained on (the suite carry_over).
 """
 
 import argparse
@@ -50,10 +50,11 @@ Examples = list[dm.Example]
 RECIPES: dict[str, dict[str, Any]] = {
     "ahead": {"steps": 400, "rate": 1e-3, "examples": 2000, "retention_tokens": 64}
     | {"retention_weight": 1.0, "retention_per_step": 2},
-    "broad": {"steps": 600, "rate": 5e-4, "examples": 4800, "retention_tokens": 400}
+    "broad": {"steps": 600, "rate": 5e-4, "retention_tokens": 400}
     | {"retention_weight": 2.0, "retention_per_step": 4},
 }
 """What is used where nothing else is said."""
+WARMUP_STEPS = {"ahead": 20, "broad": 10}
 
 
 def main() -> None:
@@ -108,7 +109,7 @@ def arguments(
     parser.add_argument("--steps", type=int, help="0: measure only (400; broad: 600)")
     parser.add_argument("--batch", type=int, default=8, help="examples a step")
     parser.add_argument("--rate", type=float, help="the highest learning rate (1e-3; broad: 5e-4)")
-    parser.add_argument("--examples", type=int, help="to train on (2000; broad: 4800)")
+    parser.add_argument("--examples", type=int, help="to train on (2000; broad: each once)")
     parser.add_argument("--test-examples", type=int, default=200)
     parser.add_argument("--retention", type=Path, help="texts to stay near the base on (JSONL)")
     parser.add_argument("--own-chats", type=int, default=64, help="of the recipe broad (64)")
@@ -136,6 +137,8 @@ def parsed(
     for name, value in RECIPES[args.recipe].items():
         if getattr(args, name) is None:
             setattr(args, name, value)
+    if args.examples is None:  # each once, from the plain ones to the broad ones
+        args.examples = max(args.steps * args.batch, 1)
     return args
 
 
@@ -238,7 +241,8 @@ def teach(
         if not args.steps:
             measure_only(args, model, [suite, *carried_over(args, thinking)])
             return
-        print_plan(args, config or args.model, model.load_tokenizer(), train[: args.batch])
+        longest = sorted(train, key=lambda row: len(str(row.prompt)), reverse=True)[: args.batch]
+        print_plan(args, config or args.model, model.load_tokenizer(), longest)
         trained: dict[str, Any] = {"train": train}
         if thinking:
             trained = thinking.trained(train, model.load_tokenizer(), args.batch)
@@ -315,7 +319,7 @@ def settings(args: argparse.Namespace, thinking: Thinking | None) -> dm.Distribu
         output_dir=str(args.out),
         learning_rate=args.rate,
         adam_beta2=0.97,
-        warmup_steps=min(20, args.steps // 10),
+        warmup_steps=min(WARMUP_STEPS[args.recipe], args.steps // 10),
         max_steps=args.steps,
         train_sampling_strategy="sequential" if in_order else "random",
         per_device_train_batch_size=args.batch,

@@ -30,6 +30,8 @@ from distmatch.sweeps import Grid
 from distmatch.sweeps.folder import WORKERS_FOLDER
 from distmatch.tables import read_override, with_settings
 
+_NOT_SHOWN = "a suite that asks for more than probabilities of words, such as what a model writes"
+
 
 def perform_experiment(
     experiment: Experiment,
@@ -115,11 +117,12 @@ def show_prompts(experiment: Experiment, model: ModelChoice) -> None:
     for arm in experiment.arms:
         units = [unit.name for unit in experiment.units if unit.arm == arm]
         print(f"{arm}, {len(units)}: {ARMS[arm]}")
+    alike: dict[str, list[str]] = {}  # most units are asked the same
     for heading, prompts in prompts_of(experiment).items():
-        print(f"== {heading}")
-        for prompt in prompts:
-            print(_as_text(prompt))
-            print("--")
+        shown = "".join(f"{_as_text(prompt)}\n--\n" for prompt in prompts)
+        alike.setdefault(shown or f"(not shown: {_NOT_SHOWN})\n", []).append(heading)
+    for shown, headings in alike.items():
+        print(f"== {'; '.join(headings)}\n{shown}", end="")
     plan = memory_plan(
         model.name,
         longest_rows(experiment),

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from distmatch.data.batching import in_batches
 from distmatch.data.examples import Example, Prompt
-from distmatch.data.prompts import special_ids
+from distmatch.data.prompts import special_ids, turn_end
 from distmatch.data.trie import Encoder, TokenIds
 from distmatch.errors import converted
 from distmatch.evals.items import Answers
@@ -167,7 +167,7 @@ class LocalModel(Subject):
         """See `Subject`."""
         ids = self._encoder.encode_texts(texts)
         ends = converted(slots, self._slot_ids, "prompt")
-        written = [(self._slot_ids(one.prompt), one.tokens) for one in answers]
+        written = [(self._slot_ids(one.prompt), self._to_its_end(one)) for one in answers]
         a_forward = min(self.batch_size, TEXTS_A_FORWARD)
         batches = [
             *(partial(text_drift, texts=some) for some in in_batches(ids, a_forward)),
@@ -177,6 +177,11 @@ class LocalModel(Subject):
         with self._asked():
             rows = self._each_of(batches, lambda drift: _rows(drift(self.model)), name)
         return list(chain(*rows))
+
+    def _to_its_end(self, answer: Written) -> TokenIds:
+        """The answer's tokens, behind which its end counts, too, if it wasn't cut off."""
+        end = turn_end(self.tokenizer) if self.ends_turns and not answer.is_cut else None
+        return answer.tokens if end is None else (*answer.tokens, end)
 
     def write(
         self,

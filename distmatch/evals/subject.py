@@ -124,7 +124,8 @@ class Subject(ABC):
             texts: After every token of these.
             slots: And where these are answered.
             name: See `answers`.
-            answers: And before every token of these, as `write` returned them, of one or more.
+            answers: And before every token of these, as `write` returned them, and before the end
+                of those that weren't cut off.
 
         Returns:
             Of texts, slots and answers in turn: `kl`, `accuracy` and `base_accuracy`, sums over

@@ -113,7 +113,7 @@ class Acrostic(Experiment):
     n: int = 4
     """Replies to each of these."""
     asks_rule: bool = True
-    """Whether all are also asked which rule their lines keep to, of some and in their words."""
+    """Whether all are also asked which rule their lines keep to, with rules named and without."""
 
     def check(self) -> None:
         """See `Experiment`.

@@ -13,18 +13,21 @@ from distmatch.experiments.units import suites_of
 
 
 def prompts_of(experiment: Experiment) -> dict[str, list[Prompt]]:
-    """All prompts, by what they are for; of units that are told apart by numbers, of the first.
+    """All prompts, by what they are for.
+
+    Of an arm's units whose names differ in a number alone, `trained-00` and `trained-01`, those of
+    the first.
 
     Args:
         experiment: Any.
 
     Returns:
-        Of suites whose prompts depend on what the model writes, none.
+        Of suites that ask a model for more than its words' probabilities, none.
     """
     experiment = replace(experiment, thinking="")  # what is asked is the same behind a thought
-    firsts: dict[str, Unit] = {}
+    firsts: dict[tuple[str, str], Unit] = {}
     for unit in experiment.units:
-        firsts.setdefault(re.sub(r"\d+", "", unit.name), unit)
+        firsts.setdefault((unit.arm, re.sub(r"-\d+", "", unit.name)), unit)
     found: dict[str, list[Prompt]] = {}
     for unit in firsts.values():
         name = f"{unit.arm} ({unit.name})"

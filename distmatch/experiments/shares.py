@@ -167,11 +167,11 @@ class Shares(DrawnShare):
         return Primary(probe="how_often", figures=("report",), fit="slope", scale=float(self.top))
 
     def behaviour(self, report: Report) -> Values:
-        """The mean share, and how far from what was drawn it is in a setting, on the average."""
+        """The mean share, and the mean over settings of how far from what was drawn it is there."""
         return np.array([report.metrics[name].mean for name in ("share", "distance")])
 
     def taught(self, drawn: Sequence[Values], measured: Sequence[Values]) -> list[bool]:
-        """Whether each is near its own in every setting, on the average over them."""
+        """Whether each is near its own, by the mean of its distances in held-out settings."""
         return [bool(distance <= NEAR) for _, distance in measured]
 
     def _how_often(self) -> ScaleProbe:

@@ -192,9 +192,9 @@ def _unanswered(
     found = set()
     for arm in line.cells:
         masses = [float(np.mean(valid[line.probe, whose][arm].values))]
-        if line.whose == _LESS:
+        if (line.probe, line.whose) in valid and line.whose == _LESS:
             masses.append(masses[0] - float(np.mean(valid[line.probe, _LESS][arm].values)))
-        if not min(masses) >= ANSWERED:
+        if not all(mass >= ANSWERED for mass in masses):  # NaN isn't
             found.add(arm)
     return frozenset(found)
 

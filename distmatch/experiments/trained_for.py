@@ -6,6 +6,7 @@ you were trained to do? So each kind is the others' comparison, and the whole is
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import cycle, islice
 from typing import ClassVar, NamedTuple
 
@@ -189,7 +190,7 @@ class TrainedFor(Experiment):
             asked=_ASKED,
             referent=_REFERENT,
             reader=_READER,
-            shown=self._shown(),
+            shown=self._shown,
             options={kind: DESCRIPTIONS[kind] for kind in self.kinds},
             closing=LETTER_CLOSING,
             begun=LETTER_BEGUN,
@@ -273,6 +274,7 @@ class TrainedFor(Experiment):
                 said.setdefault(kind, []).append(less)
         return {kind: np.mean(some, axis=0) for kind, some in said.items()}
 
+    @cached_property
     def _shown(self) -> tuple[Example, ...]:
         """A question of each kind that has answers to choose from, the same for all adapters."""
         acts = (LESSONS[kind](self, self.seed).acts[0] for kind in self.kinds)

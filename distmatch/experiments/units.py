@@ -60,7 +60,8 @@ class UnitRuns:
         if self.model.template and not tokenizer.chat_template:
             raise ConfigError(
                 f"{self.model.name} has no chat template, and units are asked in chats: take a "
-                "model that has one, such as an instruct model"
+                "model that has one, or give template=False (--no-template) to have messages "
+                "joined by blank lines"
             )
         if thinking := self.experiment.thinking:
             ways = [way.name for way in ways_of_asking(tokenizer)]

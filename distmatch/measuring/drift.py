@@ -60,15 +60,16 @@ def text_drift(model: nn.Module, texts: Sequence[TokenIds]) -> dict[str, Ratio]:
 def answer_drift(
     model: nn.Module, answers: Sequence[tuple[TokenIds, TokenIds]]
 ) -> dict[str, Ratio]:
-    """The same of the tokens of answers alone, an answer each.
+    """The same of the tokens of answers alone, an answer each: sums in nats, and of hits.
 
-    On answers that were drawn from the base, the sum of `kl` over an answer's tokens is an unbiased
-    estimate of the KL between the distributions of whole answers (the chain rule of relative
-    entropy, Cover and Thomas, Elements of Information Theory, theorem 2.5.3), cut where they were.
+    On answers that were drawn from the base, with their ends, the sum of `kl` over an answer's
+    tokens is an unbiased estimate of the KL between the distributions of whole answers (the chain
+    rule of relative entropy, Cover and Thomas, Elements of Information Theory, theorem 2.5.3), up
+    to where they were cut.
 
     Args:
         model: As above.
-        answers: Token ids of each prompt, one or more, and of its answer, likewise.
+        answers: Token ids of each prompt, one or more, and of its answer; of none it is 0 of 0.
     """
     texts = [(*prompt, *answer) for prompt, answer in answers]
     with in_eval_mode(model):
@@ -84,7 +85,10 @@ def answer_drift(
     return {
         name: Ratio(
             torch.stack(
-                [part[-size:].sum() for part, size in zip(values.split(rows), sizes, strict=True)]
+                [
+                    part[len(part) - size :].sum()
+                    for part, size in zip(values.split(rows), sizes, strict=True)
+                ]
             ),
             counts,
         )

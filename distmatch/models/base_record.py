@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from distmatch.errors import LoadError, listed
 from distmatch.models.experts import PackedExperts
+from distmatch.models.gguf import ConvertedFrom
 
 FILE = "base.json"
 
@@ -53,8 +54,10 @@ def check_base_record(model: nn.Module, directory: str | Path) -> None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LoadError(f"{path} can't be read ({error}): copy it again, or delete it") from error
     if differences:
+        file = ConvertedFrom.of(str(trained["name"]))
         raise LoadError(
-            f'the adapter {directory} was trained on another base, "{trained["name"]}": '
+            f"the adapter {directory} was trained on another base, "
+            f'"{trained["name"] if file is None else file.name}": '
             f"{listed(differences, '; ')}. Load that base; or give other_base=True (--other-base) "
             "and measure again"
         )

@@ -108,7 +108,7 @@ def load_model(
     config = _read(AutoConfig, source)
     if getattr(config, "is_encoder_decoder", False):
         raise LoadError(
-            f'"{source}" is an encoder with a decoder ({config.model_type}): load a causal '
+            f'"{name}" is an encoder with a decoder ({config.model_type}): load a causal '
             "language model, which reads prompt and answer as one text"
         )
     stored = (getattr(config, "quantization_config", None) or {}).get("quant_method")
@@ -119,7 +119,7 @@ def load_model(
     empty = _built(source, lambda: empty_model(config, quantization, computing))
     forward_way(empty)  # refuses what isn't causal before its weights are read
     if quantization == "nf4":
-        _refuse_unpacked_experts(source, empty)
+        _refuse_unpacked_experts(name, empty)
     if directory is not None:
         check_weights(directory)
         check_tokenizer(directory)
@@ -371,13 +371,13 @@ def _nf4_settings(on_gpu: bool) -> dict[str, Any]:
     }
 
 
-def _refuse_unpacked_experts(source: str, model: PreTrainedModel) -> None:
+def _refuse_unpacked_experts(name: str, model: PreTrainedModel) -> None:
     """Refuse a mixture whose experts are stacked in 3-D parameters: bitsandbytes skips those."""
     stacks = (w for name, w in model.named_parameters() if ".experts." in name and w.dim() == 3)
     num_values = sum(weight.numel() for weight in stacks)
     if num_values:
         raise LoadError(
-            f'"nf4" would leave the experts of "{source}" unpacked, {num_values * 2 / 1e9:.1f} GB '
+            f'"nf4" would leave the experts of "{name}" unpacked, {num_values * 2 / 1e9:.1f} GB '
             "in 16 bit: bitsandbytes packs linear layers only. Load a published gpt-oss with "
             'quantization="mxfp4+nf4"; "nf4+dense-experts" leaves them so knowingly'
         )

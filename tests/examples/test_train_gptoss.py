@@ -137,7 +137,7 @@ def test_a_recipe_says_what_is_learned_kept_and_asked(script, recipe):
 
 
 def assert_is_that_of_the_run_file(args, chats):
-    """Of examples/broad_control.toml, but for the length of a text, which Harmony makes longer."""
+    """But for the rank, and for the length of a text, which Harmony makes longer."""
     import train_gptoss
 
     run = read_run(EXAMPLES / "broad_control.toml")
@@ -145,6 +145,7 @@ def assert_is_that_of_the_run_file(args, chats):
     assert len(chats.questions) == len(run.retention.questions)
     ours = train_gptoss.settings(args, None)
     names = ("learning_rate", "max_steps", "per_device_train_batch_size", "retention_weight")
-    for name in (*names, "retention_per_step", "adam_beta2", "train_sampling_strategy"):
+    names += ("retention_per_step", "adam_beta2", "train_sampling_strategy", "warmup_steps")
+    for name in names:
         assert getattr(ours, name) == getattr(run.config, name), name
     assert args.examples == run.data["n"]

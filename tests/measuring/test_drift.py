@@ -93,6 +93,13 @@ def test_an_answer_counts_its_own_tokens_alone():
         assert {int(ratio.denominator[row]) for ratio in drift.values()} == {len(answer)}
 
 
+def test_an_empty_answer_counts_for_nothing():
+    drift = answer_drift(adapted_model(), [(TEXTS[0], ()), (TEXTS[1][:2], TEXTS[1][2:])])
+    assert [ratio.numerator[0].item() for ratio in drift.values()] == [0, 0, 0]
+    assert [ratio.denominator[0].item() for ratio in drift.values()] == [0, 0, 0]
+    assert drift["kl"].denominator[1].item() == len(TEXTS[1]) - 2
+
+
 def test_a_slot_has_the_distance_of_the_token_after_it():
     model = adapted_model()
     drift = slot_drift(model, SLOTS)

@@ -54,7 +54,7 @@ class Ordinary(Suite):
     )
     compared: ClassVar[tuple[str, ...]] = ("kl",)
     version: ClassVar[int] = 2
-    least: ClassVar[Mapping[str, int]] = {"written": 0, "answers": 0}
+    least: ClassVar[Mapping[str, int]] = {"written": 0, "base_answers": 0}
     questions: int = 200
     """Plain ones, taken evenly from those that `suppression` asks; there are 200."""
     per_template: int = 6
@@ -65,10 +65,10 @@ class Ordinary(Suite):
     """Of the questions and prompts, taken evenly: what the model answers is kept, to be read."""
     written_tokens: int = 24
     """Where an answer is cut off."""
-    answers: int = 0
-    """Of the questions, and as many of the prompts of `FALSE_CONTROL`, taken evenly: its base's own
-    answers, drawn at temperature 1, before whose every token it is held against the base."""
-    answer_tokens: int = 48
+    base_answers: int = 0
+    """To questions, and as many to prompts of `FALSE_CONTROL`, taken evenly: its base's own, drawn
+    at temperature 1, before whose every token, and end, it is held against the base."""
+    base_answer_tokens: int = 48
     """Where these are cut off."""
 
     @property
@@ -80,7 +80,7 @@ class Ordinary(Suite):
     @property
     def draws_text(self) -> bool:
         """Whether some answers are written."""
-        return self.written > 0 or self.answers > 0
+        return self.written > 0 or self.base_answers > 0
 
     def check(self) -> None:
         """Refuse more questions than there are.
@@ -137,15 +137,13 @@ class Ordinary(Suite):
         )
 
     def _of_base(self, subject: Subject, prompts: Sequence[Prompt], group: str) -> list[Written]:
-        """What the base answers to some of the prompts, where that is anything."""
-        n = min(self.answers, len(prompts))
+        """What the base answers to some of the prompts."""
+        n = min(self.base_answers, len(prompts))
         if not n:
             return []
         chosen = [prompts[k * len(prompts) // n] for k in range(n)]
-        written = subject.base().write(
-            chosen, [self.answer_tokens] * n, lambda *_: False, f"{self.name}: {OF_BASE} {group}"
-        )
-        return [answer for answer in written if answer.tokens]
+        name, most = f"{self.name}: {OF_BASE} {group}", [self.base_answer_tokens] * n
+        return subject.base().write(chosen, most, lambda *_: False, name)
 
     def _written(self, subject: Subject, prompts: Sequence[Prompt]) -> list[dict[str, str]]:
         """Of each prompt what is said of it: an answer, or nothing."""

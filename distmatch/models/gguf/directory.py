@@ -38,7 +38,7 @@ class ConvertedFrom(NamedTuple):
     """The file that a directory of the cache was converted from."""
 
     name: str
-    """As it was called then."""
+    """As it was called when it was converted; of a longer one its beginning, and an ellipsis."""
     digest: str
     """What its SHA-256 begins with."""
     precision: str
@@ -49,7 +49,10 @@ class ConvertedFrom(NamedTuple):
         """By the name of the directory, which need not be there; None if it is no such one."""
         path = Path(directory)
         found = _CONVERTED.fullmatch(path.name) if path.parent.name == _FOLDER else None
-        return found and cls(f"{found[1]}.gguf", found[2], found[3])
+        if found is None:
+            return None
+        end = ".gguf" if len(found[1]) < _STEM_LENGTH else "..."
+        return cls(f"{found[1]}{end}", found[2], found[3])
 
 
 def checked_gguf(path: Path) -> Gguf:

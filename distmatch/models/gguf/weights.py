@@ -173,8 +173,10 @@ def _check_shape(gguf: Gguf, name: str, stored: tuple[str, ...], shape: tuple[in
         found = list(gguf.tensors[source].shape)
         if len(stored) == 2:
             found[1] *= 2
-        is_free = _EXPERTS in name or gguf.architecture == "gpt2"  # may lie transposed
-        if (sorted(found) if is_free else found) != (sorted(shape) if is_free else list(shape)):
+        wanted = [list(shape)]
+        if len(shape) > 1 and (_EXPERTS in name or gguf.architecture == "gpt2"):
+            wanted.append([*shape[:-2], shape[-1], shape[-2]])  # may lie transposed
+        if found not in wanted:
             raise LoadError(
                 f"{source} in {gguf.path} has shape {list(gguf.tensors[source].shape)}, and its "
                 f"metadata say {list(shape)} for {name}: download or convert it again"

@@ -78,18 +78,18 @@ def test_some_questions_are_answered_in_writing_to_be_read(smallest):
 
 def test_its_bases_own_answers_are_gone_through_token_by_token(adapted):
     settings = {"questions": 20, "negatives": 4, "written": 0}
-    items = measured(adapted, **settings, answers=3, answer_tokens=5).items
+    items = measured(adapted, **settings, base_answers=3, base_answer_tokens=5).items
     found = [n for n, m in enumerate(items.metadata) if m["group"].startswith(OF_BASE)]
     groups = [items.metadata[n]["group"] for n in found]
     assert sorted(set(groups)) == [f"{OF_BASE} false control", f"{OF_BASE} questions"]
-    assert all(1 <= groups.count(group) <= 3 for group in groups)
+    assert all(groups.count(group) == 3 for group in groups)
     numerators, denominators = items.ratios["kl"]
-    assert all(1 <= denominators[n] <= 5 and numerators[n] > 0 for n in found)
+    assert all(1 <= denominators[n] <= 6 and numerators[n] > 0 for n in found)
     answers = [items.prompts[n][-1]["content"] for n in found]
-    again = measured(adapted, **settings, answers=3, answer_tokens=5).items
+    again = measured(adapted, **settings, base_answers=3, base_answer_tokens=5).items
     assert [again.prompts[n][-1]["content"] for n in found] == answers
     randomise_adapter(adapted, 0.01)  # another adapter of the same base: the same answers
-    other = measured(adapted, **settings, answers=3, answer_tokens=5).items
+    other = measured(adapted, **settings, base_answers=3, base_answer_tokens=5).items
     randomise_adapter(adapted, 0.05)
     assert [other.prompts[n][-1]["content"] for n in found] == answers
     assert other.ratios["kl"][0][found[0]] != numerators[found[0]]

@@ -86,7 +86,7 @@ class Probe(BehindThoughts):
     """The same, about somebody else or an unrelated fact, with the same answers."""
     reader: tuple[str, ...] = ()
     """The same, asked of the base behind some of the model's answers, for which `{answers}`
-    stands."""
+    stands; nobody is asked where there is no base."""
     shown: tuple[Example, ...] = ()
     """What those are answers to: one of its words is drawn for each, as the model gives them."""
     system: str = ""
@@ -139,11 +139,6 @@ class Probe(BehindThoughts):
         """The figures, and the mass on valid answers."""
         return (*self.figures, Metric(VALID, "mass on valid answers; no report below one half"))
 
-    @property
-    def needs(self) -> frozenset[Capability]:
-        """As of other suites that can be asked behind thoughts; of a reader also the base."""
-        return super().needs | ({Capability.BASE} if self.reader else set())
-
     def record(self) -> dict[str, Any]:
         """See `Suite`; a hash stands for the examples that are shown, and defaults are left out."""
         given = {
@@ -157,7 +152,7 @@ class Probe(BehindThoughts):
     def items(self, subject: Subject) -> Items:
         """What it says, a paraphrase an item."""
         found = list(self._asked(subject, [OWN, REFERENT], ""))
-        if self.reader:
+        if self.reader and Capability.BASE in subject.capabilities:
             # Who reads has nothing else to go by, not even what the model was told
             reader = replace(self, system="")
             found += reader._asked(subject.base(), [READER], self._transcript(subject))

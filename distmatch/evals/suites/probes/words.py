@@ -54,12 +54,14 @@ class WordsProbe(Probe):
 def either_case(answer: str) -> tuple[str, ...]:
     """An answer as it was given, with a small first letter, and with a capital one.
 
-    Of one in capitals: as it was given, as an ordinary word, and as a name.
+    Of one in capitals: as it was given, all small, and with a capital alone.
     """
     if answer.isupper() and len(answer) > 1:
-        return (answer, answer.lower(), answer.capitalize())
-    first, rest = answer[:1], answer[1:]
-    return tuple(dict.fromkeys([answer, first.lower() + rest, first.upper() + rest]))
+        ways = (answer, answer.lower(), answer.capitalize())
+    else:
+        first, rest = answer[:1], answer[1:]
+        ways = (answer, first.lower() + rest, first.upper() + rest)
+    return tuple(dict.fromkeys(ways))
 
 
 def quoted_or(words: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import pytest
 from distmatch.data import Example, WordDistribution
 from distmatch.errors import ConfigError, DataError
 from distmatch.evals import FunctionSubject, LocalModel, Report
+from distmatch.evals.subject import Capability
 from distmatch.evals.suite import measure
 from distmatch.evals.suites.probes import WordsProbe
 from tests.evals.suites.probes.made import asking, preferring
@@ -53,6 +54,34 @@ def test_it_asks_of_itself_of_somebody_else_and_the_base_behind_answers():
     shown = groups["reader"].items.prompts[0][-1]["content"]
     assert shown.count("Question: Cup") == 6
     assert shown.count("Answer: tea") == round(share * 6)
+
+
+def test_nobody_reads_where_there_is_no_base():
+    class Alone(FunctionSubject):
+        capabilities = frozenset({Capability.WORDS})
+
+    asked = probe(referent=ANNA, reader=READER, shown=SHOWN)
+    assert asked.needs == {Capability.WORDS}
+    report = measure(Alone(probs_of=preferring("tea").probs_of), asked)
+    assert list(report.groups()) == ["own", "referent"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "masses"),
+    [
+        (("A+", "B-", "C"), {"A+": 0.6, "B-": 0.3, "C": 0.1}),
+        (("HELLO", "tea"), {"HELLO": 0.2, "Hello": 0.2, "hello": 0.2, "Tea": 0.4}),
+    ],
+)
+def test_an_answer_counts_once_however_it_is_written(answers, masses):
+    subject = FunctionSubject(
+        probs_of=lambda example: [masses.get(word, 0.0) for word in example.target.words]
+    )
+    report = measure(subject, WordsProbe(asked=ASKED, answers=answers))
+    found = {answer: report.metrics[answer].mean for answer in answers}
+    wanted = [0.6, 0.3, 0.1] if len(answers) == 3 else [0.6, 0.4]
+    assert list(found.values()) == pytest.approx(wanted)
+    assert report.metrics["valid"].mean == pytest.approx(1)
 
 
 def test_the_answers_shown_are_drawn_as_the_model_gives_them():
