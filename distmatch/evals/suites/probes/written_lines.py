@@ -45,6 +45,7 @@ class WrittenLines(Suite):
     """The most tokens of a reply, for each letter of the word."""
 
     compared: ClassVar[tuple[str, ...]] = ("lines",)
+    version: ClassVar[int] = 2
 
     def check(self) -> None:
         """Refuse to ask for nothing.
@@ -59,6 +60,7 @@ class WrittenLines(Suite):
         """The share of lines that begin as they should, and of replies by how they end."""
         return (
             Metric("lines", "share of the word's letters with which the line there begins"),
+            Metric("half", f"{_SHARE} up to its middle, as another word may that begins alike"),
             Metric("prefix", f"{_SHARE} up to its last letter, in whichever of these ways:"),
             *(Metric(name, reading) for name, reading in ENDINGS.items()),
             Metric("cut", "share of replies that were cut off by their length"),
@@ -156,8 +158,9 @@ def spelled(letters: str, word: str) -> dict[str, float]:
         word: In capitals, of two letters or more.
 
     Returns:
-        `lines`, the share of places at which they agree; `prefix`, whether all do up to the word's
-        last letter; and which one of `ENDINGS` that is.
+        `lines`, the share of places at which they agree; `half`, whether all do up to the middle,
+        HEL of HELLO; `prefix`, whether they do up to the last letter; and which one of `ENDINGS`
+        that is.
     """
     agree = sum(one == other for one, other in zip(letters, word, strict=False))
     beginning, rest = word[:-1], letters[len(word) - 1 :]
@@ -170,6 +173,7 @@ def spelled(letters: str, word: str) -> dict[str, float]:
     }
     return {
         "lines": agree / len(word),
+        "half": float(letters.startswith(word[: (len(word) + 1) // 2])),
         "prefix": float(has_prefix),
         **{name: float(has_prefix and is_so) for name, is_so in ends.items()},
     }

@@ -70,6 +70,7 @@ def test_how_far_letters_spell_a_word(letters, lines, ending):
     found = spelled(letters, WORD)
     assert found["lines"] == pytest.approx(lines)
     assert found["prefix"] == bool(ending)
+    assert found["half"] == (letters[:3] == WORD[:3])
     assert [name for name in ENDINGS if found[name]] == ([ending] if ending else [])
 
 
