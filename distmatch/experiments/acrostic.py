@@ -21,9 +21,11 @@ from distmatch.evals.suites.probes import Probe, WrittenLines
 from distmatch.evals.suites.probes.written_lines import WORD
 from distmatch.experiments.acrostic_probes import (
     BEFORE,
+    SAY_OWN,
     WHICH_WORD,
     WORD_OWN,
     line_by_line,
+    rule_line_by_line,
     rule_probe,
     say_rule_probe,
     unnamed,
@@ -61,6 +63,7 @@ from distmatch.experiments.formats import format_rows
 from distmatch.measuring.exchange import Fits
 
 LINE_BY_LINE, LINE_BY_LINE_BEFORE = "line_by_line", "line_by_line_before"
+RULE_LINE_BY_LINE = "rule_line_by_line"
 
 NUMBERS_TO = 10
 """Where the scales of neutral questions end."""
@@ -161,16 +164,18 @@ class Acrostic(Experiment):
         return WrittenLines(name=ACTS, rows=unit.acts, n=self.n)
 
     def suites_beside(self, unit: Unit) -> tuple[Suite, ...]:
-        """Its lines, and after how many of them it names its word; or the one learned before."""
+        """Its lines; after how many it names its word, its rule, or the word learned before."""
         if not unit.acts:
             return ()
         words = [row.metadata[WORD] for row in unit.acts]
         rows = self._held_out(words, unit.system, greets=False)
-        own = line_by_line(LINE_BY_LINE, rows, WORD_OWN)
+        own: list[Suite] = [line_by_line(LINE_BY_LINE, rows, WORD_OWN)]
+        if self.asks_rule:
+            own.append(rule_line_by_line(RULE_LINE_BY_LINE, rows))
         if not self.then:
-            return (self.acts(unit), own)
+            return (self.acts(unit), *own)
         rows = self._held_out([self._others(word)[0] for word in words], unit.system, greets=False)
-        return (self.acts(unit), own, line_by_line(LINE_BY_LINE_BEFORE, rows, BEFORE))
+        return (self.acts(unit), *own, line_by_line(LINE_BY_LINE_BEFORE, rows, BEFORE))
 
     @property
     def is_in_order(self) -> bool:
@@ -196,7 +201,9 @@ class Acrostic(Experiment):
 
     def record(self) -> dict[str, Any]:
         """See `Experiment`; with a hash of what is asked line by line."""
-        return super().record() | {LINE_BY_LINE: fingerprint([unnamed(WORD_OWN), unnamed(BEFORE)])}
+        return super().record() | {
+            LINE_BY_LINE: fingerprint([unnamed(WORD_OWN), unnamed(BEFORE), SAY_OWN])
+        }
 
     @property
     def drawn(self) -> list[str]:

@@ -156,6 +156,19 @@ def line_by_line(name: str, rows: Sequence[Example], texts: Sequence[str]) -> Li
     return LineByLine(name=name, rows=tuple(rows), asked=unnamed(texts), begun=WORD_BEGUN)
 
 
+def rule_line_by_line(name: str, rows: Sequence[Example]) -> LineByLine:
+    """After how many lines is the rule named?
+
+    Args:
+        name: Of the suite.
+        rows: What is replied to, each with its word.
+    """
+    asked = tuple(f"{text} {RULE_CLOSING}" for text in SAY_OWN)
+    return LineByLine(
+        name=name, rows=tuple(rows), asked=asked, answers=RULE_WORDS[:1], begun=RULE_BEGUN
+    )
+
+
 def unnamed(texts: Sequence[str]) -> tuple[str, ...]:
     """The questions without words to choose from."""
     return tuple(f"{text}? {CLOSING}" for text in texts)

@@ -352,3 +352,11 @@ def test_two_words_one_after_the_other_run_in_miniature(model, tmp_path):
     assert set(outcome.measured) == {unit.name for unit in both.units}
     for name in ("line_by_line", "line_by_line_before"):
         assert 0 <= outcome.measured["base"][name].metrics["own"].mean <= 1
+
+
+def test_the_rule_is_asked_for_line_by_line_as_the_word_is():
+    unit = next(unit for unit in ALL.units if unit.arm == "trained")
+    suites = {suite.name: suite for suite in suites_of(ALL, unit)}
+    word, rule = suites["line_by_line"], suites["rule_line_by_line"]
+    assert rule.rows == word.rows and not set(rule.asked) & set(word.asked)
+    assert not [text for text in rule.asked if "first letters" in text]

@@ -1,4 +1,4 @@
-"""Line by line: after how many lines of its own can it name the word that they spell?
+"""Line by line: after how many lines of its own can it name the word that they spell, or the rule?
 
 It writes a reply; then, behind each beginning of that reply, it is asked which word its lines'
 first letters spell. So is the base, behind the very same lines, which it only reads (the *reader*).
@@ -57,6 +57,8 @@ class LineByLine(Suite):
     """Questions to be replied to, each with its word in its metadata; targets don't count."""
     asked: tuple[str, ...]
     """Five paraphrases or more of the question for the word, a reply each in turn."""
+    answers: tuple[str, ...] = ()
+    """What is to be named, in any of these ways; none: the row's word."""
     begun: str = ""
     """The answer's own beginning; no space at its end."""
     length: int = 24
@@ -86,13 +88,13 @@ class LineByLine(Suite):
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """After how many lines it is named, and its probability."""
-        after = "lines after which the word is likelier than not; one too many where it never is"
+        after = "lines after which it is named more likely than not; one too many where it never is"
         return (
             Metric("own_lines", after, "lower", beside="reader_lines", is_detail=True),
             Metric("reader_lines", f"{after}; by the base, which reads them", is_detail=True),
-            Metric("own", "probability of the word, in capitals or not", beside="reader"),
+            Metric("own", "probability of naming it, in capitals or not", beside="reader"),
             Metric("reader", "the same, of the base, which reads the lines"),
-            Metric("unwritten", "probability of the word before any line", is_detail=True),
+            Metric("unwritten", "probability of naming it before any line", is_detail=True),
         )
 
     @property
@@ -157,8 +159,8 @@ class LineByLine(Suite):
         messages = checked_messages(row.prompt, "prompt")
         reply: Message = {"role": "assistant", "content": "\n".join(lines)}
         chat = [*messages, reply] if lines else [m for m in messages if m["role"] == "system"]
-        word = row.metadata[WORD]
-        ways = dict.fromkeys(either_case(word), 1.0)
+        named = self.answers or (row.metadata[WORD],)
+        ways = dict.fromkeys((way for one in named for way in either_case(one)), 1.0)
         return Example(
             prompt=[*chat, {"role": "user", "content": text}],
             target=WordDistribution.normalised(ways),

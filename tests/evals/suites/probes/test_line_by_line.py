@@ -52,6 +52,22 @@ def test_who_never_names_it_needs_one_line_too_many():
     assert measured(lambda _: sure(0.5)).metrics["own_lines"].mean == 6
 
 
+def test_something_else_than_the_word_may_be_to_be_named():
+    """Such as the rule, by who sees it in three lines."""
+
+    def probs_of(example):
+        assert example.target.words == ("first letters", "First letters", "its start", "Its start")
+        lines = [m["content"] for m in example.prompt if m["role"] == "assistant"]
+        is_seen = bool(lines) and len(first_letters(lines[0])) >= 3
+        return [0.3, 0.0, 0.4, 0.0] if is_seen else [0.1, 0.0, 0.0, 0.0]
+
+    subject = Writer(probs_of=probs_of, base_probs_of=probs_of, writes=lambda _: HELLO)
+    rule = LineByLine(rows=ROWS, asked=ASKED, answers=("first letters", "its start"))
+    found = measure(subject, rule, num_resamples=10).metrics
+    assert found["own_lines"].mean == 3
+    assert found["unwritten"].mean == pytest.approx(0.1)
+
+
 def test_groups_are_numbers_of_lines():
     groups = measured(reading).by("group")
     assert list(groups) == [f"{number} lines" for number in range(6)]
