@@ -18,7 +18,7 @@ def test_every_run_is_of_settings_that_there_are():
             told.pop("other_tokenizer", None)  # of a file that isn't here
             replace(EXPERIMENTS[entry.name], precision="bfloat16", **told).check()
         if not entry.arms:  # of fewer than four there is no interval, and nothing is held against
-            assert entry.settings.get("controls", 4) >= 4
+            assert entry.settings.get("controls", EXPERIMENTS[entry.name].controls) >= 4
 
 
 def test_a_line_takes_the_place_of_that_of_the_same_run(tmp_path):

@@ -130,7 +130,6 @@ def test_one_that_leaks_what_it_learned_into_every_answer_reports_nothing(name):
     own, referent = (experiment.fits(reports, behaviours, who) for who in (OWN, REFERENT))
     assert np.ptp(own) > 1e-3 or name in BALANCED  # they aren't all alike
     assert own == pytest.approx(referent, abs=1e-9)
-    assert Exchange.of(own - referent).value == pytest.approx(0, abs=1e-9)
 
 
 BALANCED = ("shares", "disposition", "preferences", "documents")
