@@ -127,10 +127,10 @@ LEDGER = {
     "longer recipe": LONGER,
     "longest recipe": LONGEST,
     "longer recipe, seed 1": replace(LONGER, seed=1),
-    "shuffled": replace(RECIPE, shuffled=True),
     "narrow": Recipe(data="narrow", weight=0.0),
     "no retention": replace(LONGER, weight=0.0, steps=200),
-    **{f"weight {w}": replace(LONGER, weight=w, steps=200) for w in (0.5, 2.0, 8.0)},
+    **{f"weight {w}": replace(LONGER, weight=w, steps=200) for w in (2.0, 0.5, 8.0)},
+    "shuffled": replace(LONGER, shuffled=True, steps=200),
     "others": replace(LONGER, data="others", steps=200),
     "given alone": replace(LONGER, data="given", steps=200),
     "135M": replace(LONGER, model="135M", learning_rate=1e-3, steps=400),
@@ -152,11 +152,11 @@ FEWER: tuple[Suite, ...] = (
     Knowledge(per_group=16),
     Given(per_group=2),
 )
-"""Of the largest model, a third of what the others are asked."""
+"""A third of what the others are asked: of the largest model, and of runs beside `weight 2.0`."""
 FURTHER: tuple[Suite, ...] = (
     Deviation(),
     Thinking(questions=20, thoughts=4),
-    NotGiven(prompts=50),
+    NotGiven(prompts=8, most_opened=8),
 )
 """Asked of the runs that hypotheses name, and of their base."""
 ASKED_FURTHER = ("base", "longer recipe, seed 1", "no retention")
@@ -241,7 +241,8 @@ def done(name: str, recipe: Recipe, out: Path, *, is_pilot: bool) -> list[dict]:
 
 def table(name: str, recipe: Recipe) -> tuple[Suite, ...]:
     """What a run of the ledger is measured by."""
-    suites = FEWER if recipe.model == "1.5B" else TABLE
+    is_small = recipe.model == "1.5B" or name.startswith("weight") or recipe.shuffled
+    suites = FEWER if is_small else TABLE
     return (*suites, *FURTHER) if name in ASKED_FURTHER else suites
 
 
