@@ -1,6 +1,6 @@
 """Run files: what a training run or a layer sweep is told, from TOML and back."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
@@ -30,9 +30,9 @@ from distmatch.tables import (
 from distmatch.trainer import DistributionConfig, divergence
 
 SECTIONS = ("model", "data", "lora", "train", "measure", "suite.*", "retention")
-SWEEP_SECTIONS = ("model", "data", "tuning", "transfer.*", "sweep", "train")
+SWEEP_SECTIONS = ("model", "data", "tuning", "transfer.*", "sweep", "suite.*", "train")
 _ALWAYS = ("model", "data", "lora", "train")
-_OF_RUNS = ("measure", "suite", "retention")
+_OF_RUNS = ("measure", "retention")
 TEST = "test"
 """What a sweep calls the test rows of [data]."""
 
@@ -104,6 +104,8 @@ class SweepRun(RunFile):
     """As the section [data], resolved."""
     grid: Grid
     num_texts: int
+    suites: tuple[Suite, ...]
+    """To be asked of the base and of each place's adapters."""
 
 
 def read_run(path: str | Path, overrides: Iterable[str] = ()) -> TrainRun:
@@ -123,7 +125,9 @@ def read_run(path: str | Path, overrides: Iterable[str] = ()) -> TrainRun:
     model = _model(tables.get("model", {}))
     data = resolved_data(tables.get("data", {}))
     lora = _lora(tables.get("lora", {}))
-    suites = _suites(tables)
+    measure = tables.get("measure", {})
+    check_keys("measure", measure, {"suites": list[str]})
+    suites = _suites(tables, measure.get("suites", []))
     retention = _retention(tables)
     train = _in_order(tables.get("train", {}), data)
     config = _config(_with_retention(train, retention))
@@ -157,7 +161,7 @@ def read_sweep_run(path: str | Path, overrides: Iterable[str] = ()) -> SweepRun:
 
     Args:
         path: A TOML file with the sections model, data, sweep and train, maybe tuning, and any
-            number of transfer.NAME.
+            number of transfer.NAME and suite.NAME.
         overrides: Settings instead of the file's, each as `section.key=value`.
 
     Raises:
@@ -169,7 +173,7 @@ def read_sweep_run(path: str | Path, overrides: Iterable[str] = ()) -> SweepRun:
         if section in _OF_RUNS:
             raise ConfigError(
                 f"[{section}] is for distmatch train: a sweep measures the test rows of [data] and "
-                "of [transfer.NAME], and texts of its own. Leave it out"
+                "of [transfer.NAME], texts of its own, and the suites of sweep.maps. Leave it out"
             )
     tables = read_tables(path, SWEEP_SECTIONS, overrides)
     model = _model(tables.get("model", {}))
@@ -184,7 +188,8 @@ def read_sweep_run(path: str | Path, overrides: Iterable[str] = ()) -> SweepRun:
     tuning = None
     if "tuning" in tables:
         tuning = resolved_transfer(given, tables["tuning"], "tuning")
-    grid, num_texts = _grid(tables.get("sweep", {}))
+    grid, num_texts, maps = _grid(tables.get("sweep", {}))
+    suites = _suites(tables, maps)
     train = _in_order(tables.get("train", {}), data)
     config = _sweep_config(train)
     resolved = {
@@ -193,10 +198,10 @@ def read_sweep_run(path: str | Path, overrides: Iterable[str] = ()) -> SweepRun:
         **{
             section: table
             for section, table in tables.items()
-            if section == "tuning" or section.startswith("transfer.")
+            if section == "tuning" or section.startswith(("transfer.", "suite."))
         },
         "sweep": {field.name: getattr(grid, field.name) for field in fields(grid)}
-        | {"num_texts": num_texts},
+        | {"num_texts": num_texts, "maps": maps},
         "train": {**_own_defaults(), **train},
     }
     return SweepRun(
@@ -208,6 +213,7 @@ def read_sweep_run(path: str | Path, overrides: Iterable[str] = ()) -> SweepRun:
         tuning=tuning,
         grid=grid,
         num_texts=num_texts,
+        suites=suites,
     )
 
 
@@ -243,16 +249,13 @@ def _lora(table: Mapping[str, Any]) -> LoraTarget:
     return LoraTarget(table["target"], **{k: v for k, v in table.items() if k != "target"})
 
 
-def _suites(tables: Tables) -> tuple[Suite, ...]:
-    """Those that [measure] names, as their sections set them."""
-    measure = tables.get("measure", {})
-    check_keys("measure", measure, {"suites": list[str]})
+def _suites(tables: Tables, names: Sequence[str]) -> tuple[Suite, ...]:
+    """Those of these names, as their sections set them."""
     given = {
         name.removeprefix("suite."): table
         for name, table in tables.items()
         if name.startswith("suite.")
     }
-    names = measure.get("suites", [])
     return tuple(named_suites(names, given)) if names or given else ()
 
 
@@ -316,14 +319,15 @@ def _in_order(table: Mapping[str, Any], data: Mapping[str, Any]) -> Mapping[str,
     return {**table, "train_sampling_strategy": given}
 
 
-def _grid(table: Mapping[str, Any]) -> tuple[Grid, int]:
-    """The grid, and the number of ordinary texts."""
-    check_keys("sweep", table, get_type_hints(Grid) | {"num_texts": int})
+def _grid(table: Mapping[str, Any]) -> tuple[Grid, int, Sequence[str]]:
+    """The grid, the number of ordinary texts, and the suites to map."""
+    hints = get_type_hints(Grid) | {"num_texts": int, "maps": list[str]}
+    check_keys("sweep", table, hints)
     settings: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
     }
-    num_texts = settings.pop("num_texts", NUM_TEXTS)
-    return Grid(**settings), num_texts
+    num_texts, maps = settings.pop("num_texts", NUM_TEXTS), settings.pop("maps", ())
+    return Grid(**settings), num_texts, maps
 
 
 def _check_transfer_name(name: str) -> None:

@@ -96,6 +96,7 @@ def sweep_plan(run: SweepRun) -> Plan:
         args=run.config,
         grid=run.grid,
         num_texts=run.num_texts,
+        suites=run.suites,
     )
 
 

@@ -1,7 +1,8 @@
 """Saved adapters, checked and put onto the base they were trained on; and adapters switched off."""
 
 import re
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from peft import PeftConfig, PeftModel
@@ -12,6 +13,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from distmatch.errors import ConfigError, LoadError, some
+from distmatch.models.attaching import as_it_was
 from distmatch.models.base_record import check_base_record
 from distmatch.models.checkpoints import check_safetensors
 from distmatch.models.expert_lora import factored_experts, targets_as_written
@@ -69,6 +71,28 @@ def load_adapter(
     refuse_merging(adapted)
     fuse_lora(adapted)
     return adapted.eval()
+
+
+@contextmanager
+def loaded_adapter(model: PreTrainedModel, path: str | Path) -> Iterator[PeftModel]:
+    """Inside, the model has an adapter, as of `load_adapter`; afterwards it is as it was.
+
+    Args:
+        model: Without an adapter.
+        path: As in `load_adapter`.
+
+    Yields:
+        The model with the adapter.
+
+    Raises:
+        LoadError: As `load_adapter`.
+    """
+    with as_it_was(model):
+        adapted = load_adapter(model, path)
+        try:
+            yield adapted
+        finally:
+            adapted.unload()
 
 
 def switched_off(model: nn.Module) -> AbstractContextManager[None]:

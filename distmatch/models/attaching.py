@@ -59,9 +59,6 @@ def attached(
 ) -> Iterator[peft.PeftModel]:
     """Inside, the model has an adapter, as of `attach_lora`; afterwards it is as it was.
 
-    That takes in what PEFT and trainers change of a model: modes, the order of weights, which of
-    them learn, gradients, the recomputing of activations, and the ids of special tokens.
-
     Args:
         model: Without an adapter.
         target: As in `attach_lora`.
@@ -73,17 +70,33 @@ def attached(
     Raises:
         TargetingError: As `attach_lora`.
     """
+    with as_it_was(model):
+        adapted = attach_lora(model, target, seed=seed)
+        try:
+            yield adapted
+        finally:
+            adapted.unload()
+
+
+@contextmanager
+def as_it_was(model: PreTrainedModel) -> Iterator[None]:
+    """Afterwards a model without adapters is as it was, once what was put onto it is unloaded.
+
+    That takes in what PEFT and trainers change of a model: modes, the order of weights, which of
+    them learn, gradients, the recomputing of activations, and the ids of special tokens.
+
+    Args:
+        model: Without an adapter.
+    """
     modules = [(m, m.training, getattr(m, "gradient_checkpointing", None)) for m in model.modules()]
     orders = [(module, list(module._parameters)) for module in model.modules()]
     weights = [(weight, weight.requires_grad, weight.grad) for weight in model.parameters()]
     configs = [model.config, model.config.get_text_config(), model.generation_config]
     settings = [(config, dict(vars(config))) for config in configs if config is not None]
     had_hook = bool(getattr(model, "_require_grads_hooks", None))
-    adapted = attach_lora(model, target, seed=seed)
     try:
-        yield adapted
+        yield
     finally:
-        adapted.unload()
         if not had_hook:
             model.disable_input_require_grads()
         for module, is_training, is_checkpointing in modules:

@@ -47,6 +47,11 @@ class CellPlace(NamedTuple):
         return f"{self.site}@{self.blocks}"
 
     @property
+    def is_single(self) -> bool:
+        """Whether it is one block alone."""
+        return len(self.numbers) == 1
+
+    @property
     def numbers(self) -> tuple[int, ...]:
         """Of its blocks."""
         numbers: list[int] = []

@@ -21,6 +21,8 @@ _Curve = list[tuple[float, ...]]
 def draw_figures(sweep: Sweep, folder: Path) -> list[str]:
     """Leave a sweep's figures in a folder, and say of each that it was written, or why not."""
     figures = {"layer_maps": draw_maps, "ranked": draw_ranking, "ranges": draw_ranges}
+    if any(place.is_single for one in sweep.suites for place in one.places):
+        figures["suite_maps"] = draw_suites
     if any(f.is_single and not f.chosen for f in sweep.findings):
         figures["learning_rates"] = draw_rates
     return [
@@ -39,6 +41,17 @@ def draw_maps(sweep: Sweep, path: Path | None = None) -> object:
         if sweep.whole is not None:
             references[headline.name]["all"] = sweep.whole.gains[headline.name].mean
     return plots.layer_maps(*_laid_out(maps), references=references, path=path)
+
+
+def draw_suites(sweep: Sweep, path: Path) -> None:
+    """How far each suite's headline is from the base's, in single blocks."""
+    maps, references = {}, {}
+    for one in sweep.suites:
+        means = {place: difference.mean for place, difference in one.differences.items()}
+        maps[one.name] = {place: mean for place, mean in means.items() if place.is_single}
+        if sweep.whole is not None and sweep.whole.place in means:
+            references[one.name] = {"all": means[sweep.whole.place]}
+    plots.layer_maps(*_laid_out(maps), references=references, path=path)
 
 
 def draw_rates(sweep: Sweep, path: Path) -> None:

@@ -74,7 +74,7 @@ class Finding:
     @property
     def is_single(self) -> bool:
         """Whether one block alone learned."""
-        return len(self.numbers) == 1
+        return self.place.is_single
 
     def to_json(self) -> dict[str, Any]:
         """As the report's files have it: gains beside the rest."""

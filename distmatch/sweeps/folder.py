@@ -13,6 +13,7 @@ PROBE_FILE = "probe.json"
 BASE_FOLDER = "base"
 CELLS_FOLDER = "cells"
 REPORT_FOLDER = "report"
+SUITES_FOLDER = "suites"
 WORKERS_FOLDER = "workers"
 
 _Content = TypeVar("_Content")

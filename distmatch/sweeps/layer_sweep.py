@@ -1,13 +1,15 @@
 """`dm.sweep`: which layers learn it, from a model and examples to the report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distmatch.claims import locked
+from distmatch.evals.suite import Suite
 from distmatch.files import told_if_unwritable
 from distmatch.progress import phase, work
+from distmatch.sweeps.asking import ask_base, ask_places, phases
 from distmatch.sweeps.cell_runs import run_cells
 from distmatch.sweeps.cells import Grid
 from distmatch.sweeps.conditions import Conditions
@@ -33,6 +35,7 @@ def sweep(  # noqa: PLR0913 (one keyword each)
     args: DistributionConfig,
     grid: Grid | None = None,
     num_texts: int = NUM_TEXTS,
+    suites: Sequence[Suite] = (),
 ) -> Sweep:
     """Train an adapter a cell of the grid, all from the same base, and report what each learned.
 
@@ -50,6 +53,9 @@ def sweep(  # noqa: PLR0913 (one keyword each)
         args: Of every cell's training; `output_dir` is the sweep's folder.
         grid: What is varied. None: attention and mlp of each block alone, one seed.
         num_texts: On so many ordinary texts each cell's adapter is held against the base.
+        suites: What else the base and each place's adapters are asked, at the learning rate chosen
+            for it, such as `(Knowledge(),)`: a map of each one's headline is drawn. They may be
+            added to a finished sweep.
 
     Raises:
         DataError: Records that can't be used, each with its number.
@@ -66,6 +72,7 @@ def sweep(  # noqa: PLR0913 (one keyword each)
         args=args,
         grid=grid,
         num_texts=num_texts,
+        suites=suites,
     )
     return carry_out(plan, model, tokenizer)
 
@@ -85,13 +92,18 @@ def carry_out(plan: Plan, model: PreTrainedModel, tokenizer: PreTrainedTokenizer
     """
     conditions = Conditions.of(plan, model, tokenizer)
     with told_if_unwritable(plan.folder, "start the sweep again; finished cells are kept"):
-        with work(str(plan.folder), [CELLS], shown=not plan.args.disable_tqdm):
+        kinds = [CELLS, *phases(plan.suites, plan.cells)]
+        with work(str(plan.folder), kinds, shown=not plan.args.disable_tqdm):
             with locked(plan.folder):  # the first of several processes does it, the others wait
                 settle_record(conditions, plan.cells)
                 with phase("measuring the base"):
                     measure_base(conditions)
                 _leave_probe(conditions)
+                ask_base(conditions, plan.suites)
             elsewhere = run_cells(conditions, plan.cells)
+            places = {cell.place for cell in plan.cells if cell.name in elsewhere}
+            there = [cell for cell in plan.cells if cell.place not in places]
+            ask_places(conditions, plan.suites, there)
         return replace(write_report(plan.folder), elsewhere=tuple(elsewhere))
 
 

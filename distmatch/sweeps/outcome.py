@@ -17,6 +17,7 @@ from distmatch.sweeps.rates import check_rates
 from distmatch.sweeps.record import recorded_sets
 from distmatch.sweeps.results import read_results
 from distmatch.sweeps.sets import TUNING, Sets
+from distmatch.sweeps.suite_maps import SuiteMap, read_suite_maps, suites_table
 from distmatch.sweeps.tables import (
     cells_rows,
     cells_table,
@@ -38,6 +39,8 @@ class Sweep:
     """The base's metrics."""
     scores: Sequence[ProbeScore] = ()
     """Of the probe; empty: it isn't there."""
+    suites: Sequence[SuiteMap] = ()
+    """What the base and places were asked besides."""
     failed: dict[str, str]
     """Why a cell has no finding, by its name."""
     passed_over: Sequence[str] = ()
@@ -86,6 +89,7 @@ class Sweep:
         tables = [
             rates_table(self.findings),
             sites_table([f for f in self.chosen if not self.is_whole(f)]),
+            suites_table(self.suites, self.chosen),
             correlations_table(self.correlations),
             missing(self.failed, self.passed_over),
         ]
@@ -129,11 +133,13 @@ def read_sweep(folder: str | Path) -> Sweep:
     base = read_base(folder, names)
     scores = read_scores(folder)
     results, wrong = read_results(folder)
+    found = findings(results.values(), base)
     return Sweep(
         folder=folder,
-        findings=findings(results.values(), base),
+        findings=found,
         base=base,
         scores=scores,
+        suites=read_suite_maps(folder, [f for f in found if f.chosen]),
         failed={n: one.failed for n, one in results.items() if one.failed is not None},
         passed_over=wrong,
     )

@@ -82,12 +82,12 @@ def _maps(sweep: Sweep) -> list[MapView]:
     if not single:
         return []
     names = site_names({(f.site, f.rank) for f in single})
-    maps = [*(headline.name for headline in MAPPED), _SLOPE]
+    maps = [*(headline.name for headline in MAPPED), _SLOPE, *(one.name for one in sweep.suites)]
     references = {h.name: {"base": h.of_base(sweep.base.learned)} for h in MAPPED}
     references[_SLOPE] = {"base": mean_of(sweep.base.learned, _SLOPE)}
     if sweep.whole is not None:
-        for name in maps:
-            references[name]["all"] = _mapped(sweep.whole)[name]
+        for name, value in _mapped(sweep, sweep.whole).items():
+            references.setdefault(name, {})["all"] = value
     view = MapView(
         title="Layers",
         rows=[str(block) for block in sorted({f.numbers[0] for f in single})],
@@ -95,7 +95,11 @@ def _maps(sweep: Sweep) -> list[MapView]:
         maps=maps,
         places=[
             PlaceFacts(
-                f.blocks, names[f.site, f.rank], _mapped(f), _facts(sweep, f), _dots(sweep, f)
+                f.blocks,
+                names[f.site, f.rank],
+                _mapped(sweep, f),
+                _facts(sweep, f),
+                _dots(sweep, f),
             )
             for f in single
         ],
@@ -105,9 +109,14 @@ def _maps(sweep: Sweep) -> list[MapView]:
     return [view]
 
 
-def _mapped(finding: Finding) -> dict[str, float]:
+def _mapped(sweep: Sweep, finding: Finding) -> dict[str, float]:
     gains = {headline.name: finding.gains[headline.name].mean for headline in MAPPED}
-    return gains | {_SLOPE: finding.slope}
+    asked = [one for one in sweep.suites if finding.place in one.places]
+    return (
+        gains
+        | {_SLOPE: finding.slope}
+        | {one.name: one.differences[finding.place].mean for one in asked}
+    )
 
 
 def _facts(sweep: Sweep, finding: Finding) -> dict[str, str]:
@@ -120,6 +129,11 @@ def _facts(sweep: Sweep, finding: Finding) -> dict[str, str]:
         _SLOPE: number_text(finding.slope),
         "TVD": number_text(finding.tvd),
         **{f"control, {name}": number_text(one) for name, one in finding.transfer.items()},
+        **{
+            f"{one.suite}: {one.metric.name}": number_text(one.headline(finding.place))
+            for one in sweep.suites
+            if finding.place in one.places
+        },
         "learning rate": f"{finding.learning_rate:g}",
         "control by rate": ", ".join(rates),
         "seeds": str(finding.num_seeds),

@@ -9,6 +9,8 @@ from transformers import PreTrainedModel
 from distmatch.data.examples import Example
 from distmatch.data.jsonl import to_examples
 from distmatch.errors import ConfigError
+from distmatch.evals.subject import Capability
+from distmatch.evals.suite import Suite, check_suites
 from distmatch.files import check_folder
 from distmatch.sweeps.cells import Cell, Grid
 from distmatch.sweeps.folder import SETTINGS_FILE
@@ -29,7 +31,8 @@ class Plan:
 
     Raises:
         ConfigError: No examples to train on, settings without use, targets that the loss can't
-            have, learning rates with nothing to choose between them by, or a folder of another run.
+            have, learning rates with nothing to choose between them by, a folder of another run,
+            or suites that can't be asked.
     """
 
     cells: Sequence[Cell]
@@ -41,6 +44,8 @@ class Plan:
     """`output_dir` is the sweep's folder; seed and learning rate are the cells'."""
     num_texts: int = NUM_TEXTS
     """Ordinary ones, on which each cell's adapter is held against the base."""
+    suites: Sequence[Suite] = ()
+    """Asked of the base and of each place's adapters besides."""
 
     def __post_init__(self) -> None:
         """Check all that the grid and the sets haven't been checked for."""
@@ -48,6 +53,8 @@ class Plan:
             raise ConfigError("train_dataset is empty: give examples to train on")
         if not self.num_texts >= 1:
             raise ConfigError(f"num_texts is {self.num_texts}, expected 1 or more")
+        if self.suites:
+            check_suites(self.suites, frozenset(Capability))
         _check_args(self.args)
         check_targets(self.args, self.train)
         if self.sets.tuning is None:
@@ -55,7 +62,7 @@ class Plan:
         _check_folder(self.folder)
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913 (one keyword each)
         cls,
         model: PreTrainedModel,
         *,
@@ -65,6 +72,7 @@ class Plan:
         args: DistributionConfig,
         grid: Grid | None = None,
         num_texts: int = NUM_TEXTS,
+        suites: Sequence[Suite] = (),
     ) -> "Plan":
         """The plan of `distmatch.sweep`'s arguments.
 
@@ -76,6 +84,7 @@ class Plan:
             args: As there.
             grid: As there.
             num_texts: As there.
+            suites: As there.
 
         Raises:
             DataError: Records that can't be used, each with its number.
@@ -89,6 +98,7 @@ class Plan:
             sets=checked_sets(eval_datasets, tuning_dataset, train),
             args=args,
             num_texts=num_texts,
+            suites=tuple(suites),
         )
 
     @property

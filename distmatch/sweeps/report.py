@@ -65,6 +65,7 @@ def _content(sweep: Sweep) -> dict[str, Any]:
             "slope": mean_of(learned, "slope"),
             "transfer": {name: CONTROL.of_base(metrics) for name, metrics in transfer.items()},
         },
+        "suites": {one.suite: one.to_json() for one in sweep.suites},
         "probe": [row._asdict() for row in sweep.correlations],
         "failed": sweep.failed,
         "passed_over": sweep.passed_over,

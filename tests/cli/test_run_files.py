@@ -11,7 +11,6 @@ from tests.cli.small import run_file, write_changed
     ("section", "table"),
     [
         ("measure", {"suites": ["given"]}),
-        ("suite.given", {"per_group": 2}),
         ("retention", {"path": "texts.jsonl", "weight": 0.5}),
     ],
 )

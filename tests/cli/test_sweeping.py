@@ -16,6 +16,7 @@ from distmatch.cli.sweeping import sweep_plan
 from distmatch.data import output_control, read_jsonl, write_jsonl
 from distmatch.data.tasks import TASKS
 from distmatch.errors import ConfigError
+from distmatch.evals import Given
 from distmatch.models.quantizers import save_packed
 from distmatch.tables import read_tables, to_toml
 from tests.cli.small import refusal, write_changed
@@ -109,6 +110,18 @@ def test_the_kept_settings_are_a_run_file_of_the_same_sweep(swept):
     assert kept.transfers["three words"]["pool"] == ["red", "blue", "cat", "dog"]
     assert kept.tables == read_sweep_run(swept / "run.toml").tables
     assert read_data_section(swept / "run.toml") == kept.data
+
+
+def test_suites_may_be_mapped_of_a_finished_sweep(swept, tmp_path, capsys):
+    shutil.copytree(swept, tmp_path / "run")
+    told = [f"train.output_dir={tmp_path / 'run'}", 'sweep.maps=["given", "shares.options"]']
+    assert main(["sweep", str(swept / "run.toml"), *told, "suite.given.per_group=1"]) == 0
+    out = capsys.readouterr().out
+    assert "given: tvd" in out and "shares.options: " in out
+    assert results(tmp_path / "run") == results(swept)
+    kept = read_sweep_run(tmp_path / "run" / "run.toml")
+    assert [suite.name for suite in kept.suites] == ["given", "shares.options"]
+    assert kept.suites[0] == Given(per_group=1)
 
 
 def test_started_again_a_sweep_only_adds_what_its_grid_has_gained(swept, tmp_path, capsys):
@@ -272,6 +285,9 @@ def test_a_report_of_no_sweep_is_refused(tmp_path, capsys):
             "mlp@0 of rank 2 would have the learning rates 0.1 and 0.2 in ",
         ),
         ("sweep.num_texts=0", "num_texts is 0, expected 1 or more"),
+        ('sweep.maps=["gven"]', 'unknown suite "gven"'),
+        ("sweep.maps=given", 'sweep.maps is "given", expected a list of strings'),
+        ("suite.given.per_group=1", "no suite is named"),
         ("tuning.word=[3]", 'unknown key of [tuning] "word"'),
         ("tuning.n_test=0", "tuning.n_test is 0, expected at least 1"),
         ("transfer.tuning.words=[3]", 'the transfer "tuning" can\'t be called so'),

@@ -57,7 +57,9 @@ def settings(folder, **given):
     return DistributionConfig(output_dir=str(folder), **(plain | given))
 
 
-def small_sweep(folder, model=None, grid=GRID, tests=None, train=None, tuning=None, **given):
+def small_sweep(
+    folder, model=None, grid=GRID, tests=None, train=None, tuning=None, suites=(), **given
+):
     """What `sweep` returns, on a few examples and texts."""
     model = tiny_model("llama") if model is None else model
     plan = Plan.of(
@@ -68,6 +70,7 @@ def small_sweep(folder, model=None, grid=GRID, tests=None, train=None, tuning=No
         args=settings(folder, **given),
         grid=grid,
         num_texts=3,
+        suites=suites,
     )
     return carry_out(plan, model, tiny_tokenizer())
 
