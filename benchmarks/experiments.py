@@ -93,6 +93,8 @@ class Entry:
 def entries() -> dict[str, Entry]:
     """All by name: is a probe blind, of each model; what adapters of the small say; variants.
 
+    Those called quick have the sizes of `--quick`.
+
     Numbers of tokens are held against those of another model's tokenizer.
     """
     others = {model: PATHS["0.5B" if model == "135M" else "135M"] for model in PATHS}
@@ -117,8 +119,11 @@ def entries() -> dict[str, Entry]:
         )
         for variant in ACROSTIC_VARIANTS
     }
+    quick = {
+        f"quick {name}": Entry(name=name, settings=EXPERIMENTS[name].quick) for name in SETTINGS
+    }
     places = Entry(name="shares", settings=SETTINGS["shares"] | PLACES, place_rate=PLACE_RATE)
-    every = blind | trained | varied | {"shares, places": places}
+    every = blind | quick | trained | varied | {"shares, places": places}
     return {
         name: replace(one, settings={**one.settings, "other_tokenizer": others[one.model]})
         if one.name == "introspection"
