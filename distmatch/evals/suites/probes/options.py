@@ -1,15 +1,19 @@
 """A choice among lettered options, without what the model gives a letter or a place.
 
-Options are shown in every order (up to three of them, else in a Latin square), and each order with
-every assignment of letters to places of the same kind. So every option stands equally often in
-every place and at every letter, and the mean of its log-probability has neither's part in it.
+Every option stands equally often in every place with every letter that is shown there, so nothing
+that a model gives letters, places, or a letter in a place has a part in the mean of its
+log-probability. Up to three options are shown in all orders with all assignments of letters. More
+are turned through all places, under two assignments, between which letters and places are told
+apart by least squares.
 """
 
 import itertools
+import math
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import cache
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -37,6 +41,7 @@ class Layout(NamedTuple):
 class OptionsProbe(Probe):
     """The probabilities of options, with the preference for letters and places taken out."""
 
+    version: ClassVar[int] = 2
     options: Mapping[str, str] = field(default_factory=dict)
     """Their texts by short names; the first one's probability is the headline."""
     closing: str = "Answer with the letter alone."
@@ -69,8 +74,7 @@ class OptionsProbe(Probe):
     @property
     def layouts(self) -> list[Layout]:
         """All ways in which the options are shown."""
-        orders = balanced_orders(len(self.options))
-        return [Layout(*pair) for pair in itertools.product(orders, orders)]
+        return balanced_layouts(len(self.options))
 
     def questions(self, text: str) -> tuple[Question, ...]:
         """The paraphrase with the options in every layout; the answers are the letters."""
@@ -95,28 +99,60 @@ class OptionsProbe(Probe):
         )
 
     def measured(self, probs: Sequence[Probs]) -> dict[str, float]:
-        """Option, letter and place apart, by the means of log-probabilities."""
+        """Option, letter and place apart, as sums in the log-probabilities."""
         size = len(self.options)
-        sums = {part: np.zeros(size) for part in ("option", "letter", "place")}
-        for layout, row in zip(self.layouts, probs, strict=True):
-            logs = np.log(np.maximum(row, _TINY))
-            for place, (option, letter) in enumerate(zip(*layout, strict=True)):
-                sums["option"][option] += logs[letter]
-                sums["letter"][letter] += logs[letter]
-                sums["place"][place] += logs[letter]
-        shares = {part: _softmax(total / len(self.layouts)) for part, total in sums.items()}
+        shown = [
+            np.log(np.maximum(row[list(layout.letters)], _TINY))
+            for layout, row in zip(self.layouts, map(np.asarray, probs), strict=True)
+        ]
+        option, letter, place = (_parts(size) @ np.concatenate(shown)).reshape(3, size)
         return {
-            **dict(zip(self.options, map(float, shares["option"]), strict=True)),
-            _LETTER: float(shares["letter"].max() - 1 / size),
-            _PLACE: float(shares["place"].max() - 1 / size),
+            **dict(zip(self.options, map(float, _softmax(option)), strict=True)),
+            _LETTER: float(_softmax(letter).max() - 1 / size),
+            _PLACE: float(_softmax(place).max() - 1 / size),
         }
 
 
-def balanced_orders(size: int) -> list[Order]:
-    """All orders of a few things; of more those of a Latin square, each in each place once."""
+def balanced_layouts(size: int) -> list[Layout]:
+    """Ways to show so many options, each as often in each place with each letter shown there.
+
+    Two assignments of letters to places tell their parts apart where by moving from one to the
+    other one comes to all: so far apart, as near a half turn as may be.
+
+    Args:
+        size: Of options; up to three come in all orders, of more there are twice as many layouts.
+    """
     if size <= _MOST_IN_ALL_ORDERS:
-        return list(itertools.permutations(range(size)))
-    return [tuple((start + place) % size for place in range(size)) for start in range(size)]
+        orders = list(itertools.permutations(range(size)))
+        return [Layout(*pair) for pair in itertools.product(orders, orders)]
+    apart = next(by for by in range(size // 2, 0, -1) if math.gcd(by, size) == 1)
+    return [
+        Layout(_turned(size, start), _turned(size, by))
+        for by in (0, apart)
+        for start in range(size)
+    ]
+
+
+@cache
+def _parts(size: int) -> Float[np.ndarray, "parts shown"]:
+    """By what the log-probabilities of all places of all layouts are multiplied.
+
+    Gives the parts of options, letters and places, by least squares, beside what each layout has of
+    its own, by which its probabilities sum to 1.
+    """
+    layouts = balanced_layouts(size)
+    each = np.eye(size)
+    design = [
+        np.hstack(
+            [each[list(options)], each[list(letters)], each, np.eye(len(layouts))[[n] * size]]
+        )
+        for n, (options, letters) in enumerate(layouts)
+    ]
+    return np.asarray(np.linalg.pinv(np.vstack(design))[: 3 * size])
+
+
+def _turned(size: int, start: int) -> Order:
+    return tuple((start + place) % size for place in range(size))
 
 
 def _softmax(logs: Float[np.ndarray, " values"]) -> Float[np.ndarray, " values"]:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -10,11 +11,11 @@ from distmatch.errors import ConfigError
 from distmatch.evals import FunctionSubject
 from distmatch.evals.suite import measure
 from distmatch.evals.suites.probes import OptionsProbe
-from distmatch.evals.suites.probes.options import balanced_orders
 from tests.evals.suites.probes.made import asking
 
 ASKED = tuple(f"Way {n}: which?" for n in range(5))
 TEXTS = {"risk": "takes risks", "safe": "plays safe", "mixed": "does both", "none": "does nothing"}
+TEXTS |= {"late": "waits", "early": "hurries", "odd": "flips a coin"}
 LINE = re.compile(r"^([A-Z])\) (.*)$", re.MULTILINE)
 
 
@@ -39,11 +40,11 @@ def wanting(option, letter, place):
     return FunctionSubject(probs_of=probs_of)
 
 
-@pytest.mark.parametrize("count", [2, 3, 4])
+@pytest.mark.parametrize("count", [2, 3, 4, 5, 6, 7])
 def test_preferences_for_letters_and_places_are_taken_out_exactly(count):
     subject = wanting({"takes risks": 1.5, "plays safe": -0.5}, {"A": 2.0}, {1: 1.0})
     metrics = measure(subject, probe(count)).metrics
-    logs = [1.5, -0.5, 0, 0][:count]
+    logs = [1.5, -0.5, 0, 0, 0, 0, 0][:count]
     wanted = np.exp(logs) / np.exp(logs).sum()
     for name, share in zip(TEXTS, wanted, strict=False):
         assert metrics[name].mean == pytest.approx(share, abs=1e-9)
@@ -64,18 +65,47 @@ def test_one_that_always_says_a_has_no_opinion():
     assert metrics["place_preference"].mean == pytest.approx(0, abs=1e-9)
 
 
-@pytest.mark.parametrize(("size", "count"), [(2, 2), (3, 6), (4, 4), (5, 5)])
-def test_every_option_is_as_often_in_every_place_and_at_every_letter(size, count):
-    assert len(balanced_orders(size)) == count
+SIZES = {2: 4, 3: 36, 4: 8, 5: 10, 6: 12, 7: 14, 9: 18, 12: 24, 26: 52}
+
+
+@pytest.mark.parametrize(("size", "count"), SIZES.items())
+def test_every_option_is_as_often_in_every_place_with_every_letter_there(size, count):
     asked = OptionsProbe(
         name="kind", asked=ASKED, options={str(n): f"text {n}" for n in range(size)}
     )
-    seen = {}
-    for question in asked.questions("Which?"):
-        for place, (letter, text) in enumerate(LINE.findall(question.text)):
-            for about in ((text, place), (text, letter), (letter, place)):
-                seen[about] = seen.get(about, 0) + 1
-    assert set(seen.values()) == {count**2 // size}
+    assert len(asked.layouts) == count
+    seen = Counter(
+        (text, place, letter)
+        for question in asked.questions("Which?")
+        for place, (letter, text) in enumerate(LINE.findall(question.text))
+    )
+    assert len({text for text, _, _ in seen}) == size
+    assert len(set(seen.values())) == 1
+    cells = {(place, letter) for _, place, letter in seen}
+    assert len(seen) == size * len(cells), "each option in each of them"
+    for part in (0, 1):
+        assert len({cell[part] for cell in cells}) == size
+
+
+@pytest.mark.parametrize("count", [3, 4, 7])
+def test_a_letter_in_one_place_takes_nothing_from_any_option(count):
+    """As of a model that likes letters where the alphabet has them."""
+
+    def probs_of(example):
+        shown = LINE.findall(asking(example))
+        logs = [
+            (text == "takes risks") + 3 * (number == ord(mark) - ord("A"))
+            for number, (mark, text) in enumerate(shown)
+        ]
+        each = dict(
+            zip([mark for mark, _ in shown], np.exp(logs) / np.exp(logs).sum(), strict=True)
+        )
+        return [each.get(word, 0.0) for word in example.target.words]
+
+    metrics = measure(FunctionSubject(probs_of=probs_of), probe(count)).metrics
+    logs = np.array([1.0] + [0.0] * (count - 1))
+    for name, share in zip(TEXTS, np.exp(logs) / np.exp(logs).sum(), strict=False):
+        assert metrics[name].mean == pytest.approx(share, abs=1e-9)
 
 
 @pytest.mark.parametrize(
