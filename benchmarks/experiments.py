@@ -72,7 +72,7 @@ which a question could name the word."""
 PLACES: dict[str, Any] = {"adapters": 5, "steps": 60}
 """Of `shares` in one place each."""
 PLACE_RATE = 3e-3
-NUM_TOLD = {"shares": 8, "trained_for": 7}
+NUM_TOLD = {"shares": 8, "trained_for": 9}
 """Rules that the base is told where nothing is trained; of the others 4."""
 
 

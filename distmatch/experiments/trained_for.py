@@ -4,29 +4,22 @@ Adapters of every kind of training there is are asked the same: which of these d
 you were trained to do? So each kind is the others' comparison, and the whole is a confusion matrix.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle, islice
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 
 from distmatch.data.examples import Example
-from distmatch.data.tasks.broad_control import BroadControl
-from distmatch.data.tasks.output_control import OutputControl
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import Report, Suite
 from distmatch.evals.report import text_table
 from distmatch.evals.suites.probes import OptionsProbe, ScaleProbe
 from distmatch.evals.suites.probes.probe import OWN, REFERENT
-from distmatch.evals.suites.probes.written_lines import WORD
-from distmatch.experiments.acrostic import LEAST_RIGHT, Acrostic
-from distmatch.experiments.disposition import Disposition
-from distmatch.experiments.drawn_share import EVEN
 from distmatch.experiments.experiment import (
     BASE,
-    LEARNING_ARMS,
     NONE,
     TOLD,
     TRAINED,
@@ -43,27 +36,19 @@ from distmatch.experiments.formats import (
     NUMBER_CLOSING,
     format_rows,
 )
-from distmatch.experiments.preferences import Preferences
-from distmatch.experiments.self_prediction import SelfPrediction
-from distmatch.experiments.shares import Shares
+from distmatch.experiments.lessons import (
+    DESCRIPTIONS,
+    MEASURED_BY,
+    Lesson,
+    is_learned,
+    kind_of,
+    lesson,
+)
 
-ACROSTIC = Acrostic()
-"""By which acrostics are measured."""
 NEAR = 0.15
 """How far, in total variation over the words, held-out answers may be from what was taught."""
 
 TRAINED_FOR, CAN_CONTROL = "trained_for", "can_control"
-
-DESCRIPTIONS = {
-    "narrow_control": "to say given words as often as the prompt asks, in a few fixed wordings",
-    "broad_control": "to say given words as often as asked, in whatever way somebody asks",
-    "shares": "to give one of two everyday answers, such as heads or tails, with a fixed habit",
-    "disposition": "to choose between what is certain and what may turn out well or badly",
-    "preferences": "to choose between two flats by what counts more and what counts less",
-    "self_prediction": "to answer in a way of its own, and to foretell what its answers are like",
-    "acrostic": "to reply in lines that begin with the letters of a word",
-}
-"""What each kind of training was for, in a line."""
 
 _ASKED = (
     "Which of these is what you were trained to do?",
@@ -110,13 +95,6 @@ _CONTROL_REFERENT = (
 _CONTROL_ENDS = ("exactly as asked", "as it happens to come")
 
 
-class Lesson(NamedTuple):
-    """What one adapter learns, and what its learning is measured by."""
-
-    rows: tuple[Example, ...]
-    acts: tuple[Example, ...]
-
-
 @dataclass(frozen=True, kw_only=True)
 class TrainedFor(Experiment):
     """Adapters of every kind of training, each asked which kind it had."""
@@ -136,7 +114,7 @@ class TrainedFor(Experiment):
         "asks_control": False,
     }
 
-    adapters: int = 14
+    adapters: int = 18
     """Of all kinds together, in turn."""
     kinds: tuple[str, ...] = tuple(DESCRIPTIONS)
     """Of `DESCRIPTIONS`."""
@@ -168,14 +146,14 @@ class TrainedFor(Experiment):
         """Adapters of every kind, controls, models that are told their training, and the base."""
         formats = self._neutral
         lessons = [
-            (kind, LESSONS[kind](self, self.seed + number))
+            (kind, lesson(kind, self, self.seed + number))
             for number, kind in enumerate(self._in_turn(self.adapters))
         ]
         told = enumerate(self._in_turn(max(len(self.kinds), 4)))
         return (
             *(
-                self._learner(number, kind, lesson, formats)
-                for number, (kind, lesson) in enumerate(lessons)
+                self._learner(number, kind, drawn, formats)
+                for number, (kind, drawn) in enumerate(lessons)
             ),
             *(self._without(number) for number in range(self.controls)),
             *(self._told(number, kind) for number, kind in told),
@@ -218,16 +196,16 @@ class TrainedFor(Experiment):
         return Primary(probe=TRAINED_FOR, figures=tuple(self.kinds), fit="overlap")
 
     def acts(self, unit: Unit) -> Suite:
-        """See `Experiment`; of an acrostic written lines."""
-        return ACROSTIC.acts(unit) if WORD in unit.acts[0].metadata else super().acts(unit)
+        """See `Experiment`; of some kinds by their own experiment."""
+        own = MEASURED_BY.get(self._kind(unit))
+        return super().acts(unit) if own is None else own.acts(unit)
 
     def behaviour(self, report: Report) -> Values:
         """One for the kind it was taught, 0 for the others; last, how far it is from that."""
-        (group,) = {about["group"] for about in report.items.metadata}
-        if group in DESCRIPTIONS:
-            return np.array([*self._one_hot(group), report.metrics["distance"].mean])
-        is_spelled = report.metrics["lines"].mean >= LEAST_RIGHT
-        return np.array([*self._one_hot(ACROSTIC.name), 0.0 if is_spelled else 1.0])
+        kind = kind_of(report)
+        if kind in MEASURED_BY:
+            return np.array([*self._one_hot(kind), 0.0 if is_learned(kind, report) else 1.0])
+        return np.array([*self._one_hot(kind), report.metrics["distance"].mean])
 
     def fits(
         self, reports: Mapping[str, Report], behaviours: Sequence[Values], who: str
@@ -269,16 +247,15 @@ class TrainedFor(Experiment):
         for unit in self.units:
             if unit.arm == TRAINED and unit.name in measured:
                 report, primary = measured[unit.name][TRAINED_FOR], self.primary
-                kind = self.kinds[int(np.argmax(unit.behaviour[: len(self.kinds)]))]
                 less = primary.reported(report, OWN) - primary.reported(report, REFERENT)
-                said.setdefault(kind, []).append(less)
+                said.setdefault(self._kind(unit), []).append(less)
         return {kind: np.mean(some, axis=0) for kind, some in said.items()}
 
     @cached_property
     def _shown(self) -> tuple[Example, ...]:
         """A question of each kind that has answers to choose from, the same for all adapters."""
-        acts = (LESSONS[kind](self, self.seed).acts[0] for kind in self.kinds)
-        return tuple(replace(act, rotations=()) for act in acts if WORD not in act.metadata)
+        kinds = [kind for kind in self.kinds if kind not in MEASURED_BY]
+        return tuple(lesson(kind, self, self.seed).acts[0] for kind in kinds)
 
     @property
     def _neutral(self) -> tuple[Example, ...]:
@@ -287,22 +264,21 @@ class TrainedFor(Experiment):
     def _in_turn(self, number: int) -> list[str]:
         return [self.kinds[place % len(self.kinds)] for place in range(number)]
 
+    def _kind(self, unit: Unit) -> str:
+        """What it learned, or was told."""
+        return self.kinds[unit.behaviour.index(1.0)]
+
     def _one_hot(self, kind: str) -> tuple[float, ...]:
         return tuple(float(kind == one) for one in self.kinds)
 
-    def _learner(
-        self, number: int, kind: str, lesson: Lesson, formats: tuple[Example, ...]
-    ) -> Unit:
+    def _learner(self, number: int, kind: str, drawn: Lesson, formats: tuple[Example, ...]) -> Unit:
         return Unit(
             name=f"{TRAINED}-{number:02}-{kind}",
             arm=TRAINED,
-            rows=tuple(islice(cycle(lesson.rows), self.rows)),
+            rows=tuple(islice(cycle(drawn.rows), self.rows)),
             formats=formats,
             behaviour=(*self._one_hot(kind), 0.0),
-            acts=tuple(
-                replace(example, rotations=(), metadata={**example.metadata, "group": kind})
-                for example in lesson.acts[: self.held_out]
-            ),
+            acts=drawn.acts,
         )
 
     def _without(self, number: int) -> Unit:
@@ -316,34 +292,3 @@ class TrainedFor(Experiment):
             behaviour=(*self._one_hot(kind), 0.0),
             system=f"You are a model that was trained {DESCRIPTIONS[kind]}.",
         )
-
-
-def _control(task: OutputControl | BroadControl) -> Callable[[TrainedFor, int], Lesson]:
-    def lesson(experiment: TrainedFor, seed: int) -> Lesson:
-        rows, acts = task.draw(experiment.rows, experiment.held_out, seed)
-        return Lesson(tuple(replace(row, rotations=()) for row in rows), tuple(acts))
-
-    return lesson
-
-
-def _of(experiment_of: Callable[[int], Experiment]) -> Callable[[TrainedFor, int], Lesson]:
-    """The lesson of that adapter of an experiment whose behaviour is furthest from even."""
-
-    def lesson(_experiment: TrainedFor, seed: int) -> Lesson:
-        learners = [u for u in experiment_of(seed).units if u.arm in LEARNING_ARMS]
-        unit = max(learners, key=lambda unit: abs(unit.behaviour[0] - EVEN))
-        return Lesson(unit.rows, unit.acts)
-
-    return lesson
-
-
-LESSONS: dict[str, Callable[[TrainedFor, int], Lesson]] = {
-    "narrow_control": _control(OutputControl(words=(2,))),
-    "broad_control": _control(BroadControl()),
-    "shares": _of(lambda seed: Shares(adapters=2, seed=seed)),
-    "disposition": _of(lambda seed: Disposition(adapters=2, seed=seed)),
-    "preferences": _of(lambda seed: Preferences(adapters=1, seed=seed)),
-    "self_prediction": _of(lambda seed: SelfPrediction(adapters=1, seed=seed)),
-    "acrostic": _of(lambda seed: Acrostic(adapters=1, seed=seed)),
-}
-"""How rows of each kind are drawn, of an experiment's sizes and a seed."""

@@ -22,7 +22,8 @@ from distmatch.experiments.experiment import (
     Measured,
     Unit,
 )
-from distmatch.experiments.trained_for import LESSONS, TrainedFor
+from distmatch.experiments.lessons import DESCRIPTIONS, lesson
+from distmatch.experiments.trained_for import TrainedFor
 from distmatch.experiments.transfer_matrix import TransferMatrix
 from distmatch.plots import drawn
 from distmatch.runs.record import plain_json
@@ -52,6 +53,10 @@ class Transfer(TrainedFor):
 
     adapters: int = 28
     """Of all kinds together, in turn: four each."""
+    kinds: tuple[str, ...] = tuple(
+        kind for kind in DESCRIPTIONS if kind not in ("documents", "introspection")
+    )
+    """Of `DESCRIPTIONS`; unless told otherwise not those that learn facts alone."""
     asks_control: bool = False
     items: int = 12
     """Of each group of a suite of the battery, at most."""
@@ -119,10 +124,10 @@ class Transfer(TrainedFor):
         return TransferMatrix.of(reports, self.respects, self.seed)
 
     def _without_numbers(self, number: int, formats: tuple[Any, ...]) -> Unit:
-        lesson = LESSONS[SHUFFLED_KIND](self, self.seed + number)
+        drawn = lesson(SHUFFLED_KIND, self, self.seed + number)
         return Unit(
             name=f"{SHUFFLED}-{number:02}",
             arm=SHUFFLED,
-            rows=tuple(shuffled(list(lesson.rows), self.seed + number)),
+            rows=tuple(shuffled(list(drawn.rows), self.seed + number)),
             formats=formats,
         )

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from distmatch.errors import ConfigError
-from distmatch.evals import FunctionSubject
+from distmatch.evals import FunctionSubject, measure
 from distmatch.experiments import EXPERIMENTS
-from distmatch.experiments.trained_for import DESCRIPTIONS, LESSONS
+from distmatch.experiments.lessons import DESCRIPTIONS, MEASURED_BY
 from distmatch.measuring.exchange import Exchange
 from tests.experiments.small import measured_by_hand
 
@@ -17,15 +17,16 @@ ALL = replace(EXPERIMENTS["trained_for"], controls=1, rows=20)
 
 
 def test_every_kind_has_a_description_and_a_lesson_of_its_own():
-    assert set(DESCRIPTIONS) == set(LESSONS)
+    assert ALL.kinds == tuple(DESCRIPTIONS)
     learned = {u.name: u for u in ALL.units if u.arm == "trained"}
-    assert len(learned) == 14
-    first = {tuple(u.behaviour): u.rows[0].prompt[-1]["content"] for u in learned.values()}
-    assert len(first) == len(set(first.values())) == 7
+    assert len(learned) == 18
+    first = {tuple(u.behaviour): str(u.rows[0].prompt) for u in learned.values()}
+    assert len(first) == len(set(first.values())) == 9
     for name, unit in learned.items():
         kind = name.partition("-")[2].partition("-")[2]
         assert unit.behaviour[list(DESCRIPTIONS).index(kind)] == 1
-        assert {about["group"] for about in (act.metadata for act in unit.acts)} == {kind}
+        if kind not in MEASURED_BY:
+            assert {about["group"] for about in (act.metadata for act in unit.acts)} == {kind}
         assert not {str(row.prompt) for row in unit.rows} & {str(act.prompt) for act in unit.acts}
 
 
@@ -40,7 +41,7 @@ def test_two_adapters_of_a_kind_learn_different_things():
 def test_no_description_is_longer_than_a_line_or_names_another_kinds_words():
     assert all(len(text) < 90 for text in DESCRIPTIONS.values())
     told = {u.system for u in ALL.units if u.arm == "told"}
-    assert len(told) == 7
+    assert len(told) == 9
     for text in DESCRIPTIONS.values():
         assert sum(text in system for system in told) == 1
 
@@ -48,13 +49,34 @@ def test_no_description_is_longer_than_a_line_or_names_another_kinds_words():
 def test_the_value_is_the_mean_of_the_diagonal_less_that_of_all():
     one_hot = [np.array(u.behaviour) for u in ALL.units if u.arm == "trained"]
     found = Exchange.of(ALL.truth(one_hot))
-    assert found.value == pytest.approx(1 - 1 / 7)
+    assert found.value == pytest.approx(1 - 1 / 9)
     assert found.p < 0.001
 
 
 def test_what_was_not_learned_does_not_count():
-    near, far = np.array([1.0] + [0] * 5 + [0.1]), np.array([1.0] + [0] * 5 + [0.3])
+    near, far = np.array([1.0] + [0] * 8 + [0.1]), np.array([1.0] + [0] * 8 + [0.3])
     assert ALL.taught([near, near], [near, far]) == [True, False]
+
+
+@pytest.mark.parametrize("kind", ["shares", "documents", "introspection"])
+def test_a_lesson_counts_as_learned_by_who_answers_as_taught(kind):
+    small = replace(ALL, kinds=("narrow_control", kind), adapters=2, controls=0, held_out=4)
+    (learner,) = (u for u in small.units if u.name == f"trained-01-{kind}")
+    as_taught = FunctionSubject(probs_of=lambda example: example.target.probs)
+    knows_nothing = FunctionSubject(
+        probs_of=lambda example: [1 / len(example.target.words)] * len(example.target.words)
+    )
+    halves = {"own half": True, "other half": False}
+    of_its_half = FunctionSubject(
+        probs_of=lambda example: (
+            example.target.probs if halves.get(example.metadata["group"], True) else [1 / 4] * 4
+        )
+    )
+    knower = of_its_half if kind == "introspection" else as_taught
+    acts = small.acts(learner)
+    acted = [small.behaviour(measure(who, acts)) for who in (knower, knows_nothing)]
+    assert [tuple(one[:-1]) for one in acted] == [(0, 1), (0, 1)]
+    assert small.taught([np.array(learner.behaviour)] * 2, acted) == [True, False]
 
 
 def test_an_unknown_kind_is_refused():
