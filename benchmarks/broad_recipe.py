@@ -159,7 +159,7 @@ FURTHER: tuple[Suite, ...] = (
     NotGiven(prompts=8, most_opened=8),
 )
 """Asked of the runs that hypotheses name, and of their base."""
-ASKED_FURTHER = ("base", "longer recipe, seed 1", "no retention")
+ASKED_FURTHER = ("base", "weight 2.0", "no retention")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +194,7 @@ def main() -> None:
     )
     parser.add_argument("names", nargs="*", help="runs by name or number; default: all")
     parser.add_argument("--pilots", action="store_true", help="those that choose the recipe")
+    parser.add_argument("--suites", nargs="+", help="those to ask; default: all of a run's")
     parser.add_argument("--json", type=Path, help="where lines of results go")
     parser.add_argument("--out", type=Path, default=OUT, help=f"default: {OUT}")
     args = parser.parse_args()
@@ -201,13 +202,15 @@ def main() -> None:
     runs = {r.name: r for r in PILOTS} if args.pilots else bases | LEDGER
     for name in args.names or runs:
         name = list(runs)[int(name)] if name.isdigit() else name
-        for line in done(name, runs[name], args.out, is_pilot=args.pilots):
+        for line in done(name, runs[name], args.out, args.suites, is_pilot=args.pilots):
             print(json.dumps(line), flush=True)
             if args.json:
                 keep_line(args.json, line, by=("run", "suite"))
 
 
-def done(name: str, recipe: Recipe, out: Path, *, is_pilot: bool) -> list[dict]:
+def done(
+    name: str, recipe: Recipe, out: Path, asked: Sequence[str] | None, *, is_pilot: bool
+) -> list[dict]:
     """The lines of a run's results, one a suite; trained and measured unless it is there."""
     model, is_base = choice(recipe.model), name in BASES
     folder = out / ("pilots" if is_pilot else "ledger") / name.replace(" ", "_")
@@ -219,6 +222,7 @@ def done(name: str, recipe: Recipe, out: Path, *, is_pilot: bool) -> list[dict]:
         precision="bfloat16" if is_pilot else None,
     )
     suites = pilot_suites(recipe, model, out) if is_pilot else table(name, recipe)
+    suites = tuple(one for one in suites if asked is None or one.name in asked)
     lines = []
     for kept in measure_all(source, suites, folder / "reports"):
         groups = kept.report.groups().items()
