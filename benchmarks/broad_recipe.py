@@ -152,13 +152,14 @@ FEWER: tuple[Suite, ...] = (
     Knowledge(per_group=16),
     Given(per_group=2),
 )
-"""A third of what the others are asked: of the largest model, and of runs beside `weight 2.0`."""
+"""A third of what the others are asked."""
 FURTHER: tuple[Suite, ...] = (
     Deviation(),
     Thinking(questions=20, thoughts=4),
     NotGiven(prompts=8, most_opened=8),
 )
 """Asked of the runs that hypotheses name, and of their base."""
+ASKED_FEWER = ("1.5B", "base, 1.5B", "weight 2.0", "weight 0.5", "weight 8.0", "shuffled")
 ASKED_FURTHER = ("base", "weight 2.0", "no retention")
 
 
@@ -194,7 +195,8 @@ def main() -> None:
     )
     parser.add_argument("names", nargs="*", help="runs by name or number; default: all")
     parser.add_argument("--pilots", action="store_true", help="those that choose the recipe")
-    parser.add_argument("--suites", nargs="+", help="those to ask; default: all of a run's")
+    known = [suite.name for suite in (*TABLE, *FURTHER)]
+    parser.add_argument("--suites", nargs="+", choices=known, help="of these; default: all")
     parser.add_argument("--json", type=Path, help="where lines of results go")
     parser.add_argument("--out", type=Path, default=OUT, help=f"default: {OUT}")
     args = parser.parse_args()
@@ -221,7 +223,7 @@ def done(
         adapter=None if is_base else folder,
         precision="bfloat16" if is_pilot else None,
     )
-    suites = pilot_suites(recipe, model, out) if is_pilot else table(name, recipe)
+    suites = pilot_suites(recipe, model, out) if is_pilot else table(name)
     suites = tuple(one for one in suites if asked is None or one.name in asked)
     lines = []
     for kept in measure_all(source, suites, folder / "reports"):
@@ -243,10 +245,9 @@ def done(
     return lines
 
 
-def table(name: str, recipe: Recipe) -> tuple[Suite, ...]:
+def table(name: str) -> tuple[Suite, ...]:
     """What a run of the ledger is measured by."""
-    is_small = recipe.model == "1.5B" or name.startswith("weight") or recipe.shuffled
-    suites = FEWER if is_small else TABLE
+    suites = FEWER if name in ASKED_FEWER else TABLE
     return (*suites, *FURTHER) if name in ASKED_FURTHER else suites
 
 

@@ -19,9 +19,8 @@ from distmatch.progress import work
 from distmatch.runs.encodable import check_encodable
 from distmatch.sweeps import write_report
 from distmatch.sweeps.folder import SETTINGS_FILE, WORKERS_FOLDER
-from distmatch.sweeps.layer_sweep import carry_out
+from distmatch.sweeps.layer_sweep import carry_out, kinds
 from distmatch.sweeps.plan import Plan
-from distmatch.sweeps.progress import CELLS
 from distmatch.sweeps.tuning import spare_rows, unknown_rows
 
 
@@ -51,7 +50,7 @@ def run_sweep(
         workers(run.folder / WORKERS_FOLDER)
         print(write_report(run.folder))
         return
-    with work(str(run.folder), [CELLS], shown=not run.config.disable_tqdm):
+    with work(str(run.folder), kinds(plan), shown=not run.config.disable_tqdm):
         model, tokenizer = run.model.load()
         is_new = not (run.folder / SETTINGS_FILE).exists()
         if is_new:  # later ones only once the folder is known to take them

@@ -21,7 +21,7 @@ def compare(first: Report, second: Report) -> dict[str, Interval]:
     Raises:
         DataError: The reports are of different items.
     """
-    _check_same(first.items, second.items)
+    check_same(first.items, second.items)
     ratios = first.items.resampled, second.items.resampled
     return paired_differences(*ratios, first.num_resamples, first.seed)
 
@@ -111,7 +111,12 @@ def _key(items: Items, index: int) -> str:
     return json.dumps(_question(items, index), sort_keys=True, default=str)
 
 
-def _check_same(first: Items, second: Items) -> None:
+def check_same(first: Items, second: Items) -> None:
+    """Refuse items that weren't asked the same.
+
+    Raises:
+        DataError: They are of different numbers, or one differs; with what.
+    """
     if len(first) != len(second):
         raise DataError(
             f"the reports are of {len(first)} and {len(second)} items: measure both on the same"

@@ -14,6 +14,7 @@ from distmatch.experiments.disposition import Disposition
 from distmatch.experiments.documents import Documents
 from distmatch.experiments.drawn_share import EVEN
 from distmatch.experiments.experiment import LEARNING_ARMS, Experiment, Unit
+from distmatch.experiments.histories import OTHER_HALF, OWN_HALF
 from distmatch.experiments.introspection import Introspection
 from distmatch.experiments.preferences import Preferences
 from distmatch.experiments.self_prediction import SelfPrediction
@@ -50,7 +51,7 @@ class Sizes(Protocol):
 
     @property
     def held_out(self) -> int:
-        """By how many its learning is measured, at most."""
+        """By how many the learning of a kind that isn't in `MEASURED_BY` is measured, at most."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,13 @@ def kind_of(report: Report) -> str:
     about = report.items.metadata[0]
     if about["group"] in DESCRIPTIONS:
         return str(about["group"])
-    if "lines" in report.metrics:
-        return "acrostic"
-    return "documents" if "topic" in about else "introspection"
+    marks = {
+        "acrostic": "lines" in report.metrics,
+        "documents": "topic" in about,
+        "introspection": about["group"] in (OWN_HALF, OTHER_HALF),
+    }
+    (kind,) = (kind for kind, is_there in marks.items() if is_there)
+    return kind
 
 
 def _control(task: OutputControl | BroadControl) -> Callable[[Sizes, int], Lesson]:

@@ -121,7 +121,7 @@ class TrainedFor(Experiment):
     rows: int = 480
     """Of each adapter; of fewer some come again."""
     held_out: int = 24
-    """At most, by which its learning is measured."""
+    """At most, by which the learning of kinds is measured that have no experiment's own rule."""
     formats: int = 120
     """Neutral questions in the probes' formats besides."""
     top: int = 10

@@ -85,7 +85,7 @@ def loaded_adapter(model: PreTrainedModel, path: str | Path) -> Iterator[PeftMod
         The model with the adapter.
 
     Raises:
-        LoadError: As `load_adapter`.
+        LoadError: As `load_adapter`; if the adapter turned out not to fit, load the model again.
     """
     with as_it_was(model):
         adapted = load_adapter(model, path)

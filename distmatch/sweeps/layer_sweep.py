@@ -9,7 +9,7 @@ from distmatch.claims import locked
 from distmatch.evals.suite import Suite
 from distmatch.files import told_if_unwritable
 from distmatch.progress import phase, work
-from distmatch.sweeps.asking import ask_base, ask_places, phases
+from distmatch.sweeps.asking import ask_base, ask_places, check_asked, phases
 from distmatch.sweeps.cell_runs import run_cells
 from distmatch.sweeps.cells import Grid
 from distmatch.sweeps.conditions import Conditions
@@ -92,19 +92,25 @@ def carry_out(plan: Plan, model: PreTrainedModel, tokenizer: PreTrainedTokenizer
     """
     conditions = Conditions.of(plan, model, tokenizer)
     with told_if_unwritable(plan.folder, "start the sweep again; finished cells are kept"):
-        kinds = [CELLS, *phases(plan.suites, plan.cells)]
-        with work(str(plan.folder), kinds, shown=not plan.args.disable_tqdm):
+        with work(str(plan.folder), kinds(plan), shown=not plan.args.disable_tqdm):
             with locked(plan.folder):  # the first of several processes does it, the others wait
                 settle_record(conditions, plan.cells)
                 with phase("measuring the base"):
                     measure_base(conditions)
                 _leave_probe(conditions)
-                ask_base(conditions, plan.suites)
+                check_asked(conditions, plan.suites)
+            ask_base(conditions, plan.suites)
             elsewhere = run_cells(conditions, plan.cells)
-            places = {cell.place for cell in plan.cells if cell.name in elsewhere}
-            there = [cell for cell in plan.cells if cell.place not in places]
-            ask_places(conditions, plan.suites, there)
-        return replace(write_report(plan.folder), elsewhere=tuple(elsewhere))
+            try:
+                elsewhere += ask_places(conditions, plan.suites, plan.cells, elsewhere)
+            finally:  # whatever a suite may refuse, cells are done
+                swept = write_report(plan.folder)
+        return replace(swept, elsewhere=tuple(elsewhere))
+
+
+def kinds(plan: Plan) -> list[str]:
+    """The kinds of the phases of carrying a plan out."""
+    return [CELLS, *phases(plan.suites, plan.cells)]
 
 
 def _leave_probe(conditions: Conditions) -> None:

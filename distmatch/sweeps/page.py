@@ -130,7 +130,7 @@ def _facts(sweep: Sweep, finding: Finding) -> dict[str, str]:
         "TVD": number_text(finding.tvd),
         **{f"control, {name}": number_text(one) for name, one in finding.transfer.items()},
         **{
-            f"{one.suite}: {one.metric.name}": number_text(one.headline(finding.place))
+            one.figure: number_text(one.headline(finding.place))
             for one in sweep.suites
             if finding.place in one.places
         },

@@ -12,7 +12,13 @@ from distmatch.files import write_text
 from distmatch.runs.record import changes
 from distmatch.sweeps.cells import Cell
 from distmatch.sweeps.conditions import Conditions
-from distmatch.sweeps.folder import BASE_FOLDER, PROBE_FILE, SETTINGS_FILE, parsed_file
+from distmatch.sweeps.folder import (
+    BASE_FOLDER,
+    PROBE_FILE,
+    SETTINGS_FILE,
+    SUITES_FOLDER,
+    parsed_file,
+)
 from distmatch.sweeps.results import read_results
 
 
@@ -32,7 +38,8 @@ def settle_record(conditions: Conditions, cells: Sequence[Cell]) -> None:
         _write(folder, record)
     there, now = _read(folder / SETTINGS_FILE), dict(record)
     if changes(there, now) and not results and not is_worked_on(folder):  # nothing is lost by it
-        shutil.rmtree(folder / BASE_FOLDER, ignore_errors=True)
+        for made_of_it in (BASE_FOLDER, SUITES_FOLDER):
+            shutil.rmtree(folder / made_of_it, ignore_errors=True)
         (folder / PROBE_FILE).unlink(missing_ok=True)
         _write(folder, record)
         there = dict(now)

@@ -32,7 +32,7 @@ def write_report(folder: str | Path) -> Sweep:
     folder = Path(folder)
     read_sweep(folder)  # what can't be read is said before anything is made
     # Read inside, so that of two processes the later one's report has all of the earlier one's.
-    # The sweep's own lock may be held for as long as measuring the base takes.
+    # The sweep's own lock may be held for as long as measuring the base on its examples takes.
     with locked(folder / REPORT_FOLDER):
         sweep = read_sweep(folder)
         return replace(sweep, written=save_report(sweep) if sweep.findings else ())

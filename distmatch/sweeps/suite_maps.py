@@ -1,7 +1,8 @@
 """What suites say of each place: their headlines, and how far these are from the base's.
 
-Seeds of a place are taken together, item by item. Intervals are over a suite's items, and those of
-differences over the same resamples of the base's and the place's.
+Of a probe that is what a model says of itself less what it says of somebody else. Seeds of a place
+are taken together, item by item. Intervals are over a suite's items, and those of differences over
+the same resamples of the base's and the place's.
 """
 
 import math
@@ -13,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from distmatch.errors import DataError
-from distmatch.evals.comparison import compare
+from distmatch.errors import ConfigError, DataError
+from distmatch.evals.comparison import check_same, compare
 from distmatch.evals.metric import Metric
 from distmatch.evals.report import Report, text_table
 from distmatch.evals.store import REPORT_FILE
+from distmatch.evals.suites.probes.probe import less_referent
 from distmatch.measuring.intervals import Interval, interval_text
 from distmatch.sweeps.cells import CellPlace
 from distmatch.sweeps.findings import Finding
@@ -34,6 +36,10 @@ class SuiteMap:
     base: Report
     places: Mapping[CellPlace, Report]
     """Of each place's adapters at its chosen learning rate, seeds together."""
+    is_of_own: bool = False
+    """Whether it is a probe's: of itself less of the referent."""
+    left_out: Mapping[CellPlace, str]
+    """Why a place that was asked has no report here."""
 
     @property
     def metric(self) -> Metric:
@@ -41,14 +47,31 @@ class SuiteMap:
         return self.base.headline
 
     @property
+    def figure(self) -> str:
+        """What the headline is called."""
+        return f"{self.suite}: {self.metric.name}" + (", own - referent" if self.is_of_own else "")
+
+    @property
     def name(self) -> str:
         """What is mapped: how far the headline is from the base's."""
-        return f"{self.suite}: {self.metric.name}, less the base's"
+        return f"{self.figure}, less the base's"
 
     @cached_property
     def differences(self) -> dict[CellPlace, Interval]:
         """The headline less the base's; NaN where a model's answers decide what it is asked."""
         return {place: self._difference(report) for place, report in self.places.items()}
+
+    @property
+    def notes(self) -> list[str]:
+        """How the headline is read, and what of it is missing."""
+        lines = [f"{self.figure}: {self.metric}"]
+        lines += [f"{self.suite}, {place.name}: {why}" for place, why in self.left_out.items()]
+        if any(math.isnan(one.mean) for one in self.differences.values()):
+            lines.append(
+                f"{self.suite}: what is asked depends on what a model answers, or the headline is "
+                "undefined, so not all is held against the base"
+            )
+        return lines
 
     def headline(self, place: CellPlace) -> Interval:
         """Of a place's adapters."""
@@ -57,7 +80,7 @@ class SuiteMap:
     def to_json(self) -> dict[str, Any]:
         """As the report's file has it."""
         return {
-            "metric": self.metric.name,
+            "figure": self.figure,
             "base": self.base.metrics[self.metric.name],
             "places": {
                 f"{place.name}-rank{place.rank}": {
@@ -83,19 +106,10 @@ def read_suite_maps(folder: Path, chosen: Sequence[Finding]) -> list[SuiteMap]:
         chosen: Each place at its learning rate; those not asked yet are left out.
 
     Raises:
-        DataError: A report can't be read.
+        ConfigError: A report can't be read.
     """
-    asked = folder / SUITES_FOLDER
-    maps = []
-    for path in sorted(asked.glob(f"{BASE_FOLDER}/*/{REPORT_FILE}")):
-        suite = path.parent.name
-        places = {}
-        for finding in chosen:
-            paths = [asked / cell / suite / REPORT_FILE for cell in finding.cells]
-            if all(one.is_file() for one in paths):
-                places[finding.place] = _together([Report.load(one) for one in paths])
-        maps.append(SuiteMap(suite=suite, base=Report.load(path), places=places))
-    return maps
+    paths = sorted((folder / SUITES_FOLDER).glob(f"{BASE_FOLDER}/*/{REPORT_FILE}"))
+    return [_suite_map(folder / SUITES_FOLDER, path.parent.name, chosen) for path in paths]
 
 
 def suites_table(maps: Sequence[SuiteMap], chosen: Sequence[Finding]) -> str:
@@ -103,15 +117,39 @@ def suites_table(maps: Sequence[SuiteMap], chosen: Sequence[Finding]) -> str:
     places = [f.place for f in chosen if any(f.place in one.places for one in maps)]
     if not places:
         return ""
-    header, base = ["asked besides"], ["base"]
+    header, base = ["asked besides", "rank"], ["base", ""]
     for one in maps:
-        header += [f"{one.suite}: {one.metric.name}", "less the base's"]
+        header += [one.figure, "less the base's"]
         base += [interval_text(one.base.metrics[one.metric.name]), ""]
     rows = [
-        [place.name, *(text for one in maps for text in _cells(one, place))] for place in places
+        [place.name, str(place.rank), *(text for one in maps for text in _cells(one, place))]
+        for place in places
     ]
-    told = [f"{one.suite}: {one.metric.name}: {one.metric}" for one in maps]
-    return "\n".join([text_table([header, base, *rows]), *told])
+    return "\n".join([text_table([header, base, *rows]), *(n for one in maps for n in one.notes)])
+
+
+def _suite_map(asked: Path, suite: str, chosen: Sequence[Finding]) -> SuiteMap:
+    base = _read(asked / BASE_FOLDER / suite)
+    places, left_out = {}, {}
+    for finding in chosen:
+        folders = [asked / cell / suite for cell in finding.cells]
+        if not all((one / REPORT_FILE).is_file() for one in folders):
+            continue
+        try:
+            places[finding.place] = _together([less_referent(_read(one)) for one in folders])
+        except DataError as error:
+            left_out[finding.place] = f"its seeds weren't asked the same ({error})"
+    own = less_referent(base)
+    return SuiteMap(
+        suite=suite, base=own, places=places, is_of_own=own is not base, left_out=left_out
+    )
+
+
+def _read(folder: Path) -> Report:
+    try:
+        return Report.load(folder / REPORT_FILE)
+    except DataError as error:
+        raise ConfigError(f"{error}: remove {folder} and start the sweep again") from error
 
 
 def _cells(one: SuiteMap, place: CellPlace) -> list[str]:
@@ -121,10 +159,14 @@ def _cells(one: SuiteMap, place: CellPlace) -> list[str]:
 
 
 def _together(reports: Sequence[Report]) -> Report:
-    """Several seeds' as one; the first's where their items aren't the same."""
-    first = reports[0]
-    if len({len(report.items) for report in reports}) > 1:
-        return first
+    """Several seeds' as one.
+
+    Raises:
+        DataError: They are of different items.
+    """
+    first, *others = reports
+    for other in others:
+        check_same(first.items, other.items)
     kept = [report.items.ratios for report in reports]
     summed = {
         name: (np.sum([r[name][0] for r in kept], 0), np.sum([r[name][1] for r in kept], 0))

@@ -25,7 +25,7 @@ from distmatch.runs.outcome import peak_rss_gb
 from distmatch.sweeps.cells import Cell
 from distmatch.sweeps.conditions import Conditions
 from distmatch.sweeps.flops import step_flops
-from distmatch.sweeps.folder import CELLS_FOLDER
+from distmatch.sweeps.folder import CELLS_FOLDER, SUITES_FOLDER
 from distmatch.sweeps.measures import measured_cell
 from distmatch.sweeps.results import Result, Training
 from distmatch.trainer import DistributionTrainer
@@ -42,7 +42,8 @@ def trained_cell(conditions: Conditions, cell: Cell, callback: TrainerCallback) 
     start = time.perf_counter()
     made = _made_with(conditions, cell)
     folder = conditions.folder / CELLS_FOLDER / cell.name
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was cut short
+    for left in (folder, conditions.folder / SUITES_FOLDER / cell.name):
+        shutil.rmtree(left, ignore_errors=True)  # of a run that was cut short
     if conditions.model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(conditions.model.device)
     training = None

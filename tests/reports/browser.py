@@ -28,8 +28,8 @@ _LATE = """{
   seen.wrong = wrong;
   JSON.stringify(seen);
 }"""
-_TO_PIPES = 'exec "$0" "$@" 3<&0 4>&1'
-"""Chromium reads from descriptor 3 and writes to 4."""
+_TO_PIPES = 'exec "$0" "$@" 3<&0 4>&1 </dev/null >/dev/null'
+"""Chromium reads from descriptor 3 and writes to 4; what it prints besides is no message."""
 
 
 def chromium() -> str | None:
@@ -56,20 +56,26 @@ def seen_by(page: str, script: str, folder: Path, *, dark: bool = False) -> dict
     file = folder / "page.html"
     file.write_text(page, encoding="utf-8")
     options = ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1200,900")
-    with subprocess.Popen(
-        [
-            *("sh", "-c", _TO_PIPES, path, *options, "--remote-debugging-pipe"),
-            f"--user-data-dir={folder / 'profile'}",
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as browser:
+    log = folder / "chromium.log"
+    with (
+        log.open("wb") as told,
+        subprocess.Popen(
+            [
+                *("sh", "-c", _TO_PIPES, path, *options, "--remote-debugging-pipe"),
+                f"--user-data-dir={folder / 'profile'}",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=told,
+        ) as browser,
+    ):
         assert browser.stdin and browser.stdout
         late = threading.Timer(_SECONDS, browser.kill)
         late.start()
         try:
             return _seen(_Wire(browser.stdin, browser.stdout), file.as_uri(), script, dark=dark)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{log.read_text(errors='replace')[-2000:]}") from error
         finally:
             late.cancel()
             browser.kill()
@@ -83,9 +89,13 @@ def _seen(wire: "_Wire", address: str, script: str, *, dark: bool) -> dict:
     wire.ask("Emulation.setEmulatedMedia", features=[scheme])
     wire.ask("Page.enable")
     wire.ask("Page.addScriptToEvaluateOnNewDocument", source=_EARLY)
-    wire.ask("Page.navigate", url=address)
+    wire.told.clear()  # of the page before
+    went = wire.ask("Page.navigate", url=address)
+    assert "errorText" not in went, went
     wire.wait_for("Page.loadEventFired")
-    return json.loads(wire.ask("Runtime.evaluate", expression=_LATE % script)["result"]["value"])
+    ran = wire.ask("Runtime.evaluate", expression=_LATE % script)
+    assert "exceptionDetails" not in ran, ran
+    return json.loads(ran["result"]["value"])
 
 
 class _Wire:
@@ -94,7 +104,7 @@ class _Wire:
     def __init__(self, to: IO[bytes], back: IO[bytes]) -> None:
         self._to, self._back = to, back
         self._numbers = itertools.count(1)
-        self._told: set[str] = set()
+        self.told: set[str] = set()
         self.session: str | None = None
 
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
@@ -111,7 +121,7 @@ class _Wire:
 
     def wait_for(self, event: str) -> None:
         """Go on once an event has been told."""
-        while event not in self._told:
+        while event not in self.told:
             self._next()
 
     def _next(self) -> Mapping[str, Any]:
@@ -119,5 +129,5 @@ class _Wire:
         message = b"".join(itertools.takewhile(bool, letters))
         assert message, "the browser has ended"
         came = json.loads(message)
-        self._told.add(came.get("method", ""))
+        self.told.add(came.get("method", ""))
         return came

@@ -2,6 +2,7 @@
 
 import html
 import json
+import shutil
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -10,10 +11,12 @@ import pytest
 
 from distmatch.claims import claimed
 from distmatch.errors import ConfigError
-from distmatch.evals import OwnExamples, Suite, measure
+from distmatch.evals import OwnExamples, Report, Suite, measure
 from distmatch.evals.items import Items
 from distmatch.evals.local import LocalModel
 from distmatch.evals.metric import Metric
+from distmatch.evals.suites.probes.probe import said_of
+from distmatch.experiments import EXPERIMENTS
 from distmatch.models.adapters import load_adapter
 from tests.sweeps.small import (
     GRID,
@@ -92,7 +95,9 @@ def test_they_are_in_table_map_page_and_files(folder, drawn):
     (whole,) = (p for p in found.suites[0].places if p.site == "all")
     assert given["references"] == {name: {"all": found.suites[0].differences[whole].mean}}
     kept = json.loads((folder / "report" / "report.json").read_text())["suites"]["examples"]
-    assert kept["metric"] == "tvd" and set(kept["places"]) == {n.partition("-lr")[0] for n in NAMES}
+    assert kept["figure"] == "examples: tvd" and set(kept["places"]) == {
+        n.partition("-lr")[0] for n in NAMES
+    }
     assert name in html.unescape((folder / "report.html").read_text())
 
 
@@ -119,6 +124,52 @@ def test_other_settings_are_refused_before_anything_is_trained(folder):
     with pytest.raises(ConfigError, match="was measured with"):
         small_sweep(folder, grid=replace(GRID, blocks=("2",)), suites=[other])
     assert list(rows(folder)) == NAMES
+
+
+def test_a_place_that_was_asked_otherwise_is_refused_before_anything_is_trained(folder):
+    small_sweep(folder, suites=[ASKED])
+    shutil.rmtree(folder / "suites" / "base")
+    with pytest.raises(ConfigError, match=r"remove suites/\*/examples there"):
+        small_sweep(folder, grid=replace(GRID, blocks=("2",)), suites=[OwnExamples(rows=FREE[:4])])
+    assert list(rows(folder)) == NAMES
+    shutil.rmtree(folder / "suites")
+    assert small_sweep(folder, suites=[OwnExamples(rows=FREE[:4])]).suites[0].places
+
+
+def test_of_another_base_nothing_that_was_asked_is_kept(tmp_path):
+    small_sweep(tmp_path, grid=ONE, suites=[ASKED])
+    (tmp_path / "results.jsonl").unlink()
+    (found,) = small_sweep(tmp_path, tiny_model("llama", seed=7), grid=ONE, suites=[ASKED]).suites
+    other = LocalModel(
+        model=tiny_model("llama", seed=7), tokenizer=tiny_tokenizer(), progress=False
+    )
+    told = measure(other, ASKED).metrics["tvd"]
+    assert found.base.metrics["tvd"].mean == pytest.approx(told.mean, abs=1e-6)
+    assert len(found.places) == len(ONE_NAMES)
+
+
+def test_all_seeds_of_a_place_are_asked_whichever_the_grid_has_now(tmp_path):
+    small_sweep(tmp_path, grid=replace(ONE, seeds=(0, 1)))
+    (found,) = small_sweep(tmp_path, grid=ONE, suites=[ASKED]).suites
+    assert {place.name for place in found.places} == {"all@0-3", "mlp@3"}
+
+
+def test_of_a_probe_what_is_said_of_itself_less_of_another_is_mapped(tmp_path):
+    probe = next(one for one in EXPERIMENTS["shares"].probes() if one.name == "how_often")
+    probe = replace(probe, reader=(), shown=())  # transcripts are long for a tiny model
+    (found,) = small_sweep(tmp_path, grid=ONE, suites=[probe]).suites
+    figure = found.metric.name
+    assert found.figure == f"how_often: {figure}, own - referent"
+
+    def less(name):
+        report = Report.load(tmp_path / "suites" / name / "how_often" / "report.json")
+        return said_of(report, "own", figure) - said_of(report, "referent", figure)
+
+    assert found.base.metrics[figure].mean == pytest.approx(less("base"))
+    for place in found.places:
+        (name,) = (name for name in ONE_NAMES if name.startswith(f"{place.name}-"))
+        assert found.headline(place).mean == pytest.approx(less(name))
+        assert found.differences[place].mean == pytest.approx(less(name) - less("base"))
 
 
 def test_two_suites_of_one_name_are_refused(tmp_path):
@@ -151,3 +202,11 @@ def test_a_model_that_decides_what_it_is_asked_is_not_held_against_the_base(tmp_
     assert all(d.mean != d.mean for d in one.differences.values())
     assert all(one.headline(place).mean >= 0 for place in one.places)
     assert "chooses: share" in found.report
+    assert "what is asked depends on what a model answers" in found.report
+
+
+def test_seeds_that_were_not_asked_the_same_are_left_out_and_it_is_said(tmp_path):
+    found = small_sweep(tmp_path, grid=replace(ONE, seeds=(0, 1)), suites=[Chooses()])
+    (one,) = found.suites
+    assert not one.places and len(one.left_out) == 2
+    assert "its seeds weren't asked the same" in one.notes[1]

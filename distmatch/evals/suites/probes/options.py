@@ -67,8 +67,8 @@ class OptionsProbe(Probe):
         """The probability of each option, and the preferences taken out."""
         return (
             *(Metric(name, "probability, letters and places taken out") for name in self.options),
-            Metric(_LETTER, "most probability a letter has above its share; 0 is none"),
-            Metric(_PLACE, "most probability a place has above its share; 0 is none"),
+            Metric(_LETTER, "most probability a letter has above its share; near 0: none"),
+            Metric(_PLACE, "most probability a place has above its share; near 0: none"),
         )
 
     @property
@@ -117,7 +117,7 @@ def balanced_layouts(size: int) -> list[Layout]:
     """Ways to show so many options, each as often in each place with each letter shown there.
 
     Two assignments of letters to places tell their parts apart where by moving from one to the
-    other one comes to all: so far apart, as near a half turn as may be.
+    other one comes to all. Of such, one near a half turn is taken.
 
     Args:
         size: Of options; up to three come in all orders, of more there are twice as many layouts.

@@ -293,6 +293,30 @@ def is_about(report: Report, who: str) -> bool:
     return any(about.get("group") == who for about in report.items.metadata)
 
 
+def less_referent(report: Report) -> Report:
+    """A probe's report as of what is said of oneself less what is said of the referent.
+
+    Of a probe without a referent what is said of oneself; of any other suite the same report.
+    """
+    rows = {
+        who: [row for row, about in enumerate(report.items.metadata) if about.get("group") == who]
+        for who in (OWN, REFERENT)
+    }
+    if not rows[OWN]:
+        return report
+    own = report.of_items(rows[OWN])
+    if len(rows[REFERENT]) != len(rows[OWN]):
+        return own
+    other = report.of_items(rows[REFERENT]).items.ratios
+    ratios = {
+        name: (top - other[name][0], bottom)
+        for name, (top, bottom) in own.items.ratios.items()
+        if np.array_equal(bottom, other[name][1])
+    }
+    settings = {"num_resamples": report.num_resamples, "seed": report.seed}
+    return Report.of(replace(own.items, ratios=ratios), report.readings, **settings)
+
+
 def said_of(report: Report, who: str, figure: str) -> float:
     """The mean of a probe's figure over one of its groups; NaN where that isn't asked or answered.
 
