@@ -1,12 +1,13 @@
 """Where in a model something is learned."""
 
 import itertools
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from distmatch.errors import DataError
 from distmatch.plots.style import GREY, INK, SERIES, drawn_figure, error_bars, write_above
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import matplotlib.figure
 
 _DARK = 0.6  # of the colours' range, above which numbers are written in white
+_FAINT = 0.25  # opacity
+_TITLE_COLUMNS = 28  # letters of a map's name in one line
 _ROOM = 28  # letters that names of sites may take beside each other
 _MOST_RANKED = 30
 _STROKES = ("-", "--", ":", "-.")
@@ -30,6 +33,7 @@ def layer_maps(
     sites: Sequence[str],
     *,
     references: Mapping[str, Mapping[str, float]] | None = None,
+    faint: Mapping[str, Bool[np.ndarray, "blocks sites"]] | None = None,
     one_scale: bool = False,
     path: str | Path | None = None,
 ) -> "matplotlib.figure.Figure":
@@ -41,6 +45,7 @@ def layer_maps(
         blocks: The numbers of the blocks, from the bottom.
         sites: What each column is called.
         references: By map, values to hold its fields against, such as of all blocks together.
+        faint: By map, fields that are drawn faintly, such as of intervals that hold 0.
         one_scale: Whether a colour means the same value in all maps, as for one quantity under
             several settings.
         path: Where to save the figure too, in the format of its ending.
@@ -55,14 +60,17 @@ def layer_maps(
     tops = {name: max(float(np.nanmax(np.abs(v))), 1e-9) for name, v in maps.items()}
     if one_scale:
         tops = dict.fromkeys(maps, max(tops.values()))
-    width, height = 0.6 + 2.4 * len(maps) + 0.5 * len(sites), 1.6 + 0.26 * len(blocks)
+    titles = {name: textwrap.wrap(name, _TITLE_COLUMNS) for name in maps}
+    above = 0.2 * (max(map(len, titles.values())) - 1)
+    width, height = 0.6 + 2.4 * len(maps) + 0.5 * len(sites), 1.6 + 0.26 * len(blocks) + above
     with drawn_figure(width, height, path, grid=False) as figure:
         axes = figure.subplots(1, len(maps), sharey=True, squeeze=False)[0]
         for axis, (name, values) in zip(axes, maps.items(), strict=True):
-            image = _draw_map(axis, values, tops[name])
+            image = _draw_map(axis, values, tops[name], (faint or {}).get(name))
             _name_sites(axis, sites)
             axis.set_yticks(range(len(blocks)), [str(block) for block in blocks])
-            axis.set_title(name, fontweight="bold", pad=22)
+            small = {"fontsize": 9} if len(titles[name]) > 1 else {}
+            axis.set_title("\n".join(titles[name]), fontweight="bold", pad=22, **small)
             told = _told((references or {}).get(name, {}))
             write_above(axis, told, xytext=(0, 6), fontsize=8, color=GREY)
             if not one_scale:
@@ -73,12 +81,27 @@ def layer_maps(
     return figure
 
 
-def _draw_map(axis: Any, values: Float[np.ndarray, "blocks sites"], top: float) -> Any:
+def _draw_map(
+    axis: Any,
+    values: Float[np.ndarray, "blocks sites"],
+    top: float,
+    faint: Bool[np.ndarray, "blocks sites"] | None,
+) -> Any:
     """The image; in each of its fields the value is written."""
-    image = axis.imshow(values, cmap="PuOr_r", vmin=-top, vmax=top, origin="lower", aspect="auto")
+    faint = np.zeros(values.shape, dtype=bool) if faint is None else faint
+    image = axis.imshow(
+        values,
+        cmap="PuOr_r",
+        vmin=-top,
+        vmax=top,
+        origin="lower",
+        aspect="auto",
+        alpha=np.where(faint, _FAINT, 1.0),
+    )
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
-            colour = "white" if abs(value) > _DARK * top else INK
+            is_dark = abs(value) > _DARK * top and not faint[row, column]
+            colour = "white" if is_dark else INK
             look = {"ha": "center", "va": "center", "fontsize": 8, "color": colour}
             axis.text(column, row, f"{value:.3f}", **look)
     return image

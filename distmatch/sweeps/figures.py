@@ -44,14 +44,16 @@ def draw_maps(sweep: Sweep, path: Path | None = None) -> object:
 
 
 def draw_suites(sweep: Sweep, path: Path) -> None:
-    """How far each suite's headline is from the base's, in single blocks."""
-    maps, references = {}, {}
+    """How far each suite's headline is from the base's, in single blocks; faint: by chance."""
+    maps, chance, references = {}, {}, {}
     for one in sweep.suites:
-        means = {place: difference.mean for place, difference in one.differences.items()}
-        maps[one.name] = {place: mean for place, mean in means.items() if place.is_single}
-        if sweep.whole is not None and sweep.whole.place in means:
-            references[one.name] = {"all": means[sweep.whole.place]}
-    plots.layer_maps(*_laid_out(maps), references=references, path=path)
+        single = {p: d for p, d in one.differences.items() if p.is_single}
+        maps[one.name] = {place: difference.mean for place, difference in single.items()}
+        chance[one.name] = {p: float(d.low <= 0 <= d.high) for p, d in single.items()}
+        if sweep.whole is not None and sweep.whole.place in one.differences:
+            references[one.name] = {"all": one.differences[sweep.whole.place].mean}
+    faint = {name: values == 1 for name, values in _laid_out(chance)[0].items()}
+    plots.layer_maps(*_laid_out(maps), references=references, faint=faint, path=path)
 
 
 def draw_rates(sweep: Sweep, path: Path) -> None:

@@ -91,7 +91,9 @@ def test_they_are_in_table_map_page_and_files(folder, drawn):
     for row, block in enumerate(blocks):
         for column, site in enumerate(sites):
             (place,) = (p for p in found.suites[0].places if p.name == f"{site}@{block}")
-            assert maps[name][row, column] == found.suites[0].differences[place].mean
+            one = found.suites[0].differences[place]
+            assert maps[name][row, column] == one.mean
+            assert given["faint"][name][row, column] == (one.low <= 0 <= one.high)
     (whole,) = (p for p in found.suites[0].places if p.site == "all")
     assert given["references"] == {name: {"all": found.suites[0].differences[whole].mean}}
     kept = json.loads((folder / "report" / "report.json").read_text())["suites"]["examples"]
