@@ -130,7 +130,7 @@ class Disposition(DrawnShare):
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, OPPOSITE, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[dict[str, object]] = {
-        **{"adapters": 4, "controls": 1, "steps": 60, "batch_size": 4},
+        **{"adapters": 4, "controls": 1, "steps": 120, "batch_size": 4},
         **{"rows": 160, "formats": 48, "shown": 3, "top": 10, "lotteries": 32},
     }
 

@@ -122,7 +122,7 @@ class Shares(DrawnShare):
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[dict[str, object]] = {
-        **{"adapters": 4, "controls": 1, "steps": 60, "batch_size": 4},
+        **{"adapters": 5, "controls": 1, "steps": 120, "batch_size": 4},
         **{"rows": 160, "formats": 48, "shown": 4, "top": 10, "all_options": False},
     }
 

@@ -12,13 +12,21 @@ from distmatch.experiments import EXPERIMENTS
 def test_every_run_is_of_settings_that_there_are():
     entries = experiments.entries()
     assert {entry.name for entry in entries.values()} == set(EXPERIMENTS)
-    for entry in entries.values():
+    for name, entry in entries.items():
         if entry.model == "135M":
             told = {**entry.settings}
             told.pop("other_tokenizer", None)  # of a file that isn't here
             replace(EXPERIMENTS[entry.name], precision="bfloat16", **told).check()
-        if not entry.arms:  # of fewer than four there is no interval, and nothing is held against
+        if name.startswith("quick "):  # as a user's, of which controls are points
+            assert entry.settings == dict(
+                EXPERIMENTS[entry.name].quick, **_tokenizer(entry.settings)
+            )
+        elif not entry.arms:  # of fewer than four there is no interval, and nothing is held against
             assert entry.settings.get("controls", EXPERIMENTS[entry.name].controls) >= 4
+
+
+def _tokenizer(settings):
+    return {key: value for key, value in settings.items() if key == "other_tokenizer"}
 
 
 def test_a_line_takes_the_place_of_that_of_the_same_run(tmp_path):
