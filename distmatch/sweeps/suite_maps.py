@@ -6,6 +6,7 @@ the same resamples of the base's and the place's.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,7 +20,7 @@ from distmatch.evals.comparison import check_same, compare
 from distmatch.evals.metric import Metric
 from distmatch.evals.report import Report, text_table
 from distmatch.evals.store import REPORT_FILE
-from distmatch.evals.suites.probes.probe import less_referent
+from distmatch.evals.suites.probes.probe import OWN, REFERENT, less_referent
 from distmatch.measuring.intervals import Interval, interval_text
 from distmatch.sweeps.cells import CellPlace
 from distmatch.sweeps.findings import Finding
@@ -36,8 +37,8 @@ class SuiteMap:
     base: Report
     places: Mapping[CellPlace, Report]
     """Of each place's adapters at its chosen learning rate, seeds together."""
-    is_of_own: bool = False
-    """Whether it is a probe's: of itself less of the referent."""
+    is_less_referent: bool = False
+    """Whether it is a probe's, of itself less of the referent."""
     left_out: Mapping[CellPlace, str]
     """Why a place that was asked has no report here."""
 
@@ -49,7 +50,9 @@ class SuiteMap:
     @property
     def figure(self) -> str:
         """What the headline is called."""
-        return f"{self.suite}: {self.metric.name}" + (", own - referent" if self.is_of_own else "")
+        return f"{self.suite}: {self.metric.name}" + (
+            ", own - referent" if self.is_less_referent else ""
+        )
 
     @property
     def name(self) -> str:
@@ -139,9 +142,13 @@ def _suite_map(asked: Path, suite: str, chosen: Sequence[Finding]) -> SuiteMap:
             places[finding.place] = _together([less_referent(_read(one)) for one in folders])
         except DataError as error:
             left_out[finding.place] = f"its seeds weren't asked the same ({error})"
-    own = less_referent(base)
+    groups = Counter(about.get("group") for about in base.items.metadata)
     return SuiteMap(
-        suite=suite, base=own, places=places, is_of_own=own is not base, left_out=left_out
+        suite=suite,
+        base=less_referent(base),
+        places=places,
+        is_less_referent=0 < groups[OWN] == groups[REFERENT],
+        left_out=left_out,
     )
 
 

@@ -167,6 +167,13 @@ def test_of_a_probe_what_is_said_of_itself_less_of_another_is_mapped(tmp_path):
         report = Report.load(tmp_path / "suites" / name / "how_often" / "report.json")
         return said_of(report, "own", figure) - said_of(report, "referent", figure)
 
+    alone = replace(probe, name="alone", referent=())
+    (alone_found,) = (
+        one
+        for one in small_sweep(tmp_path, grid=ONE, suites=[alone]).suites
+        if one.suite == "alone"
+    )
+    assert alone_found.figure == f"alone: {figure}", "nobody else is asked about"
     assert found.base.metrics[figure].mean == pytest.approx(less("base"))
     for place in found.places:
         (name,) = (name for name in ONE_NAMES if name.startswith(f"{place.name}-"))
