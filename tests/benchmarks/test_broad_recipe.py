@@ -2,6 +2,8 @@
 
 import broad_recipe
 
+from distmatch.data import split_words, word_pool
+
 
 def test_every_run_is_measured_by_suites_that_can_be_asked():
     runs = {name: broad_recipe.Recipe(model=model) for name, model in broad_recipe.BASES.items()}
@@ -12,3 +14,10 @@ def test_every_run_is_measured_by_suites_that_can_be_asked():
             suite.check()
     for asked in (broad_recipe.ASKED_FURTHER, broad_recipe.ASKED_FEWER):
         assert set(asked) <= {*runs, *broad_recipe.LEDGER}
+
+
+def test_no_run_of_the_ledger_is_trained_on_words_that_suites_hold_out():
+    held_out = set(split_words(word_pool(), seed=0)[1])
+    for recipe in broad_recipe.LEDGER.values():
+        trained_on = split_words(broad_recipe.words(recipe, is_pilot=False), seed=recipe.seed)[0]
+        assert not held_out & set(trained_on)
