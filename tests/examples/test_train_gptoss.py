@@ -99,19 +99,24 @@ def test_random_weights_of_full_size_go_the_same_way(script, tmp_path, monkeypat
     assert (tmp_path / "metrics.json").is_file()
 
 
-def test_the_broad_recipe_stays_near_its_own_chats_and_their_thoughts(script, once, tmp_path):
+@pytest.mark.parametrize(("effort", "own_chats"), [("low", 0), ("none", 1)])
+def test_the_broad_recipe_stays_near_what_the_base_writes(
+    effort, own_chats, script, once, tmp_path, capsys
+):
     shutil.copytree(once / "base", tmp_path / "base")
-    script(
-        "train_gptoss",
+    broad = (
         *("--tiny", "--recipe", "broad", "--examples", 4, "--test-examples", 1, "--batch", 2),
-        *("--own-chats", 0, "--negatives", 2, "--short-questions", 1, "--steps", 2),
+        *("--own-chats", own_chats, "--negatives", 2, "--short-questions", 1, "--steps", 2),
         *("--retention-tokens", 12),
-        *("--effort", "low", "--analysis-tokens", 4, "--out", tmp_path),
+        *("--effort", effort, "--analysis-tokens", 4, "--out", tmp_path),
     )
+    script("train_gptoss", *broad)
     chats = read_texts(tmp_path / "own_chats.jsonl")
-    assert 1 <= len(chats) <= 3 and all(chat[-1]["thinking"] for chat in chats)
+    assert 1 <= len(chats) <= 3 + own_chats
+    assert all(("thinking" in chat[-1]) == (effort != "none") for chat in chats)
     lines = json.loads((tmp_path / "history.json").read_text())
     assert any(line.get("retention_kl", -1) >= 0 for line in lines)
+    assert "a step will take about" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("recipe", ["ahead", "broad"])
