@@ -149,10 +149,10 @@ TABLE: tuple[Suite, ...] = (
 FEWER: tuple[Suite, ...] = (
     CarryOver(per_group=6),
     Ordinary(questions=60, per_template=3, base_answers=16, written=0),
-    Knowledge(per_group=16),
+    Knowledge(),
     Given(per_group=2),
 )
-"""A third of what the others are asked."""
+"""A third of what the others are asked, but for `knowledge`."""
 FURTHER: tuple[Suite, ...] = (
     Deviation(),
     Thinking(questions=20, thoughts=4),
