@@ -18,7 +18,7 @@ def apart_page(title: str, apart: TakenApart, trained: Mapping[Place, float] | N
     Args:
         title: Of the page.
         apart: Its parts' reports.
-        trained: Control of adapters that were trained in one place alone.
+        trained: Control above their base's of adapters that were trained in one place alone.
     """
     base, whole = (apart.reports[name] for name in (NONE, ALL))
     return Page(
@@ -53,7 +53,8 @@ def _map(apart: TakenApart, trained: Mapping[Place, float]) -> MapView:
         places=[_place(apart, place, trained) for place in apart.places],
         references={name: {"all": apart.whole.mean} for name in (_KEPT, _LOST)},
         note="Control (TVD) that a place has by itself above the base, and what the whole adapter "
-        "loses without it; dots are of the place by itself.",
+        "loses without it; dots are of the place by itself."
+        + (" Trained alone: above the sweep's base, on the sweep's examples." if trained else ""),
     )
 
 

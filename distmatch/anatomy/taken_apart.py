@@ -71,7 +71,7 @@ class TakenApart:
         rows += [[p.name, str(self.gained(p)), str(self.lost(p))] for p in self.places]
         tables = {"control (TVD nearer to what is asked)": rows}
         if times := [part for part in self.parts if part.kind == TIMES]:
-            scaled = [[f"{p.times:g}", f"{self.control(p):.3f}"] for p in times]
+            scaled = [[f"{p.times:g}", str(self._scaled(p))] for p in times]
             tables["the whole adapter by a factor"] = [["times", "control"], *scaled]
         return tables
 
@@ -82,8 +82,8 @@ class TakenApart:
 
         Args:
             folder: Where.
-            trained: Control of adapters that were trained in one place alone, such as of a sweep:
-                what can be learned in a place, beside what was.
+            trained: Control above their base's of adapters that were trained in one place alone,
+                such as of a sweep: what can be learned in a place, beside what was.
         """
         folder = Path(folder)
         told = [drawn(folder / MAPS_FILE, lambda path: self._draw_maps(path, trained))]
@@ -106,20 +106,16 @@ class TakenApart:
         return plots.layer_maps(laid_out, blocks, sites, references=references, path=path)
 
     def _draw_times(self, path: Path) -> object:
-        points = [
-            (part.times, self.control(part), *self._ends(part))
-            for part in self.parts
-            if part.kind == TIMES
-        ]
+        points = [(part.times, *self._scaled(part)) for part in self.parts if part.kind == TIMES]
         curves = {"an adapter by a factor": {"control": points}}
         levels = {"base": self.control(Part(NONE)), "as trained": self.control(Part(ALL))}
         return plots.layer_curves(curves, ("factor", "control"), levels=levels, path=path)
 
-    def _ends(self, part: Part) -> tuple[float, float]:
-        """The interval of control, of its distance alone: the policy's is everybody's."""
+    def _scaled(self, part: Part) -> Interval:
+        """Control, with an interval of its distance alone: the policy's is everybody's."""
         metrics = self.reports[part.name].metrics
         policy, found = metrics["policy_tvd"].mean, metrics[_FURTHER]
-        return policy - found.high, policy - found.low
+        return Interval(self.control(part), policy - found.high, policy - found.low)
 
 
 def _laid_out(

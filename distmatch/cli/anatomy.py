@@ -9,6 +9,7 @@ from distmatch.cli.evaluation import own_examples
 from distmatch.cli.reporting import left_page
 from distmatch.models.choice import ModelChoice
 from distmatch.sweeps import read_sweep
+from distmatch.sweeps.headlines import CONTROL
 
 
 def show_apart(choice: ModelChoice, args: argparse.Namespace) -> None:
@@ -32,7 +33,7 @@ def show_apart(choice: ModelChoice, args: argparse.Namespace) -> None:
 
 
 def trained_alone(folder: str) -> dict[Place, float]:
-    """Control of a sweep's single blocks, at their chosen learning rates.
+    """Control of a sweep's single blocks above its base's, at their chosen learning rates.
 
     Args:
         folder: Of the sweep.
@@ -40,5 +41,7 @@ def trained_alone(folder: str) -> dict[Place, float]:
     Raises:
         ConfigError: It holds none.
     """
-    single = [found for found in read_sweep(folder).chosen if found.is_single]
-    return {Place(int(found.blocks), found.site): found.control.mean for found in single}
+    swept = read_sweep(folder)
+    single = [found for found in swept.chosen if found.is_single]
+    base = CONTROL.of_base(swept.base.learned)
+    return {Place(int(found.blocks), found.site): found.control.mean - base for found in single}

@@ -166,16 +166,16 @@ def test_what_can_not_be_taken_apart_is_refused_before_a_model_is_loaded(
         take_apart(str(saved / "model"), saved / "adapter", out=tmp_path, **given)
 
 
-def test_a_sweeps_single_blocks_are_places_with_their_control(monkeypatch):
+def test_a_sweeps_single_blocks_are_places_with_their_control_above_the_base(monkeypatch):
     control = Interval(0.25, 0.2, 0.3)
     found = [
         SimpleNamespace(is_single=True, blocks="12", site="mlp", control=control),
         SimpleNamespace(is_single=False, blocks="0-29", site="all", control=control),
     ]
-    monkeypatch.setattr(
-        "distmatch.cli.anatomy.read_sweep", lambda folder: SimpleNamespace(chosen=found)
-    )
-    assert trained_alone("runs/sweep") == {Place(12, "mlp"): 0.25}
+    of_base = {"policy_tvd": {"mean": 0.25}, "control_tvd": {"mean": 0.375}}
+    swept = SimpleNamespace(chosen=found, base=SimpleNamespace(learned=of_base))
+    monkeypatch.setattr("distmatch.cli.anatomy.read_sweep", lambda folder: swept)
+    assert trained_alone("runs/sweep") == {Place(12, "mlp"): 0.375}
 
 
 def test_what_was_trained_alone_is_drawn_beside(apart, tmp_path, monkeypatch):
