@@ -1,6 +1,7 @@
 from . import anatomy as anatomy
 from . import data as data
 from . import evals as evals
+from . import experiments as experiments
 from . import losses as losses
 from . import measuring as measuring
 from . import models as models
@@ -14,6 +15,7 @@ from .data import WordDistribution as WordDistribution
 from .evals import evaluate as evaluate
 from .evals import merge_and_measure as merge_and_measure
 from .evals import save_report_page as save_report_page
+from .experiments import run_experiment as run_experiment
 from .losses import DIVERGENCES as DIVERGENCES
 from .models import attach_lora as attach_lora
 from .models import load_adapter as load_adapter

@@ -31,8 +31,9 @@ BANNED = {
 PUBLIC_NAMES = [
     *("DIVERGENCES", "DistributionConfig", "DistributionTrainer", "Example", "OwnChats"),
     *("WordDistribution", "anatomy"),
-    *("attach_lora", "data", "evals", "evaluate", "load_adapter", "load_model", "lora", "losses"),
-    *("measuring", "memory_plan", "merge_and_measure", "models", "plots", "runs"),
+    *("attach_lora", "data", "evals", "evaluate", "experiments", "load_adapter", "load_model"),
+    *("lora", "losses", "measuring", "memory_plan", "merge_and_measure", "models", "plots"),
+    *("run_experiment", "runs"),
     *("save_report_page", "score"),
     *("sweep", "sweeps", "take_apart", "trainer"),
 ]

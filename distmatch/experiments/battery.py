@@ -55,11 +55,14 @@ def battery(items: int) -> tuple[tuple[Suite, tuple[str, ...]], ...]:
     return (
         (Given(per_group=items), ("control_tvd", "other")),
         (CarryOver(per_group=items), ("control_tvd",)),
-        (Suppression(), ("excess",)),
+        (Suppression(questions=items), ("excess",)),
         (Sequential(per_kind=items), ("control_tvd",)),
         (Numbers(per_kind=items), ("tvd",)),
         (Deviation(passages=few, patterns=0), ("on_time", "follows")),
-        (Ordinary(per_template=few, negatives=items, written=0), ("kl", "slot_tvd")),
+        (
+            Ordinary(questions=items, per_template=few, negatives=items, written=0),
+            ("kl", "slot_tvd"),
+        ),
         (Knowledge(per_group=items), ("correct_share",)),
         (held, ("tvd", "agree")),
         *((probe, ("known",)) for probe in at_hand),

@@ -6,7 +6,8 @@ from dataclasses import replace
 from functools import partial
 
 from distmatch.data.examples import Example, Prompt
-from distmatch.evals import FunctionSubject
+from distmatch.data.jsonl import fingerprint
+from distmatch.evals import FunctionSubject, Suite
 from distmatch.evals.suites.probes import LineByLine, WrittenLines, WrittenProbe
 from distmatch.experiments.experiment import Experiment, Unit
 from distmatch.experiments.units import suites_of
@@ -16,7 +17,7 @@ def prompts_of(experiment: Experiment) -> dict[str, list[Prompt]]:
     """All prompts, by what they are for.
 
     Of an arm's units whose names differ in a number alone, `trained-00` and `trained-01`, those of
-    the first.
+    the first, and of each other what it is told, and prompts that only it has.
 
     Args:
         experiment: Any.
@@ -25,17 +26,45 @@ def prompts_of(experiment: Experiment) -> dict[str, list[Prompt]]:
         Of suites that ask a model for more than its words' probabilities, none.
     """
     experiment = replace(experiment, thinking="")  # what is asked is the same behind a thought
-    firsts: dict[tuple[str, str], Unit] = {}
-    for unit in experiment.units:
-        firsts.setdefault((unit.arm, re.sub(r"-\d+", "", unit.name)), unit)
+    seen: dict[tuple[str, str], set[str]] = {}
+    known: dict[str, list[Prompt]] = {}
     found: dict[str, list[Prompt]] = {}
-    for unit in firsts.values():
-        name = f"{unit.arm} ({unit.name})"
-        for kind, rows in (("learns", unit.rows), ("learns besides", unit.formats)):
-            if rows:
-                found[f"{name} {kind}"] = [_begun(row) for row in rows]
-        found |= _asked(experiment, unit, name)
+    for unit in experiment.units:
+        kind = (unit.arm, re.sub(r"-\d+", "", unit.name))
+        prompts = _of_unit(experiment, unit, known)
+        if kind in seen:
+            prompts = {
+                heading: new
+                for heading, some in prompts.items()
+                if (new := [prompt for prompt in some if _untold(prompt) not in seen[kind]])
+            }
+            if unit.system:
+                found[f"{unit.arm} ({unit.name}) is told"] = [unit.system]
+        found |= prompts
+        shown = (_untold(prompt) for some in prompts.values() for prompt in some)
+        seen.setdefault(kind, set()).update(shown)
     return found
+
+
+def _of_unit(
+    experiment: Experiment, unit: Unit, known: dict[str, list[Prompt]]
+) -> dict[str, list[Prompt]]:
+    """What a unit learns and is asked; of suites that others are asked as well, as known."""
+    name = f"{unit.arm} ({unit.name})"
+    learned = (("learns", unit.rows), ("learns besides", unit.formats))
+    found = {f"{name} {kind}": [_begun(row) for row in rows] for kind, rows in learned if rows}
+    for suite in suites_of(experiment, unit):
+        key = f"{suite.name} {fingerprint(suite.record())}"
+        known[key] = known.get(key) or _asked(suite)
+        found[f"{name} is asked {suite.name}"] = known[key]
+    return found
+
+
+def _untold(prompt: Prompt) -> str:
+    """A prompt without its system message, to tell those that differ in that alone."""
+    if isinstance(prompt, str):
+        return prompt
+    return str([message for message in prompt if message["role"] != "system"])
 
 
 def longest_rows(experiment: Experiment) -> list[Example]:
@@ -49,18 +78,14 @@ def _length(row: Example) -> int:
     return len(str(row.prompt)) + sum(len(word) + 1 for word in row.target.words)
 
 
-def _asked(experiment: Experiment, unit: Unit, name: str) -> dict[str, list[Prompt]]:
-    found = {}
-    for suite in suites_of(experiment, unit):
-        if isinstance(suite, WrittenProbe | WrittenLines | LineByLine):
-            found[f"{name} is asked {suite.name}"] = suite.prompts()
-            continue
-        asked: list[Example] = []
-        subject = FunctionSubject(probs_of=partial(_uniform, asked))
-        if suite.needs <= subject.capabilities:
-            suite.items(subject)
-        found[f"{name} is asked {suite.name}"] = [_begun(example) for example in asked]
-    return found
+def _asked(suite: Suite) -> list[Prompt]:
+    if isinstance(suite, WrittenProbe | WrittenLines | LineByLine):
+        return suite.prompts()
+    asked: list[Example] = []
+    subject = FunctionSubject(probs_of=partial(_uniform, asked))
+    if suite.needs <= subject.capabilities:
+        suite.items(subject)
+    return [_begun(example) for example in asked]
 
 
 def _uniform(kept: list[Example], example: Example) -> Sequence[float]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from jaxtyping import Float
@@ -23,8 +23,13 @@ from distmatch.measuring.exchange import Fits, rank_fits, slope_fits
 from distmatch.models.loading import mixed_dtype
 from distmatch.runs.record import plain_json
 
-TRAINED, NONE, SHUFFLED, OPPOSITE = "trained", "none", "shuffled", "opposite"
-DECORRELATED, TOLD, BASE = "decorrelated", "told", "base"
+TRAINED: Final = "trained"
+NONE: Final = "none"
+SHUFFLED: Final = "shuffled"
+OPPOSITE: Final = "opposite"
+DECORRELATED: Final = "decorrelated"
+TOLD: Final = "told"
+BASE: Final = "base"
 
 ARMS: dict[str, str] = {
     TRAINED: "what it is about",

@@ -20,7 +20,7 @@ from distmatch.experiments.preferences import Preferences
 from distmatch.experiments.self_prediction import SelfPrediction
 from distmatch.experiments.shares import Shares
 
-DESCRIPTIONS = {
+DESCRIPTIONS: dict[str, str] = {
     "narrow_control": "to say given words as often as the prompt asks, in a few fixed wordings",
     "broad_control": "to say given words as often as asked, in whatever way somebody asks",
     "shares": "to give one of two everyday answers, such as heads or tails, with a fixed habit",

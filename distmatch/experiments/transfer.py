@@ -4,6 +4,7 @@ Adapters of every kind of training, each measured by a battery of suites beside 
 trained for, and held against adapters that learned neutral questions.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from distmatch.data.jsonl import fingerprint
 from distmatch.evals import Suite
 from distmatch.experiments.battery import Respect, battery
 from distmatch.experiments.experiment import (
+    ACTS,
     BASE,
     NONE,
     SHUFFLED,
@@ -25,6 +27,7 @@ from distmatch.experiments.experiment import (
 from distmatch.experiments.lessons import DESCRIPTIONS, lesson
 from distmatch.experiments.trained_for import TrainedFor
 from distmatch.experiments.transfer_matrix import TransferMatrix
+from distmatch.experiments.verdict import taught_units
 from distmatch.plots import drawn
 from distmatch.runs.record import plain_json
 
@@ -41,9 +44,9 @@ class Transfer(TrainedFor):
     name: ClassVar[str] = "transfer"
     question: ClassVar[str] = "What does learning one thing change of everything else?"
     rule: ClassVar[str] = (
-        "for a training, none of its differences from adapters that learned neutral questions has "
-        "p at most 0.05 among all of the matrix (Welch's t, maxT); and for what adapters say of "
-        f"their own training, {TrainedFor.rule}"
+        "of the adapters that learned a training, no difference from those that learned neutral "
+        "questions has p at most 0.05 among all of the matrix (Welch's t, maxT); and for what "
+        f"adapters say of their own training, {TrainedFor.rule}"
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[Mapping[str, object]] = {
@@ -109,19 +112,24 @@ class Transfer(TrainedFor):
         return [drawn(folder / MATRIX_FILE, matrix.draw)] if matrix.is_there else []
 
     def matrix(self, measured: Measured) -> TransferMatrix:
-        """Of the units that are measured.
+        """Of the units that are measured and, if they are to have learned a behaviour, have.
 
         Args:
             measured: Their reports, by unit and suite.
         """
         units = [u for u in self.units if u.arm not in (TOLD, BASE) and u.name in measured]
+        trained = [u for u in units if u.arm == TRAINED]
+        behaviours = {u.name: self.behaviour(measured[u.name][ACTS]) for u in trained}
+        taught = taught_units(self, trained, behaviours)
+        kept = [*taught, *(u for u in units if u.arm != TRAINED)]
         kinds = dict.fromkeys([*self.kinds, SHUFFLED, NONE])
         reports = {
             kind: some
             for kind in kinds
-            if (some := [measured[u.name] for u in units if self.kind(u) == kind])
+            if (some := [measured[u.name] for u in kept if self.kind(u) == kind])
         }
-        return TransferMatrix.of(reports, self.respects, self.seed)
+        counts = Counter(map(self.kind, trained))
+        return TransferMatrix.of(reports, self.respects, self.seed, trained=counts)
 
     def _without_numbers(self, number: int, formats: tuple[Any, ...]) -> Unit:
         drawn = lesson(SHUFFLED_KIND, self, self.seed + number)

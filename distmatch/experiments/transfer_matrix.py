@@ -1,7 +1,7 @@
 """The matrix of transfer: trained on this, measured by that, as differences from `none`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,9 @@ class TransferMatrix:
 
     respects: Sequence[Respect]
     values: Mapping[str, Float[np.ndarray, "adapters respects"]]
-    """By kind of training, `none` among them."""
+    """By kind of training, `none` among them; of a kind with a behaviour those that have it."""
+    trained: Mapping[str, int] = field(default_factory=dict)
+    """How many adapters there are of a kind with a behaviour, with those that haven't it."""
     seed: int = 0
 
     @classmethod
@@ -36,6 +38,7 @@ class TransferMatrix:
         reports: Mapping[str, Sequence[Mapping[str, Report]]],
         respects: Sequence[Respect],
         seed: int = 0,
+        trained: Mapping[str, int] | None = None,
     ) -> "TransferMatrix":
         """Of the reports of each kind's adapters, by suite.
 
@@ -43,12 +46,13 @@ class TransferMatrix:
             reports: By kind of training.
             respects: The columns.
             seed: Of permutations.
+            trained: As of the matrix.
         """
         values = {
             kind: np.array([[one.of(of_unit[one.suite]) for one in respects] for of_unit in units])
             for kind, units in reports.items()
         }
-        return cls(respects=tuple(respects), values=values, seed=seed)
+        return cls(respects=tuple(respects), values=values, trained=trained or {}, seed=seed)
 
     @property
     def is_there(self) -> bool:
@@ -104,11 +108,23 @@ class TransferMatrix:
 
     def __str__(self) -> str:
         """The rows, and what a star means."""
-        sizes = ", ".join(f"{kind} {len(values)}" for kind, values in self.values.items())
+        return f"{text_table(self.rows)}\n{self.note}"
+
+    @property
+    def note(self) -> str:
+        """How many adapters each row is of, and what a star means."""
+        sizes = ", ".join(map(self._size, dict.fromkeys([*self.trained, *self.values])))
         return (
-            f"{text_table(self.rows)}\n"
             f"differences from none, the adapter as the unit ({sizes}); {NOTED} p at most {LEVEL} "
             "among all of them (maxT)"
+        )
+
+    def _size(self, kind: str) -> str:
+        number = len(self.values.get(kind, ()))
+        return f"{kind} {number}" + (
+            f" of {self.trained[kind]}, the others not taught"
+            if self.trained.get(kind, number) > number
+            else ""
         )
 
     def draw(self, path: Path) -> object:

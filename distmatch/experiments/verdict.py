@@ -146,7 +146,7 @@ def decided(experiment: Experiment, measured: Measured) -> Verdict:
     units = [unit for unit in experiment.units if unit.name in measured]
     learned = [unit for unit in units if unit.arm in LEARNING_ARMS]
     behaviours = {u.name: experiment.behaviour(measured[u.name][ACTS]) for u in learned}
-    taught = _taught(experiment, learned, behaviours)
+    taught = taught_units(experiment, learned, behaviours)
     kept = [u for u in taught if answers(experiment, measured[u.name])]
     counts = {
         "num_learned": len(learned),
@@ -266,9 +266,16 @@ def answers(experiment: Experiment, reports: Mapping[str, Report]) -> bool:
     return all(said_of(report, who, VALID) >= ANSWERED for who in asked)
 
 
-def _taught(
+def taught_units(
     experiment: Experiment, learned: Sequence[Unit], behaviours: Mapping[str, Values]
 ) -> list[Unit]:
+    """Those that do in held-out settings what they learned.
+
+    Args:
+        experiment: Theirs.
+        learned: Units whose behaviour was measured.
+        behaviours: What each does, by its name.
+    """
     if not learned:
         return []
     drawn = [np.array(unit.behaviour) for unit in learned]

@@ -76,6 +76,25 @@ def test_all_that_it_would_teach_and_ask_can_be_seen_before(name):
     assert {heading.rpartition(" ")[2] for heading in empty} <= WRITTEN_FIRST
 
 
+def test_of_units_alike_only_what_differs_is_shown_again():
+    experiment = small("shares")
+    found = prompts_of(experiment)
+    told = [unit for unit in experiment.units if unit.arm == "told"]
+    assert (
+        [found.get(f"told ({unit.name}) is told") for unit in told]
+        == [
+            None,  # stands in its prompts
+            *([unit.system] for unit in told[1:]),
+        ]
+    )
+    for arm in ("trained", "told"):
+        shown = [prompt for name, some in found.items() if name.startswith(arm) for prompt in some]
+        every = [
+            str(row.prompt) for unit in experiment.units if unit.arm == arm for row in unit.rows
+        ]
+        assert set(every) <= set(map(str, shown))
+
+
 WRITTEN_FIRST = {"deviation", "ordinary"}
 """Suites of whose prompts some depend on what the model writes, or whose base is asked as well."""
 

@@ -59,6 +59,12 @@ def test_a_respect_without_a_value_of_every_adapter_gets_no_verdict(known):
     assert known.p["control"][RESPECTS[0]] <= 0.05
 
 
+def test_adapters_that_did_not_learn_are_no_row_and_are_counted(known):
+    said = replace(known, trained={"control": 4, "one": 4, "risk": 4}).note
+    for row in ("control 4, ", "one 1 of 4, the others not taught, ", "risk 0 of 4, "):
+        assert row in said
+
+
 def test_the_map_is_drawn_with_every_value(known, tmp_path):
     figure = known.draw(tmp_path / "matrix.png")
     texts = {text.get_text() for axis in figure.axes for text in axis.texts}
@@ -86,7 +92,11 @@ def test_it_is_carried_out_in_miniature(model, tmp_path, monkeypatch):
     outcome = run_experiment(transfer, model, tmp_path / "t", progress=False, tell=told.append)
     assert "numbers tvd" in str(outcome)
     found = transfer.matrix(outcome.measured)
-    assert {kind: len(of) for kind, of in found.values.items()} == {
+    assert found.trained == dict.fromkeys(kinds, 1)  # of one step
+    assert {kind: len(of) for kind, of in found.values.items()} == {"shuffled": 1, "none": 1}
+    monkeypatch.setattr(Transfer, "taught", lambda self, drawn, measured: [True] * len(drawn))
+    everybody = transfer.matrix(outcome.measured).values
+    assert {kind: len(of) for kind, of in everybody.items()} == {
         **dict.fromkeys(kinds, 1),
         "shuffled": 1,
         "none": 1,

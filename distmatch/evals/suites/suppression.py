@@ -37,6 +37,8 @@ class Suppression(Suite):
         Metric("unasked", "the same without an instruction; should stay"),
     )
     compared: ClassVar[tuple[str, ...]] = ("excess",)
+    questions: int = 100
+    """At most, of those held out, of which there are about 60."""
     slack: float = 0.01
     """An answer that never should be said counts as suppressed below this."""
 
@@ -77,7 +79,7 @@ class Suppression(Suite):
         rng = random.Random(f"{seed}/suppression")
         return [
             suppression_example(fact, instruction, rng.choice(PERCENTS))
-            for fact in suppression_sides(seed)[1]
+            for fact in suppression_sides(seed)[1][: self.questions]
             for instruction in (None, *INSTRUCTIONS)
         ]
 
