@@ -2,8 +2,10 @@
 
 Simulated experiments with each one's own number of adapters and drawn behaviours. With nothing to
 know, reports are those of a truth-teller about another adapter that was drawn at random, and noise;
-with half, they are half the truth about their own and the same noise, so what passes is power. Of
-1,000 at most 65 should pass with nothing to know: 5 % and two standard errors.
+with half, they are half the truth about their own and the same noise, so what passes is power.
+Noise is of what reports can be, truths mixed at random, so that it is one number for each adapter
+where a report is one number. Of 1,000 at most 65 should pass with nothing to know: 5 % and two
+standard errors.
 
     python benchmarks/error_rates.py --json benchmarks/results/error_rates.json
 """
@@ -45,11 +47,12 @@ def counted(experiment: Experiment, simulations: int) -> dict[str, int]:
     rng = np.random.default_rng(0)
     units = [unit for unit in experiment.units if unit.arm in LEARNING_ARMS]
     truth = experiment.truth([np.array(unit.behaviour) for unit in units])
-    noise = truth.std()
+    apart = truth - truth.mean(axis=0)
+    size = truth.std() / (apart.std() * len(truth) ** 0.5)
     passed = {"nothing": 0, "half": 0}
     for _ in range(simulations):
         others = truth[rng.permutation(len(truth))]
-        drawn = rng.normal(size=truth.shape) * noise
+        drawn = rng.normal(size=(len(truth), len(truth))) @ apart * size
         reports = {"nothing": others + drawn, "half": KNOWN * truth + (1 - KNOWN) * others + drawn}
         for what, fits in reports.items():
             found = Exchange.of(fits)
