@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from distmatch import plots
 from distmatch.claims import locked
@@ -107,23 +108,32 @@ class ExperimentMap:
         return {place.name: one for place, one in self.places.items()}
 
     def draw(self, path: str | Path) -> str:
-        """Draw both maps side by side; what was written, or why it couldn't be."""
+        """Draw both maps side by side; what was written, or why it couldn't be.
+
+        Places whose interval holds 0 are faint.
+        """
         return drawn(Path(path), self._figure)
 
     def _figure(self, path: Path | None = None) -> object:
-        maps = {"behaviour": lambda one: one.behaviour.mean}
+        maps: dict[str, Callable[[AtPlace], Interval]] = {"behaviour": lambda one: one.behaviour}
         if self.has_reports:
-            maps["report"] = lambda one: one.report.mean
+            maps["report"] = lambda one: one.report
         blocks = sorted({place.numbers[0] for place in self.places})
         sites = sorted({place.site for place in self.places})
-        values = {name: self._laid_out(of, blocks, sites) for name, of in maps.items()}
-        references = {name: {"all": of(self.all_blocks)} for name, of in maps.items()}
-        return plots.layer_maps(values, blocks, sites, references=references, path=path)
+        found = {name: self._laid_out(of, blocks, sites) for name, of in maps.items()}
+        return plots.layer_maps(
+            {name: of[..., 0] for name, of in found.items()},
+            blocks,
+            sites,
+            references={name: {"all": of(self.all_blocks).mean} for name, of in maps.items()},
+            faint={name: (of[..., 1] <= 0) & (of[..., 2] >= 0) for name, of in found.items()},
+            path=path,
+        )
 
     def _laid_out(
-        self, of: Callable[[AtPlace], float], blocks: Sequence[int], sites: Sequence[str]
-    ) -> np.ndarray:
-        field = np.full((len(blocks), len(sites)), np.nan)
+        self, of: Callable[[AtPlace], Interval], blocks: Sequence[int], sites: Sequence[str]
+    ) -> Float[np.ndarray, "blocks sites 3"]:
+        field = np.full((len(blocks), len(sites), 3), np.nan)
         for place, one in self.places.items():
             field[blocks.index(place.numbers[0]), sites.index(place.site)] = of(one)
         return field

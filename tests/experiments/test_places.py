@@ -12,6 +12,7 @@ from distmatch.experiments.page import places_page
 from distmatch.experiments.places import AtPlace, behaviour_of
 from distmatch.experiments.units import UnitRuns
 from distmatch.experiments.verdict import REPORTS
+from distmatch.measuring.intervals import Interval
 from distmatch.sweeps import Grid
 from tests.experiments.small import SHARES, experiment, measured_by_hand, subject
 
@@ -90,6 +91,19 @@ def test_both_maps_are_drawn(mapped, tmp_path):
     _, _, found = mapped
     found.draw(tmp_path / "places.png")
     assert (tmp_path / "places.png").is_file()
+
+
+def test_places_whose_interval_holds_0_are_faint(mapped, tmp_path, monkeypatch):
+    _, _, found = mapped
+    ends = [(-0.1, 0.5), (0.1, 0.5)]
+    places = {
+        place: replace(one, behaviour=Interval(0.3, *bounds))
+        for (place, one), bounds in zip(found.places.items(), ends, strict=True)
+    }
+    drawn = []
+    monkeypatch.setattr("distmatch.plots.layer_maps", lambda *maps, **more: drawn.append(more))
+    replace(found, places=places).draw(tmp_path / "places.png")
+    assert drawn[0]["faint"]["behaviour"].tolist() == [[True, False]]
 
 
 def test_the_page_has_both_maps_side_by_side_only_where_something_is_reported(mapped):
