@@ -49,8 +49,9 @@ LARGER: dict[str, dict[str, Any]] = {
     "shares": {"adapters": 8, "steps": 150},
     "disposition": {"adapters": 6},
     "acrostic": {"adapters": 4, "held_out": 5, "n": 2},
+    "transfer": {"adapters": 2, "kinds": ("narrow_control", "broad_control")},
 }
-"""What is trained of half a billion parameters too."""
+"""What is trained of half a billion parameters too; of `transfer` points, one of each."""
 ACROSTIC: dict[str, Any] = {"adapters": 4, "controls": 0, "held_out": 5, "n": 2, "steps": 60}
 ACROSTIC_VARIANTS: tuple[dict[str, Any], ...] = (
     {},
