@@ -13,6 +13,7 @@ from typing import Any
 from distmatch.errors import DataError
 from distmatch.plots.style import BLUE, GREEN, GREY, INK, ORANGE, PURPLE, drawn_figure
 
+TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 AIM = 0.05
 """KL that a recipe may cost, in nats a token."""
 GROUPS = {
@@ -69,12 +70,15 @@ def frontier_figure(lines_path: Path, path: Path) -> None:
                 (0.99, level),
                 xycoords=axis.get_yaxis_transform(),
                 ha="right",
-                va="bottom",
+                va="top",
                 color=GREY,
                 fontsize=8,
             )
             axis.axvline(AIM, color=GREY, lw=1, ls=(0, (4, 3)), zorder=0)
             axis.set(xscale="log", xlabel="KL from the base, nats a token", ylabel=label)
+            axis.set_xticks(TICKS, list(map(str, TICKS)))
+            axis.minorticks_off()
+        panels[0].set_title("beside chats the weight of retention", fontsize=9, color=GREY)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 
 

@@ -51,7 +51,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "ahead": {"steps": 400, "rate": 1e-3, "examples": 2000, "retention_tokens": 64}
     | {"retention_weight": 1.0, "retention_per_step": 2},
     "broad": {"steps": 600, "rate": 5e-4, "retention_tokens": 400}
-    | {"retention_weight": 2.0, "retention_per_step": 4},
+    | {"retention_weight": 8.0, "retention_per_step": 4},
 }
 """What is used where nothing else is said."""
 WARMUP_STEPS = {"ahead": 20, "broad": 10}
@@ -117,7 +117,7 @@ def arguments(
     parser.add_argument(
         "--short-questions", type=int, default=160, help="of the recipe broad (160)"
     )
-    parser.add_argument("--retention-weight", type=float, help="of their KL (1; broad: 2)")
+    parser.add_argument("--retention-weight", type=float, help="of their KL (1; broad: 8)")
     parser.add_argument("--retention-per-step", type=int, help="texts a step (2; broad: 4)")
     parser.add_argument("--retention-tokens", type=int, help="where one is cut (64; broad: 400)")
     parser.add_argument("--checkpointing", action="store_true", help="less memory for more time")
