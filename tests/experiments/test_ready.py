@@ -4,6 +4,7 @@ import random
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,6 +65,15 @@ def test_it_can_be_carried_out_and_says_what_would_refute_it(name):
     arms = {unit.arm for unit in experiment.units}
     assert arms == set(experiment.arms)
     assert {"trained", "none", "told", "base"} <= arms
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_its_rule_stands_in_the_documentation_as_it_is_kept(name):
+    told = (Path(__file__).parents[2] / "docs" / "experiment-rules.md").read_text(encoding="utf-8")
+    (row,) = (line for line in told.splitlines() if line.startswith(f"| `{name}` |"))
+    cells = [cell.strip() for cell in row.split("|")[2:5]]
+    experiment = EXPERIMENTS[name]
+    assert cells == [experiment.question, ", ".join(experiment.arms), experiment.rule]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
