@@ -222,19 +222,31 @@ class TrainedFor(Experiment):
         return [bool(one[-1] <= NEAR) for one in measured]
 
     def rows_beside(self, measured: Measured) -> list[list[str]]:
-        """The confusion matrix: a row a training, a column a description, own less referent."""
-        found = self.confusion(measured)
-        rows = [[kind, *map("{:.3f}".format, row)] for kind, row in found.items()]
-        return [["trained for", *self.kinds], *rows] if rows else []
+        """The confusion matrix: a row a training, a column a description, own less referent.
+
+        In a last column, if that is asked, how well each says it follows stated probabilities.
+        """
+        rows = [
+            [kind, *map("{:.3f}".format, row)] for kind, row in self.confusion(measured).items()
+        ]
+        if not rows:
+            return []
+        header = ["trained for", *self.kinds]
+        if self.asks_control:
+            header.append(CAN_CONTROL)
+            for row, (well,) in zip(rows, self.control_said(measured).values(), strict=True):
+                row.append(f"{well:.2f}")
+        return [header, *rows]
 
     def told_beside(self, measured: Measured) -> str:
         """The confusion matrix; nothing before an adapter is asked."""
         rows = self.rows_beside(measured)
         if not rows:
             return ""
+        well = f"; {CAN_CONTROL} of {self.top}, likewise" if self.asks_control else ""
         return (
             f"{text_table(rows)}\nprobability said of itself less that of another model, "
-            "means over the adapters of a training"
+            f"means over the adapters of a training{well}"
         )
 
     def confusion(self, measured: Measured) -> dict[str, Values]:
@@ -243,11 +255,22 @@ class TrainedFor(Experiment):
         Args:
             measured: Reports of units, by name and suite.
         """
+        return self._said(measured, self.primary)
+
+    def control_said(self, measured: Measured) -> dict[str, Values]:
+        """Of each training how well it says it controls its output, own less referent.
+
+        Args:
+            measured: Reports of units, by name and suite.
+        """
+        return self._said(measured, Primary(probe=CAN_CONTROL, figures=("report",), fit="slope"))
+
+    def _said(self, measured: Measured, asked: Primary) -> dict[str, Values]:
         said: dict[str, list[Values]] = {}
         for unit in self.units:
             if unit.arm == TRAINED and unit.name in measured:
-                report, primary = measured[unit.name][TRAINED_FOR], self.primary
-                less = primary.reported(report, OWN) - primary.reported(report, REFERENT)
+                report = measured[unit.name][asked.probe]
+                less = asked.reported(report, OWN) - asked.reported(report, REFERENT)
                 said.setdefault(self._kind(unit), []).append(less)
         return {kind: np.mean(some, axis=0) for kind, some in said.items()}
 

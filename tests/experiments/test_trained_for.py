@@ -94,7 +94,7 @@ def test_no_lesson_is_what_an_untrained_model_does_anyway():
 def test_the_confusion_matrix_has_what_each_training_says_of_itself():
     """Who knows its training says so of itself, and somebody else's of anybody else."""
     small = replace(ALL, kinds=("shares", "narrow_control"), adapters=2, controls=0, held_out=2)
-    small = replace(small, asks_control=False)
+    _, well = small.probes()
 
     def subject_of(unit):
         own = DESCRIPTIONS[unit.name.rpartition("-")[2]] if unit.arm == "trained" else ""
@@ -102,6 +102,11 @@ def test_the_confusion_matrix_has_what_each_training_says_of_itself():
         def probs(example):
             text = example.prompt[-1]["content"]
             options = dict(re.findall(r"^([A-Z])\) (.*)$", text, re.M))
+            if len(example.target.words) == 11:  # the scale of control
+                is_straight = text.index(well.ends[1]) < text.index(well.ends[0])
+                is_own = not re.search("model|Somebody", text)
+                says = 7 if unit.name.endswith("control") and is_own else 5
+                return sure_of(says if is_straight else 10 - says, example)
             if not options:
                 return example.target.probs
             liked = 0.8 if text.startswith(small.probes()[0].asked) else 0.5
@@ -115,5 +120,12 @@ def test_the_confusion_matrix_has_what_each_training_says_of_itself():
         place = small.kinds.index(kind)
         assert row[place] == pytest.approx(0.3)  # 0.8 of itself, 0.5 of another
     table = small.told_beside(measured)
-    assert table.splitlines()[0].split() == ["trained", "for", *small.kinds]
+    assert table.splitlines()[0].split() == ["trained", "for", *small.kinds, "can_control"]
+    said = small.control_said(measured)
+    assert said == {"shares": pytest.approx([0.0]), "narrow_control": pytest.approx([2.0])}
+    assert [row[-1] for row in small.rows_beside(measured)[1:]] == ["0.00", "2.00"]
     assert small.told_beside({}) == "" and small.rows_beside({}) == []
+
+
+def sure_of(number, example):
+    return [float(word.strip() == str(number)) for word in example.target.words]
