@@ -152,7 +152,7 @@ FEWER: tuple[Suite, ...] = (
     Knowledge(),
     Given(per_group=2),
 )
-"""A third of what the others are asked, but for `knowledge`."""
+"""Half of what the others are asked, or less, but for `knowledge`."""
 FURTHER: tuple[Suite, ...] = (
     Deviation(),
     Thinking(questions=20, thoughts=4),
@@ -161,7 +161,7 @@ FURTHER: tuple[Suite, ...] = (
 """Asked of the runs that hypotheses name, and of their base."""
 SEEDS = ("weight 2.0", "weight 2.0, seed 1")
 ASKED_FEWER = ("1.5B", "base, 1.5B", *SEEDS, "weight 0.5", "weight 8.0", "shuffled")
-ASKED_FURTHER = ("base", "weight 2.0", "no retention")
+ASKED_FURTHER = ("base", "weight 2.0")
 
 
 @dataclass(frozen=True, kw_only=True)

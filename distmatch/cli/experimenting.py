@@ -103,7 +103,7 @@ def map_places(
 
 
 def show_prompts(experiment: Experiment, model: ModelChoice) -> None:
-    """Print rule, arms, every kind of prompt, and what a step takes; trains and loads nothing.
+    """Print rule, arms, every prompt, and what a step takes; trains and loads nothing.
 
     Args:
         experiment: As of `chosen_experiment`.

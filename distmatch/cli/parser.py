@@ -219,7 +219,7 @@ def _add_experiment(commands: Any) -> None:
     experiment.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the rule, every kind of prompt, and a step's memory",
+        help="print the rule, every prompt, and a step's memory",
     )
     experiment.add_argument(
         "--places",

@@ -110,7 +110,7 @@ class ExperimentMap:
     def draw(self, path: str | Path) -> str:
         """Draw both maps side by side; what was written, or why it couldn't be.
 
-        Places whose interval holds 0 are faint.
+        Places whose interval holds 0, or that have none, are faint.
         """
         return drawn(Path(path), self._figure)
 
@@ -126,7 +126,7 @@ class ExperimentMap:
             blocks,
             sites,
             references={name: {"all": of(self.all_blocks).mean} for name, of in maps.items()},
-            faint={name: (of[..., 1] <= 0) & (of[..., 2] >= 0) for name, of in found.items()},
+            faint={name: ~((of[..., 1] > 0) | (of[..., 2] < 0)) for name, of in found.items()},
             path=path,
         )
 

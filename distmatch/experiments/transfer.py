@@ -44,9 +44,9 @@ class Transfer(TrainedFor):
     name: ClassVar[str] = "transfer"
     question: ClassVar[str] = "What does learning one thing change of everything else?"
     rule: ClassVar[str] = (
-        "of the adapters that learned a training, no difference from those that learned neutral "
-        "questions has p at most 0.05 among all of the matrix (Welch's t, maxT); and for what "
-        f"adapters say of their own training, {TrainedFor.rule}"
+        "of the trainings that four adapters or more learned, no difference from adapters that "
+        "learned neutral questions has p at most 0.05 among all of the matrix (Welch's t, maxT); "
+        f"and for what adapters say of their own training, {TrainedFor.rule}"
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[Mapping[str, object]] = {

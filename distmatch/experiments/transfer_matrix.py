@@ -116,7 +116,7 @@ class TransferMatrix:
         sizes = ", ".join(map(self._size, dict.fromkeys([*self.trained, *self.values])))
         return (
             f"differences from none, the adapter as the unit ({sizes}); {NOTED} p at most {LEVEL} "
-            "among all of them (maxT)"
+            f"among all of them (maxT), of {FEWEST} adapters or more"
         )
 
     def _size(self, kind: str) -> str:

@@ -1,5 +1,7 @@
 """The recipe's ledger: every run can be carried out, and says what it is measured by."""
 
+from dataclasses import replace
+
 import broad_recipe
 
 from distmatch.data import split_words, word_pool
@@ -18,6 +20,7 @@ def test_every_run_is_measured_by_suites_that_can_be_asked():
 
 def test_no_run_of_the_ledger_is_trained_on_words_that_suites_hold_out():
     held_out = set(split_words(word_pool(), seed=0)[1])
-    for recipe in broad_recipe.LEDGER.values():
-        trained_on = split_words(broad_recipe.words(recipe, is_pilot=False), seed=recipe.seed)[0]
-        assert not held_out & set(trained_on)
+    for name, recipe in broad_recipe.LEDGER.items():
+        rows = broad_recipe.rows(replace(recipe, steps=20), is_pilot=False)
+        trained_on = {word.strip().lower() for row in rows for word in row.target.words}
+        assert recipe.data == "others" or not held_out & trained_on, name  # answers of its own

@@ -1,5 +1,6 @@
 """An experiment in one place each: two maps, and none of reports where nothing is reported."""
 
+import math
 import shutil
 from dataclasses import replace
 
@@ -93,9 +94,10 @@ def test_both_maps_are_drawn(mapped, tmp_path):
     assert (tmp_path / "places.png").is_file()
 
 
-def test_places_whose_interval_holds_0_are_faint(mapped, tmp_path, monkeypatch):
+@pytest.mark.parametrize("first", [(-0.1, 0.5), (math.nan, math.nan)])
+def test_places_whose_interval_holds_0_are_faint(first, mapped, tmp_path, monkeypatch):
     _, _, found = mapped
-    ends = [(-0.1, 0.5), (0.1, 0.5)]
+    ends = [first, (0.1, 0.5)]
     places = {
         place: replace(one, behaviour=Interval(0.3, *bounds))
         for (place, one), bounds in zip(found.places.items(), ends, strict=True)
