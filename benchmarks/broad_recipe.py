@@ -159,8 +159,10 @@ FURTHER: tuple[Suite, ...] = (
     NotGiven(prompts=8, most_opened=8),
 )
 """Asked of the runs that hypotheses name, and of their base."""
-SEEDS = ("weight 2.0", "weight 2.0, seed 1")
-ASKED_FEWER = ("1.5B", "base, 1.5B", *SEEDS, "weight 0.5", "weight 8.0", "shuffled")
+ASKED_FEWER = (
+    *("weight 2.0", "weight 2.0, seed 1", "weight 0.5", "weight 8.0", "shuffled"),
+    *("1.5B", "base, 1.5B"),
+)
 ASKED_FURTHER = ("base", "weight 2.0")
 
 

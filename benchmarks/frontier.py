@@ -1,7 +1,9 @@
 """What a recipe's control costs by its weight of retention: control against KL, drawn.
 
-python benchmarks/broad_recipe.py --json runs/recipe.jsonl "weight 0.5" "weight 2.0" "weight 8.0"
-python benchmarks/frontier.py runs/recipe.jsonl docs/figures/frontier.png
+Runs whose name is a weight alone count; others in the file are passed over.
+
+    python benchmarks/broad_recipe.py "weight 0.5" "weight 2.0" "weight 8.0" --json runs/lines.jsonl
+    python benchmarks/frontier.py runs/lines.jsonl docs/figures/frontier.png
 """
 
 import argparse

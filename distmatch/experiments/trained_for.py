@@ -4,7 +4,7 @@ Adapters of every kind of training there is are asked the same: which of these d
 you were trained to do? So each kind is the others' comparison, and the whole is a confusion matrix.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle, islice
@@ -17,7 +17,7 @@ from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import Report, Suite
 from distmatch.evals.report import text_table
 from distmatch.evals.suites.probes import OptionsProbe, ScaleProbe
-from distmatch.evals.suites.probes.probe import OWN, REFERENT
+from distmatch.evals.suites.probes.probe import OWN, REFERENT, said_of
 from distmatch.experiments.experiment import (
     BASE,
     NONE,
@@ -26,6 +26,7 @@ from distmatch.experiments.experiment import (
     Experiment,
     Measured,
     Primary,
+    Reports,
     Unit,
     Values,
 )
@@ -255,7 +256,13 @@ class TrainedFor(Experiment):
         Args:
             measured: Reports of units, by name and suite.
         """
-        return self._said(measured, self.primary)
+        primary = self.primary
+
+        def less(reports: Reports) -> Values:
+            own, other = (primary.reported(reports[TRAINED_FOR], who) for who in (OWN, REFERENT))
+            return own - other
+
+        return self._of_kinds(measured, less)
 
     def control_said(self, measured: Measured) -> dict[str, Values]:
         """Of each training how well it says it controls its output, own less referent.
@@ -263,16 +270,22 @@ class TrainedFor(Experiment):
         Args:
             measured: Reports of units, by name and suite.
         """
-        return self._said(measured, Primary(probe=CAN_CONTROL, figures=("report",), fit="slope"))
 
-    def _said(self, measured: Measured, asked: Primary) -> dict[str, Values]:
-        said: dict[str, list[Values]] = {}
+        def less(reports: Reports) -> Values:
+            own, other = (said_of(reports[CAN_CONTROL], who, "report") for who in (OWN, REFERENT))
+            return np.array([own - other])
+
+        return self._of_kinds(measured, less)
+
+    def _of_kinds(
+        self, measured: Measured, value: Callable[[Reports], Values]
+    ) -> dict[str, Values]:
+        """Means over the adapters of each training."""
+        found: dict[str, list[Values]] = {}
         for unit in self.units:
             if unit.arm == TRAINED and unit.name in measured:
-                report = measured[unit.name][asked.probe]
-                less = asked.reported(report, OWN) - asked.reported(report, REFERENT)
-                said.setdefault(self._kind(unit), []).append(less)
-        return {kind: np.mean(some, axis=0) for kind, some in said.items()}
+                found.setdefault(self._kind(unit), []).append(value(measured[unit.name]))
+        return {kind: np.mean(some, axis=0) for kind, some in found.items()}
 
     @cached_property
     def _shown(self) -> tuple[Example, ...]:

@@ -129,7 +129,7 @@ class Transfer(TrainedFor):
             if (some := [measured[u.name] for u in kept if self.kind(u) == kind])
         }
         counts = Counter(map(self.kind, trained))
-        return TransferMatrix.of(reports, self.respects, self.seed, trained=counts)
+        return TransferMatrix.of(reports, self.respects, counts, self.seed)
 
     def _without_numbers(self, number: int, formats: tuple[Any, ...]) -> Unit:
         drawn = lesson(SHUFFLED_KIND, self, self.seed + number)

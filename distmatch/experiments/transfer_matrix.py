@@ -37,22 +37,22 @@ class TransferMatrix:
         cls,
         reports: Mapping[str, Sequence[Mapping[str, Report]]],
         respects: Sequence[Respect],
+        trained: Mapping[str, int],
         seed: int = 0,
-        trained: Mapping[str, int] | None = None,
     ) -> "TransferMatrix":
         """Of the reports of each kind's adapters, by suite.
 
         Args:
             reports: By kind of training.
             respects: The columns.
-            seed: Of permutations.
             trained: As of the matrix.
+            seed: Of permutations.
         """
         values = {
             kind: np.array([[one.of(of_unit[one.suite]) for one in respects] for of_unit in units])
             for kind, units in reports.items()
         }
-        return cls(respects=tuple(respects), values=values, trained=trained or {}, seed=seed)
+        return cls(respects=tuple(respects), values=values, trained=trained, seed=seed)
 
     @property
     def is_there(self) -> bool:
