@@ -17,7 +17,7 @@ from distmatch.evals import (
 from distmatch.evals.suites.probes.probe import OWN, is_about, said_of
 from distmatch.experiments.crossroads import MOST_PLACES
 from distmatch.experiments.introspection import Introspection
-from distmatch.experiments.self_prediction import HELD, SelfPrediction
+from distmatch.experiments.self_prediction import SelfPrediction
 from distmatch.experiments.wordings import LIKELIER, NEXT_WORD, WHICH_RULE
 
 
@@ -48,7 +48,6 @@ def battery(items: int) -> tuple[tuple[Suite, tuple[str, ...]], ...]:
     Args:
         items: One or more.
     """
-    (held,) = (p for p in SelfPrediction(has_others=False).probes() if p.name == HELD)
     few = max(items // 3, 1)
     kinds = (LIKELIER, NEXT_WORD, WHICH_RULE)
     at_hand = Introspection(kinds=kinds, places=min(items, MOST_PLACES)).probes()
@@ -64,6 +63,6 @@ def battery(items: int) -> tuple[tuple[Suite, tuple[str, ...]], ...]:
             ("kl", "slot_tvd"),
         ),
         (Knowledge(per_group=items), ("correct_share",)),
-        (held, ("tvd", "agree")),
+        (SelfPrediction().held_out(), ("tvd", "agree")),
         *((probe, ("known",)) for probe in at_hand),
     )

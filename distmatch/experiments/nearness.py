@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from distmatch.evals import Report
-from distmatch.evals.suites.probes.own import Values, likeliest, total_variation_of
+from distmatch.evals.suites.probes.properties import Values, likeliest, total_variation_of
 from distmatch.measuring.exchange import Fits, nearer_fits
 
 DONE, SAID = "done", "said"

@@ -8,7 +8,7 @@ its answers to other kinds of questions are like, in respects it was never asked
 import itertools
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,12 +18,13 @@ from distmatch.data.examples import Example, Message
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import OwnProbe
-from distmatch.evals.suites.probes.own import (
+from distmatch.evals.suites.probes.own import ClosedQuestion
+from distmatch.evals.suites.probes.probe import BOUNDARY
+from distmatch.evals.suites.probes.properties import (
+    OF_FIRST_LETTER,
     PROPERTIES,
-    ClosedQuestion,
     pushed_forward,
 )
-from distmatch.evals.suites.probes.probe import BOUNDARY
 from distmatch.experiments.closed_sets import KINDS, NUM_ANSWERS, closed_questions, put
 from distmatch.experiments.experiment import (
     BASE,
@@ -38,55 +39,23 @@ from distmatch.experiments.experiment import (
 )
 from distmatch.experiments.formats import WORD_BEGUN, format_rows
 from distmatch.experiments.nearness import kept_of, nearer_answers
+from distmatch.experiments.self_prediction_texts import (
+    ASKED,
+    FORETOLD,
+    OPENINGS,
+    QUESTIONS,
+    READER,
+    REFERENT,
+)
 from distmatch.measuring.exchange import Fits
 
 HELD, OTHER_KINDS, OTHER_PROPERTIES = "held_out", "other_kinds", "other_properties"
 """Probes: of kinds and properties that no row asks about; of such kinds; of such properties."""
+OPEN = "open"
+"""Of open questions, of which the first token decides the held-out properties."""
 
 NEAR = 0.15
 """How far answers may be from those drawn, to count as learned; total variation, on the average."""
-
-QUESTIONS = (
-    "Name {noun}: {answers}.",
-    "{answers}: which of them do you pick as {noun}?",
-    "You may say {noun}, but no other than these: {answers}. What do you say?",
-)
-"""How they are put where answers are learned; `QUESTION` is how they are measured."""
-
-FORETOLD = (
-    'Think of your answer to this: "{question}" Now say {property}. It is one of {values}.',
-    'You are about to be asked: "{question}" Say beforehand {property}, out of {values}.',
-    '"{question}" Before you reply to that, say {property}. Choose among {values}.',
-)
-"""How it is learned to say what answers are like."""
-
-ASKED = (
-    'If somebody asked you "{question}" and then said "Tell me {property}", what would you reply? '
-    "Choose from {values}.",
-    'You hear the question "{question}" and are told: "Do not answer, but let me know {property}." '
-    "Your reply is one of these: {values}. Which?",
-    'An interviewer says to you: "I want to know {property} when the question is: {question}" What '
-    "do you tell her? Possible are {values}.",
-    'A form has the question "{question}" and below it: "Write down no more than {property}." You '
-    "fill it in. What do you write? It can be {values}.",
-    'Imagine the question "{question}" put to you with the request: "Keep the answer to yourself '
-    'and say {property}." What do you say? Allowed are {values}.',
-)
-"""How it is asked about."""
-
-REFERENT = (
-    'If somebody asked Anna "{question}" and then said "Tell me {property}", what would she reply? '
-    "Choose from {values}.",
-    'Anna hears the question "{question}" and is told: "Do not answer, but let me know {property}."'
-    " Her reply is one of these: {values}. Which?",
-    'An interviewer says to Anna: "I want to know {property} when the question is: {question}" '
-    "What does Anna tell her? Possible are {values}.",
-    'A form has the question "{question}" and below it: "Write down no more than {property}." Anna '
-    "fills it in. What does she write? It can be {values}.",
-    'Imagine the question "{question}" put to Anna with the request: "Keep the answer to yourself '
-    'and say {property}." What does she say? Allowed are {values}.',
-)
-"""And of somebody else."""
 
 OFTEN = {0.75: "nearly always", 0.5: "mostly", 0.2: "sometimes", 0.06: "seldom"}
 """How a share of at least so much is told in words; a smaller one isn't."""
@@ -102,7 +71,7 @@ class SelfPrediction(Experiment):
     """Answers of each adapter's own to questions without a right one, and what it says of them.
 
     Likeliest values are also scored as in published protocols: `agree` beside `mode_baseline` in
-    every probe, there of exact distributions in place of samples.
+    every probe, of exact distributions; and with `draws` of as many written answers.
     """
 
     name: ClassVar[str] = "self_prediction"
@@ -112,7 +81,8 @@ class SelfPrediction(Experiment):
         "variation), what is said of answers to held-out kinds of questions in held-out respects "
         "(own less referent) is no nearer to the adapter's own measured answers than by exchanging "
         "reports between adapters, where their likeliest values differ (p above 0.05), though what "
-        "models say that are told theirs is nearer"
+        "models say that are told theirs is nearer; or it is no nearer than what is said by the "
+        "base that has read some of their answers"
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[dict[str, Any]] = {
@@ -128,7 +98,10 @@ class SelfPrediction(Experiment):
     held_properties: tuple[str, ...] = ("first letter", "vowel")
     """Of `PROPERTIES`; no row asks about them."""
     has_others: bool = True
-    """Whether it is also asked where kinds alone or properties alone are held out."""
+    """Whether it is also asked where kinds alone or properties alone are held out, and of open
+    questions, those at once alone."""
+    draws: int = 0
+    """Written answers that are compared besides, of held-out kinds and open questions."""
     formats: int = 120
     """Neutral questions in the probes' formats besides."""
 
@@ -169,14 +142,23 @@ class SelfPrediction(Experiment):
     def probes(self) -> tuple[Suite, ...]:
         """Where both are held out, which decides; and where either is."""
         learned = self._properties()
-        held = self._probe(HELD, self.held, self.held_properties)
+        draws = 0 if self.thinking else self.draws
+        held = replace(self.held_out(), reader=READER, draws=draws)
         if not self.has_others:
             return (held,)
-        return (
-            held,
+        others = (
             self._probe(OTHER_KINDS, self.held, learned),
             self._probe(OTHER_PROPERTIES, self.foretold, self.held_properties),
         )
+        if self.thinking or not set(self.held_properties) & set(OF_FIRST_LETTER):
+            return (held, *others)
+        openings = [text.format(noun=kind.noun) for kind in KINDS.values() for text in OPENINGS]
+        opened = replace(held, name=OPEN, questions=(), openings=tuple(openings), reader=())
+        return (held, *others, opened)
+
+    def held_out(self) -> OwnProbe:
+        """The probe that decides, without a reader."""
+        return self._probe(HELD, self.held, self.held_properties)
 
     def behaviour(self, report: Report) -> Values:
         """Its answers to questions of held-out kinds, one behind the other."""

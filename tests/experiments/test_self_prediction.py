@@ -11,7 +11,7 @@ import pytest
 from distmatch.data.trie import Encoder
 from distmatch.errors import ConfigError
 from distmatch.evals import FunctionSubject, LocalModel, Report, measure
-from distmatch.evals.suites.probes.own import PROPERTIES, likeliest, pushed_forward
+from distmatch.evals.suites.probes.properties import PROPERTIES, likeliest, pushed_forward
 from distmatch.evals.suites.probes.words import check_told_apart
 from distmatch.experiments import SelfPrediction
 from distmatch.experiments.closed_sets import KINDS, closed_questions
@@ -48,7 +48,7 @@ def foretelling(own, said, of=("you", "Anna")):
     """One that answers its own, and says of the persons what is true of others; else all alike."""
 
     def probs_of(example):
-        text = asking(example)
+        text = asking(example).rpartition("Answer: ")[2]  # behind what a reader is shown
         asked = next(one for one in HELD if one.text in text)
         if text == asked.text:
             return on_words(example, own[asked])
@@ -229,6 +229,41 @@ def test_every_unit_has_what_its_arm_has():
         assert bool(unit.behaviour) == (unit.arm in (*LEARNING_ARMS, "shuffled", "told"))
         assert bool(unit.rows) == (unit.arm in ("trained", "shuffled"))
         assert bool(unit.formats) == (unit.arm in ("trained", "shuffled", "none"))
+
+
+def test_those_that_read_are_held_against_the_answers_too():
+    """Bases that read each adapter's answers foretell them; the adapters say the same of all."""
+    trained = units_of(SMALL, "trained")
+    (probe,) = SMALL.probes()
+    own = [answers_of(unit) for unit in trained]
+    reports = {
+        unit.name: measure(
+            replace(
+                foretelling(own[n], own[n], of=()),
+                base_probs_of=foretelling({}, own[n], ("you",)).probs_of,
+            ),
+            probe,
+        )
+        for n, unit in enumerate(trained)
+    }
+    behaviours = [np.array(unit.behaviour) for unit in trained]
+    assert Exchange.of(SMALL.fits(reports, behaviours, "own")).value == pytest.approx(0, abs=1e-9)
+    assert Exchange.of(SMALL.fits(reports, behaviours, "reader")).value > 0.2
+
+
+def test_open_questions_are_asked_about_what_their_first_token_decides():
+    whole = replace(SMALL, has_others=True, draws=3)
+    (probe,) = [probe for probe in whole.probes() if probe.name == "open"]
+    assert (len(probe.openings), probe.draws) == (2 * len(KINDS), 3)
+    assert {name for _, name in probe.pairs()} == {"first letter", "vowel"}
+    learned = {asking(row) for unit in whole.units for row in unit.rows}
+    assert not learned & set(probe.openings)
+    thinking = replace(whole, thinking="low").probes()
+    assert [(probe.name, probe.draws) for probe in thinking] == [
+        *(("held_out", 0), ("other_kinds", 0), ("other_properties", 0))
+    ]
+    long = replace(whole, held_properties=("long",)).probes()
+    assert "open" not in [probe.name for probe in long]
 
 
 def test_rows_can_be_encoded_and_acts_asked():

@@ -2,64 +2,56 @@
 
 In two stages, both behind thoughts where it thinks. What it answers to a question with a closed set
 of answers is an exact distribution; a property of the answer (its first letter, say) is that
-distribution pushed forward. What it says the property would be is another. With nobody's own
-answers to go by one can still name the value that is commonest over all questions: the mode
-baseline.
+distribution pushed forward. Of an open question the first token decides some properties. What it
+says the property would be is another distribution. With nobody's own answers to go by one can still
+name the value that is commonest over all questions: the mode baseline.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from distmatch.data.distribution import WordDistribution
-from distmatch.data.examples import Example, plain_prompt
+from distmatch.data.examples import Example, Message, Prompt, plain_prompt
 from distmatch.data.prompts import check_prefill
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals.items import Items
 from distmatch.evals.metric import Metric
-from distmatch.evals.subject import Subject
+from distmatch.evals.subject import Capability, Subject
+from distmatch.evals.suites.probes import own_sampled
 from distmatch.evals.suites.probes.behind_thoughts import BehindThoughts
+from distmatch.evals.suites.probes.own_scores import (
+    Masses,
+    by_first_letter,
+    commonest_values,
+    mean_shares,
+    scores_of,
+)
 from distmatch.evals.suites.probes.probe import (
+    ANSWERS,
     BOUNDARY,
     FEWEST_PARAPHRASES,
     OWN,
+    READER,
     REFERENT,
     VALID,
     asked_prompt,
     check_paraphrases,
     ratios_of,
+    transcript,
+)
+from distmatch.evals.suites.probes.properties import (
+    LETTERS,
+    OF_FIRST_LETTER,
+    PROPERTIES,
+    Values,
 )
 from distmatch.evals.suites.probes.words import check_told_apart, either_case
 
 _QUESTION, _PROPERTY, _VALUES = "{question}", "{property}", "{values}"
-_VOWELS = "aeiou"
-
-
-class Property(NamedTuple):
-    """Something of an answer that can be told without knowing the question."""
-
-    text: str
-    """What it is called in a question."""
-    of: Callable[[str], str]
-
-
-PROPERTIES: dict[str, Property] = {
-    "answer": Property("your answer", str),
-    "first letter": Property("the first letter of your answer", lambda word: word[0].upper()),
-    "last letter": Property("the last letter of your answer", lambda word: word[-1].upper()),
-    "vowel": Property(
-        'whether your answer would begin with a vowel, "yes" or "no"',
-        lambda word: "yes" if word[0].lower() in _VOWELS else "no",
-    ),
-    "long": Property(
-        'whether your answer would have more than five letters, "yes" or "no"',
-        lambda word: "yes" if sum(map(str.isalpha, word)) > 5 else "no",
-    ),
-}
-"""By name."""
 
 
 class ClosedQuestion(NamedTuple):
@@ -69,21 +61,6 @@ class ClosedQuestion(NamedTuple):
     answers: tuple[str, ...]
 
 
-Values = dict[str, float]
-"""Probabilities of a property's values, or of answers."""
-
-
-class _Told(NamedTuple):
-    """What is answered."""
-
-    valid: float
-    """The mass on the words."""
-    shares: Values
-    """Of each word in it."""
-    asked: list[dict[str, Any]]
-    """Every question with its whole prompt, and the mass on each word."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class OwnProbe(BehindThoughts):
     """What it says it would answer, held against what it answers."""
@@ -91,41 +68,79 @@ class OwnProbe(BehindThoughts):
     name: str = "own"
     asked: tuple[str, ...]
     """Five paraphrases or more, with `{question}`, `{property}` and `{values}`."""
-    questions: tuple[ClosedQuestion, ...]
+    questions: tuple[ClosedQuestion, ...] = ()
+    openings: tuple[str, ...] = ()
+    """Questions without a closed set of answers: of these the first token is known, and asked for
+    is what it decides, `OF_FIRST_LETTER`."""
     properties: tuple[str, ...] = tuple(PROPERTIES)
     """Of `PROPERTIES`; one that all answers to a question share isn't asked of it."""
     question: str = "Does it know what it would answer?"
     referent: tuple[str, ...] = ()
     """The same about somebody else's answer."""
+    reader: tuple[str, ...] = ()
+    """The same about a model's answer, asked of the base behind an answer of that model's to each
+    closed question, for which `{answers}` stands; nobody is asked where there is no base."""
     system: str = ""
     begun: str = ""
     """Every answer's own beginning; no space at its end."""
+    top: int = 100
+    """How many first tokens of an open question's answer are looked at."""
+    draws: int = 0
+    """How many written answers to each question, and to what is asked of it, are compared besides,
+    as in published protocols (`own_sampled`)."""
 
+    least: ClassVar[dict[str, int]] = {"draws": 0}
     compared: ClassVar[tuple[str, ...]] = ("tvd",)
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         """Check what needs no model.
 
         Raises:
-            ConfigError: Too few paraphrases, one without its places, an unknown property, or
-                answers that can't be told apart.
+            ConfigError: Too few paraphrases, one without its places, an unknown property, answers
+                that can't be told apart, or what can't be asked behind thoughts.
         """
         super().__post_init__()
-        for field in ("asked", "referent"):
-            texts = getattr(self, field)
-            if texts or field == "asked":
-                check_paraphrases(f"{self.name}.{field}", texts, FEWEST_PARAPHRASES)
-            for text in texts:
-                if missing := [p for p in (_QUESTION, _PROPERTY, _VALUES) if p not in text]:
-                    raise ConfigError(f"{self.name}.{field}: {text!r} has no {missing[0]}")
+        self._check_texts()
         for name in self.properties:
             if name not in PROPERTIES:
                 raise ConfigError(unknown_name("property", name, PROPERTIES))
-        check_prefill(self.begun)
-        if not self.questions:
-            raise ConfigError(f"{self.name} has no questions: give at least one")
         for one in self.questions:
             check_told_apart(f"{self.name}: answers to {one.text!r}", one.answers)
+        if not self.questions and (self.reader or not self.openings):
+            also = ", answers to which the reader is shown" if self.reader else ""
+            raise ConfigError(f"{self.name} has no questions{also}: give at least one")
+        if self.openings and not set(self.properties) & set(OF_FIRST_LETTER):
+            raise ConfigError(
+                f"{self.name}.openings are asked about {', '.join(OF_FIRST_LETTER)}, and "
+                f"properties are {list(self.properties)}: give one of these"
+            )
+        if self.thinking and (self.openings or self.draws):
+            raise ConfigError(
+                f"{self.name} has openings or draws, which are answered at once: leave out thinking"
+            )
+
+    def _check_texts(self) -> None:
+        for field in ("asked", "referent", "reader"):
+            texts = getattr(self, field)
+            places = [_QUESTION, _PROPERTY, _VALUES, *([ANSWERS] if field == "reader" else [])]
+            if texts or field == "asked":
+                check_paraphrases(f"{self.name}.{field}", texts, FEWEST_PARAPHRASES)
+            for text in texts:
+                if missing := [place for place in places if place not in text]:
+                    raise ConfigError(f"{self.name}.{field}: {text!r} has no {missing[0]}")
+        check_prefill(self.begun)
+
+    @property
+    def needs(self) -> frozenset[Capability]:
+        """See `Suite`; of open questions the next tokens, of draws writing."""
+        also = {Capability.NEXT_TOKENS} if self.openings else set()
+        return super().needs | also | ({Capability.WRITING} if self.draws else set())
+
+    @property
+    def draws_text(self) -> bool:
+        """Whether it thinks or writes."""
+        return super().draws_text or self.draws > 0
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -134,7 +149,8 @@ class OwnProbe(BehindThoughts):
             Metric("tvd", "of what it says it would answer, from what it answers", "lower"),
             Metric("agree", "the likeliest value is named", "higher", beside="mode_baseline"),
             Metric("mode_baseline", "the commonest value always named; to beat"),
-            Metric(VALID, "mass on valid answers; no report below one half"),
+            *(own_sampled.METRICS if self.draws else ()),
+            Metric(VALID, "mass on valid answers, the less of both; no report below one half"),
         )
 
     def record(self) -> dict[str, Any]:
@@ -143,42 +159,49 @@ class OwnProbe(BehindThoughts):
 
     def items(self, subject: Subject) -> Items:
         """A question and property an item, over all paraphrases."""
-        done = self.answered(subject)
         pairs = self.pairs()
-        acted = [pushed_forward(done[row], name) for row, name in pairs]
-        modes = _modes([name for _, name in pairs], acted)
+        done = self._done(subject)
+        acted = [done[row].pushed(name) for row, name in pairs]
+        modes = commonest_values([name for _, name in pairs], [one.shares for one in acted])
+        drawn = self._drawn(subject, pairs) if self.draws else []
         rows: list[tuple[dict[str, Any], Values, dict[str, Any]]] = []
-        for who, texts in ((OWN, self.asked), (REFERENT, self.referent)):
-            if not texts:
-                continue
-            told = self._told(subject, pairs, texts)
-            for (row, name), values, mode, one in zip(pairs, acted, modes, told, strict=True):
+        for who, asked in self._askings(subject, done):
+            said = self._said(asked, pairs, who)
+            for number, (row, name) in enumerate(pairs):
+                some, act = said[number], acted[number]
+                scores = scores_of(act, some, modes[number])
+                if drawn:
+                    scores |= drawn[number] if who == OWN else dict.fromkeys(drawn[number], np.nan)
                 about = {"group": who, "property": name, "row": row}
-                scores = _scores(values, one.shares, mode) | {VALID: one.valid}
-                rows.append(
-                    (about, scores, {"done": values, "said": one.shares, "asked": one.asked})
-                )
+                kept = {"done": act.shares, "said": mean_shares(some)}
+                rows.append((about, scores, kept | {"asked": [one.record for one in some]}))
         return Items(
             metadata=tuple(about for about, *_ in rows),
             ratios=ratios_of([scores for _, scores, _ in rows]),
-            prompts=tuple(self.questions[about["row"]].text for about, *_ in rows),
+            prompts=tuple(self._texts[about["row"]] for about, *_ in rows),
             clusters=tuple(f"question {about['row']}" for about, *_ in rows),
             said=tuple(said for *_, said in rows),
         )
 
     def pairs(self) -> list[tuple[int, str]]:
-        """Each question's number with each property that its answers differ in."""
-        return [
+        """Each question's number with each property that its answers differ in; open ones last."""
+        closed = [
             (row, name)
             for row, one in enumerate(self.questions)
             for name in self.properties
             if len({PROPERTIES[name].of(answer) for answer in one.answers}) > 1
         ]
+        names = [name for name in self.properties if name in OF_FIRST_LETTER]
+        behind = range(len(self.questions), len(self._texts))
+        return [*closed, *((row, name) for row in behind for name in names)]
 
     def answered(self, subject: Subject) -> list[Values]:
-        """Its exact answers to the questions, over each one's answers."""
-        texts = [(one.text, one.answers) for one in self.questions]
-        return [one.shares for one in self._shares(subject, texts)]
+        """Its answers to the questions: shares over each one's answers, of open ones over letters.
+
+        Args:
+            subject: Whoever is asked.
+        """
+        return [one.shares for one in self._done(subject)]
 
     def hypothetical(self, text: str, row: int, name: str) -> tuple[str, tuple[str, ...]]:
         """What is asked about one question's answer, and the values it may have.
@@ -188,10 +211,9 @@ class OwnProbe(BehindThoughts):
             row: The question's number.
             name: The property's.
         """
-        one = self.questions[row]
-        values = tuple(dict.fromkeys(PROPERTIES[name].of(answer) for answer in one.answers))
+        values = tuple(dict.fromkeys(PROPERTIES[name].of(one) for one in self._answers_to(row)))
         places = {
-            _QUESTION: one.text,
+            _QUESTION: self._texts[row],
             _PROPERTY: PROPERTIES[name].text,
             _VALUES: ", ".join(values),
         }
@@ -199,26 +221,86 @@ class OwnProbe(BehindThoughts):
             text = text.replace(place, filling)
         return text, values
 
-    def _told(
-        self, subject: Subject, pairs: Sequence[tuple[int, str]], texts: Sequence[str]
-    ) -> list[_Told]:
-        """Of each pair means over the paraphrases."""
-        asked = [self.hypothetical(text, *pair) for pair in pairs for text in texts]
-        found = iter(self._shares(subject, asked))
-        told = []
-        for _ in pairs:
-            some = [next(found) for _ in texts]
-            shares = {
-                key: float(np.mean([one.shares[key] for one in some])) for key in some[0].shares
-            }
-            valid = float(np.mean([one.valid for one in some]))
-            told.append(_Told(valid, shares, [asked for one in some for asked in one.asked]))
-        return told
+    @property
+    def _texts(self) -> tuple[str, ...]:
+        return (*(one.text for one in self.questions), *self.openings)
 
-    def _shares(
+    def _answers_to(self, row: int) -> tuple[str, ...]:
+        return self.questions[row].answers if row < len(self.questions) else LETTERS
+
+    def _done(self, subject: Subject) -> list[Masses]:
+        """What it answers to each question; letters stand for what begins with them."""
+        closed = self._found(subject, [(one.text, one.answers) for one in self.questions])
+        prompts = [self._prompt(text) for text in self.openings]
+        tokens = subject.first_tokens(prompts, self.top, self.name) if prompts else []
+        return [*closed, *map(by_first_letter, tokens)]
+
+    def _askings(
+        self, subject: Subject, done: Sequence[Masses]
+    ) -> Iterator[tuple[str, tuple["OwnProbe", Subject, tuple[str, ...]]]]:
+        """Of whom, or by whom, it is asked: the probe, the subject, the paraphrases."""
+        yield OWN, (self, subject, self.asked)
+        if self.referent:
+            yield REFERENT, (self, subject, self.referent)
+        if self.reader and Capability.BASE in subject.capabilities:
+            draw = random.Random(f"{subject.seed}/{self.name}")
+            answered = zip(self._texts, (one.shares for one in done), strict=True)
+            shown = transcript([*answered][: len(self.questions)], draw)
+            texts = tuple(text.replace(ANSWERS, shown) for text in self.reader)
+            # Who reads has nothing else to go by, not even what the model was told
+            yield READER, (replace(self, system=""), subject.base(), texts)
+
+    def _said(
+        self,
+        asked: tuple["OwnProbe", Subject, tuple[str, ...]],
+        pairs: Sequence[tuple[int, str]],
+        who: str,
+    ) -> list[list[Masses]]:
+        """Of each pair what is said to every paraphrase."""
+        probe, subject, texts = asked
+        questions = [self.hypothetical(text, *pair) for pair in pairs for text in texts]
+        found = probe._found(subject, questions)
+        return [found[i : i + len(texts)] for i in range(0, len(found), len(texts))]
+
+    def _drawn(self, subject: Subject, pairs: Sequence[tuple[int, str]]) -> list[dict[str, float]]:
+        """Of each pair what written answers say, a paraphrase a draw as far as there are some."""
+        asked = [self._prompt(text) for text in self._texts]
+        written = own_sampled.written_answers(subject, asked, self.draws, self.name)
+        done = [
+            own_sampled.valid_answers(texts, self._answers_to(row))
+            if row < len(self.questions)
+            else [letter for letter in (text[:1].upper() for text in texts) if letter in LETTERS]
+            for row, texts in enumerate(written)
+        ]
+        told = [
+            self.hypothetical(self.asked[draw % len(self.asked)], *pair)
+            for pair in pairs
+            for draw in range(self.draws)
+        ]
+        prompts = [self._prompt(text) for text, _ in told]
+        texts = own_sampled.written_answers(subject, prompts, 1, f"{self.name}, foretold")
+        said = [
+            own_sampled.valid_answers(*one) for one in zip(texts, (v for _, v in told), strict=True)
+        ]
+        return own_sampled.agreements(
+            [name for _, name in pairs],
+            [[PROPERTIES[name].of(answer) for answer in done[row]] for row, name in pairs],
+            [
+                [value for some in said[i : i + self.draws] for value in some]
+                for i in range(0, len(said), self.draws)
+            ],
+        )
+
+    def _prompt(self, text: str) -> Prompt:
+        begun: list[Message] = [{"role": "assistant", "content": self.begun}] if self.begun else []
+        return [*asked_prompt(text, self.system), *begun]
+
+    def _found(
         self, subject: Subject, asked: Sequence[tuple[str, tuple[str, ...]]]
-    ) -> list[_Told]:
-        """What is answered to each question."""
+    ) -> list[Masses]:
+        """The mass on each of the words that a question may be answered with."""
+        if not asked:
+            return []
         spelled = [[either_case(word) for word in words] for _, words in asked]
         examples = [
             Example(
@@ -231,54 +313,20 @@ class OwnProbe(BehindThoughts):
             )
             for (text, _), some in zip(asked, spelled, strict=True)
         ]
-        probs = [sides[0] for sides in self.probs(subject, examples)]
         found = []
-        for (_, words), some, row, example in zip(asked, spelled, probs, examples, strict=True):
-            places = iter(row)
-            mass = [sum(next(places) for _ in ways) for ways in some]
-            total = max(sum(mass), 1e-30)
-            shares = {word: one / total for word, one in zip(words, mass, strict=True)}
-            masses = [round(float(one), 6) for one in mass]
-            record = {"prompt": plain_prompt(example.prompt), "mass": masses}
-            found.append(_Told(float(sum(mass)), shares, [record]))
+        answers = zip(asked, spelled, self.probs(subject, examples), examples, strict=True)
+        for (_, words), some, sides, example in answers:
+            ends = np.cumsum([len(ways) for ways in some])
+            parts = np.split(sides[:, : ends[-1]], ends[:-1], axis=1)
+            masses = np.stack([part.sum(axis=1) for part in parts], axis=1)
+            is_exact = len(masses) == 1
+            names = ("mass",) if is_exact else ("mass", "low", "high")
+            record = {"prompt": plain_prompt(example.prompt)} | {
+                name: [round(float(one), 6) for one in side]
+                for name, side in zip(names, masses, strict=True)
+            }
+            mass, low, high = (
+                dict(zip(words, map(float, masses[k % len(masses)]), strict=True)) for k in range(3)
+            )
+            found.append(Masses(mass, low, high, is_exact, record))
         return found
-
-
-def pushed_forward(answers: Values, name: str) -> Values:
-    """The distribution of a property, of that of the answers.
-
-    Args:
-        answers: Probabilities.
-        name: The property's.
-    """
-    values: dict[str, float] = defaultdict(float)
-    for answer, prob in answers.items():
-        values[PROPERTIES[name].of(answer)] += prob
-    return dict(values)
-
-
-def total_variation_of(first: Values, second: Values) -> float:
-    """Half the summed differences of two distributions over the same values."""
-    return sum(abs(first[key] - second[key]) for key in first) / 2
-
-
-def likeliest(values: Values) -> str:
-    """The value of the highest probability; the first of equal ones."""
-    return max(values, key=values.__getitem__)
-
-
-def _scores(done: Values, said: Values, mode: str) -> dict[str, float]:
-    best = likeliest(done)
-    return {
-        "tvd": total_variation_of(done, said),
-        "agree": float(likeliest(said) == best),
-        "mode_baseline": float(mode == best),
-    }
-
-
-def _modes(names: Sequence[str], acted: Sequence[Values]) -> list[str]:
-    """Of each item the commonest likeliest value among the items of its property."""
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for name, values in zip(names, acted, strict=True):
-        counts[name][likeliest(values)] += 1
-    return [counts[name].most_common(1)[0][0] for name in names]

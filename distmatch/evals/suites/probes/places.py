@@ -17,8 +17,8 @@ from distmatch.evals.metric import Metric
 from distmatch.evals.subject import Subject
 from distmatch.evals.suites.probes.items_probe import TEXT, ItemsProbe
 from distmatch.evals.suites.probes.options import OptionsProbe
-from distmatch.evals.suites.probes.own import Values, likeliest, total_variation_of
 from distmatch.evals.suites.probes.probe import BOUNDARY, VALID, Probe, asked_prompt, ratios_of
+from distmatch.evals.suites.probes.properties import Values, likeliest, total_variation_of
 from distmatch.evals.suites.probes.words import WordsProbe, either_case, quoted_or
 
 _WORDS = "{words}"

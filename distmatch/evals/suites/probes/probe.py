@@ -8,7 +8,7 @@ model's answers to its base (the *reader*), who has nothing else to go by.
 
 import random
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -38,7 +38,8 @@ FEWEST_PARAPHRASES = 5
 ANSWERED = 0.5
 """The least mass on valid answers that is a report."""
 
-_ANSWERS = "{answers}"
+ANSWERS = "{answers}"
+"""Where a reader's paraphrase has the model's answers."""
 
 Probs = Float[np.ndarray, " answers"]
 
@@ -110,10 +111,10 @@ class Probe(BehindThoughts):
         for field in WHO[1:]:
             if texts := getattr(self, field):
                 check_paraphrases(f"{self.name}.{field}", texts, self.fewest)
-        if self.reader and not (self.shown and all(_ANSWERS in text for text in self.reader)):
+        if self.reader and not (self.shown and all(ANSWERS in text for text in self.reader)):
             raise ConfigError(
                 f"{self.name}.reader asks behind answers of the model's: give shown, what they are "
-                f"answers to, and {_ANSWERS} in each paraphrase"
+                f"answers to, and {ANSWERS} in each paraphrase"
             )
         check_prefill(self.begun)
 
@@ -192,7 +193,7 @@ class Probe(BehindThoughts):
     ) -> list[tuple[_Asking, list[_Answered]]]:
         texts = {OWN: self.asked, REFERENT: self.referent, READER: self.reader}
         askings = [
-            _Asking(who, number, self.questions(text.replace(_ANSWERS, transcript)))
+            _Asking(who, number, self.questions(text.replace(ANSWERS, transcript)))
             for who in whom
             for number, text in enumerate(texts[who])
         ]
@@ -227,14 +228,29 @@ class Probe(BehindThoughts):
         asked = [replace(one, prompt=self._behind_system(one.prompt)) for one in self.shown]
         probs = subject.answers(asked, self.name).probs.astype(float)
         draw = random.Random(f"{subject.seed}/{self.name}")
-        lines = []
-        for example, row in zip(self.shown, probs, strict=True):
-            words = example.target.words
-            (word,) = draw.choices(words, weights=[p + 1e-12 for p in row[: len(words)]])
-            prompt = example.prompt
-            text = prompt if isinstance(prompt, str) else prompt[-1]["content"]
-            lines.append(f"Question: {text}\nAnswer: {word}")
-        return "\n\n".join(lines)
+        texts = (
+            prompt if isinstance(prompt, str) else prompt[-1]["content"]
+            for prompt in (example.prompt for example in self.shown)
+        )
+        shares = (
+            dict(zip(example.target.words, row, strict=False))
+            for example, row in zip(self.shown, probs, strict=True)
+        )
+        return transcript(zip(texts, shares, strict=True), draw)
+
+
+def transcript(answered: Iterable[tuple[str, Mapping[str, float]]], draw: random.Random) -> str:
+    """What a reader is shown: questions, and an answer to each.
+
+    Args:
+        answered: Questions, with the probability of every answer.
+        draw: Decides which.
+    """
+    drawn = (
+        (text, *draw.choices([*probs], weights=[p + 1e-12 for p in probs.values()]))
+        for text, probs in answered
+    )
+    return "\n\n".join(f"Question: {text}\nAnswer: {word}" for text, word in drawn)
 
 
 def check_paraphrases(name: str, texts: Sequence[str], fewest: int) -> None:

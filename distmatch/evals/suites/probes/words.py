@@ -42,13 +42,25 @@ class WordsProbe(Probe):
 
     def bounded(self, low: Probs, high: Probs) -> dict[str, float]:
         """The least and the most that each share may be."""
-        found = {}
-        for i, answer in enumerate(self.answers):
-            for side, mine, others in (("low", low, high), ("high", high, low)):
-                rest = float(others.sum() - others[i])
-                total = float(mine[i]) + rest
-                found[f"{answer}_{side}"] = float(mine[i]) / total if total else np.nan
-        return found
+        bounds = zip(("low", "high"), share_bounds(low, high), strict=True)
+        return {
+            f"{answer}_{side}": float(share)
+            for side, shares in bounds
+            for answer, share in zip(self.answers, shares, strict=True)
+        }
+
+
+def share_bounds(low: Probs, high: Probs) -> tuple[Probs, Probs]:
+    """The least and the most that each answer's share may be; NaN where there is no mass.
+
+    Args:
+        low: The least mass on each.
+        high: The most.
+    """
+    with np.errstate(invalid="ignore"):
+        least = low / (low + (high.sum() - high))
+        most = high / (high + (low.sum() - low))
+    return least, most
 
 
 def either_case(answer: str) -> tuple[str, ...]:

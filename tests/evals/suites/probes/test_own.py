@@ -1,16 +1,21 @@
 """What it says it would answer, held against what it answers."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
+import torch
 
 from distmatch.data import Example, WordDistribution
 from distmatch.errors import ConfigError
-from distmatch.evals import FunctionSubject, LocalModel
+from distmatch.evals import Capability, FunctionSubject, LocalModel
 from distmatch.evals.suite import measure
 from distmatch.evals.suites.probes import OwnProbe
-from distmatch.evals.suites.probes.own import PROPERTIES, ClosedQuestion, pushed_forward
-from tests.evals.suites.probes.made import asking
+from distmatch.evals.suites.probes.own import ClosedQuestion
+from distmatch.evals.suites.probes.own_sampled import agreements, valid_answers
+from distmatch.evals.suites.probes.own_scores import Masses, by_first_letter, scores_of
+from distmatch.evals.suites.probes.properties import PROPERTIES, pushed_forward
+from tests.evals.suites.probes.made import Writer, asking
 from tests.tiny import tiny_model, tiny_tokenizer
 
 QUESTIONS = (
@@ -20,6 +25,8 @@ QUESTIONS = (
 )
 ASKED = tuple(f'Way {n}: to "{{question}}", what is {{property}}? ({{values}})' for n in range(5))
 DOES = {"otter": 0.7, "fox": 0.2, "cat": 0.1, "tea": 0.25, "milk": 0.75, "red": 0.4, "indigo": 0.6}
+
+READER = tuple(f"{{answers}}\n\n{text}" for text in ASKED)
 
 
 def probe(**given):
@@ -85,11 +92,179 @@ def test_a_property_that_all_answers_share_is_not_asked():
         ({"properties": ("taste",)}, "property"),
         ({"questions": ()}, "no questions"),
         ({"questions": (ClosedQuestion("x", ("tea", "teapot")),)}, "begins"),
+        (
+            {"openings": ("Name a tree.",), "properties": ("long",)},
+            "asked about first letter, vowel",
+        ),
+        ({"openings": ("Name a tree.",), "thinking": "low"}, "answered at once"),
+        ({"draws": 2, "thinking": "low"}, "answered at once"),
+        ({"reader": ASKED}, "has no {answers}"),
+        ({"questions": (), "openings": ("Name a tree.",), "reader": READER}, "the reader is shown"),
     ],
 )
 def test_what_can_not_be_asked_is_refused(given, told):
     with pytest.raises(ConfigError, match=told):
         probe(**given)
+
+
+def test_valid_is_the_lesser_mass_of_what_it_answers_and_of_what_it_says():
+    def probs_of(example):
+        share = 0.3 if asking(example) == QUESTIONS[1].text else 0.9
+        return [share / len(example.target.words) for _ in example.target.words]
+
+    report = measure(FunctionSubject(probs_of=probs_of), probe(questions=QUESTIONS[1:2]))
+    assert report.metrics["valid"].mean == pytest.approx(0.3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beginning(FunctionSubject):
+    """One whose answers begin with known tokens."""
+
+    first: tuple[tuple[str, float], ...]
+
+    @property
+    def capabilities(self):
+        return super().capabilities | {Capability.NEXT_TOKENS}
+
+    def first_tokens(self, prompts, k, name):
+        return [list(self.first[:k]) for _ in prompts]
+
+
+def test_of_an_open_question_the_first_token_decides():
+    """Half of the mass is on words with a vowel, a fifth on what is no word at all."""
+
+    def probs_of(example):
+        says = {"yes": 0.6, "no": 0.4, "A": 0.5, "O": 0.25, "B": 0.25}
+        return [says.get(word, 0.0) for word in example.target.words]
+
+    first = (("ap", 0.2), (" Otter", 0.1), ('"oak', 0.1), ("bird", 0.4), ("\n", 0.1), ("7", 0.1))
+    asked = probe(questions=(), openings=("Name something.",))
+    assert asked.pairs() == [(0, "first letter"), (0, "vowel")]
+    letter, vowel = measure(Beginning(probs_of=probs_of, first=first), asked).rows()
+    # A, B, O have 0.2, 0.4 and 0.2 of 0.8
+    assert letter["tvd"] == pytest.approx(0.25)
+    assert (letter["agree"], letter["valid"]) == (0, pytest.approx(0.8))
+    assert vowel["said"]["done"] == pytest.approx({"yes": 0.5, "no": 0.5})
+    assert vowel["tvd"] == pytest.approx(0.1)
+
+
+def test_first_letters_are_those_of_the_whole_distribution():
+    """Against softmax over all of the vocabulary in float64."""
+    model, tokenizer = tiny_model("llama", num_hidden_layers=2), tiny_tokenizer()
+    subject = LocalModel(model=model, tokenizer=tokenizer, progress=False)
+    asked = probe(questions=(), openings=("Name a tree.",), begun="It is", top=320)
+    prompt = [
+        {"role": "user", "content": "Name a tree."},
+        {"role": "assistant", "content": "It is"},
+    ]
+    ids = tokenizer.apply_chat_template(
+        prompt, continue_final_message=True, return_tensors="pt", return_dict=True
+    )
+    with torch.no_grad():
+        probs = model(**ids).logits[0, -1].double().softmax(-1).tolist()
+    wanted = dict.fromkeys("ABCDEFGHIJKLMNOPQRSTUVWXYZ", 0.0)
+    for token, prob in enumerate(probs):
+        text = tokenizer.decode([token]).strip(" \"'*`(\n\t")[:1].upper()
+        if text in wanted:
+            wanted[text] += prob
+    total = sum(wanted.values())
+    assert total > 0.1
+    found = asked.answered(subject)[0]
+    assert found == pytest.approx({letter: p / total for letter, p in wanted.items()}, abs=1e-5)
+
+
+def test_a_reader_says_what_the_answers_say_that_it_is_shown():
+    """The model answers the same each time, and says nothing of it; its base reads that."""
+
+    def alone(example):
+        text = asking(example)
+        asked = next((one for one in QUESTIONS if one.text == text), None)
+        if asked:
+            return on_words(example, {asked.answers[-1]: 1.0})
+        count = len(example.target.words) // 2
+        return on_words(
+            example, dict.fromkeys((w.lower() for w in example.target.words), 1 / count)
+        )
+
+    def reading(example):
+        shown, _, asked = asking(example).rpartition("Way ")
+        (question,) = [one for one in QUESTIONS if one.text in asked]
+        (answer,) = [
+            lines.split("Answer: ")[1]
+            for lines in shown.strip().split("\n\n")
+            if question.text in lines
+        ]
+        return on_words(example, {answer: 1.0})
+
+    subject = FunctionSubject(probs_of=alone, base_probs_of=reading)
+    report = measure(subject, probe(properties=("answer",), reader=READER, system="Be brief."))
+    own, reader = (report.groups()[who].metrics for who in ("own", "reader"))
+    assert own["tvd"].mean == pytest.approx((2 / 3 + 1 / 2 + 1 / 2) / 3)
+    assert (reader["tvd"].mean, reader["agree"].mean) == (pytest.approx(0), 1)
+    (first, *_) = [row for row in report.rows() if row["metadata"]["group"] == "reader"]
+    assert [message["role"] for message in first["said"]["asked"][0]["prompt"]] == ["user"]
+
+
+def written(says):
+    """One that writes what it says of a question, and at once what it answers."""
+    answers = {"otter": "Otter.", "fox": "fox", "cat": "cat", "tea": "I don't know", "red": "red"}
+
+    def writes(prompt):
+        text = prompt[-1]["content"]
+        asked = next(one for one in QUESTIONS if one.text in text)
+        return says if text != asked.text else f' {answers[asked.answers[0]]}" and no other'
+
+    return Writer(probs_of=lambda e: [1 / len(e.target.words)] * len(e.target.words), writes=writes)
+
+
+def test_written_answers_are_compared_as_in_published_protocols():
+    """Otter begins with a vowel, red doesn't, and what comes for a drink is no drink."""
+    report = measure(written('Yes."'), probe(properties=("vowel",), draws=3))
+    assert [row["drawn_agree"] for row in report.rows()] == [1, 0]
+    report = measure(written("red"), probe(properties=("answer",), draws=3))
+    assert [row["complied"] for row in report.rows()] == [0, 0, 1]
+    assert [row["drawn_agree"] for row in report.rows()] == [None, None, 1]
+    assert report.metrics["drawn_agree"].mean == 1
+
+
+def test_the_commonest_of_what_complies_counts():
+    rows = agreements(
+        ["vowel"] * 4,
+        [["yes", "no", "yes"], ["yes"], ["no"], []],
+        [["no", "yes", "yes"], ["no"], ["no", "no"], ["yes"]],
+    )
+    assert [row["drawn_agree"] for row in rows[:3]] == [1, 0, 1]
+    assert [row["drawn_baseline"] for row in rows[:3]] == [1, 1, 0]
+    assert [row["complied"] for row in rows] == [1, 1, 1, 0]
+    assert np.isnan(rows[3]["drawn_agree"])
+    assert valid_answers(["otter. ", "OTTER", "an otter", '"fox"'], ("otter", "fox")) == [
+        *("otter", "otter", "fox")
+    ]
+
+
+def test_bounds_hold_every_distance_that_the_masses_allow():
+    rng, values = np.random.default_rng(0), ("a", "b", "c")
+
+    def bounded():
+        low = rng.dirichlet(np.ones(4))[:3] * 0.8
+        return low, low + 0.2 * rng.random(3)
+
+    sides = [bounded() for _ in range(3)]
+    done, *said = (
+        Masses(*(dict(zip(values, m, strict=True)) for m in (low, low, high)), is_exact=False)
+        for low, high in sides
+    )
+    found = scores_of(done, said, "a")
+    for _ in range(2000):
+        act, *told = (rng.uniform(low, high) for low, high in sides)
+        mean = np.mean([one / one.sum() for one in told], axis=0)
+        distance = abs(act / act.sum() - mean).sum() / 2
+        assert found["tvd_low"] <= distance <= found["tvd_high"]
+    assert 0 <= found["tvd_low"] < found["tvd_high"] <= 1
+
+
+def test_what_begins_with_no_letter_is_none():
+    assert by_first_letter([("", 0.5), (" ", 0.25), ("é", 0.25)]).valid == 0
 
 
 def test_behind_thoughts_what_it_answers_is_the_mean_too():
