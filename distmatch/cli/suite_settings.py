@@ -62,6 +62,6 @@ def listed_suites(items: Iterable[str]) -> list[Suite]:
         elif "=" not in item:
             names.append(item)
         else:
-            name, key, value = read_override(item)
+            name, key, value = read_override(item, [f"{one}.*" for one in EXPERIMENTS])
             tables.setdefault(name, {})[key] = value
     return [*(named_suites(names, tables) if names or tables or not read else []), *read]

@@ -15,6 +15,11 @@ def test_names_and_settings_stand_in_any_order_and_each_suite_once():
     assert listed_suites(["suppression", "suppression.slack=1"]) == [Suppression(slack=1)]
 
 
+def test_an_experiments_probe_takes_settings_too():
+    (probe,) = listed_suites(["self_prediction.open", "self_prediction.open.draws=5"])
+    assert (probe.name, probe.draws) == ("self_prediction.open", 5)
+
+
 def test_tables_hold_the_same():
     assert named_suites(["given"], {"given": {"per_group": 2}}) == [Given(per_group=2)]
 
