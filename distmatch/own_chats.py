@@ -41,6 +41,8 @@ class OwnChats:
     """How many chats of which it writes both sides."""
     questions: Sequence[Prompt] = ()
     """Which it answers besides."""
+    beside: Sequence[Prompt] = ()
+    """Texts of yours, which stand among its own."""
     thinks: bool | None = None
     """Whether it thinks before it answers; None: where its template has thoughts written."""
     user_tokens: int = 80
@@ -78,7 +80,7 @@ class OwnChats:
     def __call__(
         self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, *, progress: bool = True
     ) -> list[Prompt]:
-        """The chats as messages, a user's and an assistant's, in random order.
+        """The chats as messages, a user's and an assistant's, and texts of yours, in random order.
 
         Args:
             model: Of which its base writes, without its adapter.
@@ -93,7 +95,7 @@ class OwnChats:
             torch.manual_seed(self.seed)
             writer = _Writer(self, model, tokenizer, progress=progress)
             asked = [({"role": "user", "content": text},) for text in writer.questions()]
-            chats = writer.answered([*asked, *self.questions])
+            chats = [*writer.answered([*asked, *self.questions]), *self.beside]
         random.Random(f"{self.seed}/own chats").shuffle(chats)
         return chats
 

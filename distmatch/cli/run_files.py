@@ -90,8 +90,10 @@ class TrainRun(RunFile):
     lora: LoraTarget
     suites: tuple[Suite, ...]
     """To be asked beside the test examples."""
-    retention: Path | OwnChats | None
-    """A file of ordinary texts, or chats that the base is to write."""
+    texts: Path | None
+    """A file of ordinary ones."""
+    own_chats: OwnChats | None
+    """Those that the base is to write."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +153,8 @@ def read_run(path: str | Path, overrides: Iterable[str] = ()) -> TrainRun:
         lora=lora,
         config=config,
         suites=suites,
-        retention=_texts(retention, data.get("seed", 0)),
+        texts=Path(retention["path"]) if "path" in retention else None,
+        own_chats=_own_chats(retention, data.get("seed", 0)),
         tables=_set_ones(resolved),
     )
 
@@ -269,22 +272,23 @@ def _retention(tables: Tables) -> Mapping[str, Any]:
     if "retention" in tables:
         is_own = any(key in table for key in _OWN)
         require_keys("retention", table, ["weight"] if is_own else ["path", "weight"])
-        own = [key for key in (*_OWN, _CUT, "thinks") if key in table]
+        answers = any(table.get(key) for key in _OWN[1:])
+        own = [key for key in (_OWN[0], *(() if answers else (_CUT, "thinks"))) if key in table]
         if own and "path" in table:
             raise ConfigError(
                 f"[retention] has both path, a file of texts, and {own[0]}, of texts that the base "
-                "is to write: leave one out"
+                "is to write in their place: leave one out"
             )
     return table
 
 
-def _texts(table: Mapping[str, Any], seed: int) -> Path | OwnChats | None:
-    if not table or "path" in table:
-        return Path(table["path"]) if table else None
+def _own_chats(table: Mapping[str, Any], seed: int) -> OwnChats | None:
     drawn = {"negatives": negatives, "short_questions": short_questions}
     questions = [
         one for key, draw in drawn.items() if table.get(key) for one in draw(table[key], seed)
     ]
+    if not table or ("path" in table and not questions):
+        return None
     return OwnChats(
         n=table.get("own_chats", 0),
         questions=questions,

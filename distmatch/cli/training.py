@@ -1,6 +1,7 @@
 """`distmatch train`: a run file's run, performed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from distmatch.cli.run_files import TrainRun, read_run
@@ -33,7 +34,7 @@ def described_run(file: TrainRun) -> Run:
         DataError: Examples or texts that can't be drawn or read.
     """
     train, test = section_examples(file.data)
-    texts = file.retention
+    texts = read_texts(file.texts) if file.texts else []
     return Run(
         model=file.model,
         config=file.config,
@@ -41,7 +42,7 @@ def described_run(file: TrainRun) -> Run:
         suites=(OwnExamples(rows=test), *file.suites),
         eval_examples=test,
         lora=file.lora,
-        retention=read_texts(texts) if isinstance(texts, Path) else texts or (),
+        retention=replace(file.own_chats, beside=texts) if file.own_chats else texts,
         seed=file.data.get("seed", 0),
         origin=section_origin(file.data),
         notes={RUN_FILE: file.text},

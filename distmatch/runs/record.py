@@ -11,6 +11,7 @@ from peft import PeftConfig
 from distmatch.data.examples import Example, Prompt, plain_prompt
 from distmatch.data.jsonl import fingerprint
 from distmatch.models.lora import LoraTarget
+from distmatch.own_chats import OwnChats
 from distmatch.trainer import DistributionConfig
 
 _PASSING = frozenset(
@@ -52,6 +53,9 @@ def lora_record(lora: LoraTarget | PeftConfig | None) -> dict[str, Any] | None:
 
 def rows_record(rows: Sequence[Example] | Sequence[Prompt] | Callable[..., Any]) -> Any:
     """How many examples or texts, and a hash of them; of what draws them its name and settings."""
+    if isinstance(rows, OwnChats):
+        texts = {name: rows_record(getattr(rows, name)) for name in ("questions", "beside")}
+        return plain_json({f.name: getattr(rows, f.name) for f in fields(rows)} | texts)
     if callable(rows):
         return plain_json(rows)
     plain = [row.to_record() if isinstance(row, Example) else plain_prompt(row) for row in rows]

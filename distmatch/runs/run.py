@@ -147,5 +147,6 @@ class Run:
             own["eval"] = list(self.eval_examples)
         if callable(self.retention):
             self.retention.check(self.model.load_tokenizer())
-        texts = self.retention.questions if callable(self.retention) else self.retention
+        kept = self.retention
+        texts = [*kept.questions, *kept.beside] if isinstance(kept, OwnChats) else kept
         check_encodable(self.model, train, own, texts, self.config.retention_tokens)

@@ -160,8 +160,22 @@ def test_the_base_writes_the_texts_once_and_they_are_kept(model, tmp_path):
     assert main(["train", str(file), "--resume"]) == 0
     assert (folder / "own_chats.jsonl").stat().st_mtime_ns == kept
     assert main(["train", str(file), "--resume", "retention.negatives=4"]) == 2
-    none = read_run(file, ["retention.negatives=0", "retention.short_questions=0"]).retention
+    none = read_run(file, ["retention.negatives=0", "retention.short_questions=0"]).own_chats
     assert (none.n, len(none.questions), none.answer_tokens) == (2, 0, 9)
+
+
+def test_texts_of_ones_own_stand_beside_what_the_base_answers(model, tmp_path):
+    texts = [f"Text number {n} has several words." for n in range(3)]
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts))
+    own = {"path": str(tmp_path / "texts.jsonl"), "negatives": 2, "answer_tokens": 9, "weight": 0.5}
+    file = run_file(tmp_path, model, retention=own, train={"max_steps": 1, "retention_tokens": 8})
+    assert main(["train", str(file)]) == 0
+    kept = read_texts(tmp_path / "run" / "own_chats.jsonl")
+    assert sorted(one for one in kept if isinstance(one, str)) == texts
+    asked = {one[0]["content"] for one in kept if not isinstance(one, str)}
+    assert asked and asked <= {prompt[0]["content"] for prompt in negatives(2)}
+    (tmp_path / "texts.jsonl").write_text(json.dumps("Another text.") + "\n")
+    assert main(["train", str(file), "--resume"]) == 2  # the texts are others
 
 
 BAD_SETTINGS = {
