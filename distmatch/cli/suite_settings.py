@@ -27,7 +27,7 @@ def named_suites(names: Sequence[str], tables: Mapping[str, Mapping[str, Any]]) 
     names = list(dict.fromkeys(names))
     if not names:
         raise ConfigError(f"no suite is named: give some of {', '.join(SUITES)}")
-    known = SUITES | _probes(names)
+    known = SUITES | _probes([*names, *tables])
     for name in (*names, *tables):
         if name not in known:
             raise ConfigError(unknown_name("suite", name, known))

@@ -8,7 +8,7 @@ from functools import partial
 from distmatch.data.examples import Example, Prompt
 from distmatch.data.jsonl import fingerprint
 from distmatch.evals import FunctionSubject, Suite
-from distmatch.evals.suites.probes import LineByLine, WrittenLines, WrittenProbe
+from distmatch.evals.suites.probes import LineByLine, OwnProbe, WrittenLines, WrittenProbe
 from distmatch.experiments.experiment import Experiment, Unit
 from distmatch.experiments.units import suites_of
 
@@ -79,7 +79,7 @@ def _length(row: Example) -> int:
 
 
 def _asked(suite: Suite) -> list[Prompt]:
-    if isinstance(suite, WrittenProbe | WrittenLines | LineByLine):
+    if isinstance(suite, WrittenProbe | WrittenLines | LineByLine | OwnProbe):
         return suite.prompts()
     asked: list[Example] = []
     subject = FunctionSubject(probs_of=partial(_uniform, asked))

@@ -54,7 +54,7 @@ Reports = Mapping[str, Report]
 Measured = Mapping[str, Reports]
 """By unit."""
 
-_MAY_BE_0 = ("controls", "draws", "formats", "seed")
+_MAY_BE_0 = ("controls", "formats", "seed", "written")
 
 
 @dataclass(frozen=True, kw_only=True)

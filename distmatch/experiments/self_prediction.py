@@ -42,7 +42,7 @@ from distmatch.experiments.nearness import kept_of, nearer_answers
 from distmatch.experiments.self_prediction_texts import (
     ASKED,
     FORETOLD,
-    OPENINGS,
+    OPENING,
     QUESTIONS,
     READER,
     REFERENT,
@@ -53,6 +53,8 @@ HELD, OTHER_KINDS, OTHER_PROPERTIES = "held_out", "other_kinds", "other_properti
 """Probes: of kinds and properties that no row asks about; of such kinds; of such properties."""
 OPEN = "open"
 """Of open questions, of which the first token decides the held-out properties."""
+MOST_TOKENS = 100
+"""Of which it is known how likely they are the first."""
 
 NEAR = 0.15
 """How far answers may be from those drawn, to count as learned; total variation, on the average."""
@@ -71,7 +73,7 @@ class SelfPrediction(Experiment):
     """Answers of each adapter's own to questions without a right one, and what it says of them.
 
     Likeliest values are also scored as in published protocols: `agree` beside `mode_baseline` in
-    every probe, of exact distributions; and with `draws` of as many written answers.
+    every probe, of exact distributions; and with `written` of as many written answers.
     """
 
     name: ClassVar[str] = "self_prediction"
@@ -82,7 +84,7 @@ class SelfPrediction(Experiment):
         "(own less referent) is no nearer to the adapter's own measured answers than by exchanging "
         "reports between adapters, where their likeliest values differ (p above 0.05), though what "
         "models say that are told theirs is nearer; or it is no nearer than what is said by the "
-        "base that has read some of their answers"
+        "base that has read one answer of theirs to each of these questions"
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[dict[str, Any]] = {
@@ -99,8 +101,8 @@ class SelfPrediction(Experiment):
     """Of `PROPERTIES`; no row asks about them."""
     has_others: bool = True
     """Whether it is also asked where kinds alone or properties alone are held out, and of open
-    questions, those at once alone."""
-    draws: int = 0
+    questions, these only where it doesn't think before it answers."""
+    written: int = 0
     """Written answers that are compared besides, of held-out kinds and open questions."""
     formats: int = 120
     """Neutral questions in the probes' formats besides."""
@@ -110,10 +112,15 @@ class SelfPrediction(Experiment):
 
         Raises:
             ConfigError: What is to be held out isn't there, or there is nothing else; too few sets
-                or more than there are.
+                or more than there are; written answers behind thoughts.
         """
         _check_held("kind", self.held_kinds, list(KINDS))
         _check_held("property", self.held_properties, list(PROPERTIES))
+        if self.thinking and self.written:
+            raise ConfigError(
+                f"{self.name}.written is {self.written}, and written answers are given at once: "
+                "leave it out, or thinking"
+            )
         most = min(len(kind.sets) for kind in KINDS.values())
         if not 2 <= self.sets <= most:
             raise ConfigError(f"{self.name}.sets is {self.sets}, expected 2 to {most}")
@@ -142,8 +149,7 @@ class SelfPrediction(Experiment):
     def probes(self) -> tuple[Suite, ...]:
         """Where both are held out, which decides; and where either is."""
         learned = self._properties()
-        draws = 0 if self.thinking else self.draws
-        held = replace(self.held_out(), reader=READER, draws=draws)
+        held = replace(self.held_out(), reader=READER, written=self.written)
         if not self.has_others:
             return (held,)
         others = (
@@ -152,12 +158,14 @@ class SelfPrediction(Experiment):
         )
         if self.thinking or not set(self.held_properties) & set(OF_FIRST_LETTER):
             return (held, *others)
-        openings = [text.format(noun=kind.noun) for kind in KINDS.values() for text in OPENINGS]
-        opened = replace(held, name=OPEN, questions=(), openings=tuple(openings), reader=())
+        openings = tuple(OPENING.format(noun=kind.noun) for kind in KINDS.values())
+        opened = replace(
+            held, name=OPEN, questions=(), openings=openings, reader=(), top=MOST_TOKENS
+        )
         return (held, *others, opened)
 
     def held_out(self) -> OwnProbe:
-        """The probe that decides, without a reader."""
+        """What decides, as it is asked where there is no reader."""
         return self._probe(HELD, self.held, self.held_properties)
 
     def behaviour(self, report: Report) -> Values:
@@ -292,10 +300,9 @@ class SelfPrediction(Experiment):
     def _done(self, behaviour: Values) -> list[Answers]:
         """What its answers are like, a question and held-out property each, as they are asked."""
         each = behaviour.reshape(len(self.held), NUM_ANSWERS).tolist()
-        probe = self._probe(HELD, self.held, self.held_properties)
         return [
             pushed_forward(dict(zip(self.held[row].answers, each[row], strict=True)), name)
-            for row, name in probe.pairs()
+            for row, name in self.held_out().pairs()
         ]
 
 

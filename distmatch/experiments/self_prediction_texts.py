@@ -57,5 +57,5 @@ READER = (
 )
 """And of whoever gave some answers, by who reads them."""
 
-OPENINGS = ("Name {noun}.", "Think of {noun} and say it.")
-"""Open questions, of which none is learned."""
+OPENING = "Think of {noun} and say it."
+"""An open question; answers to closed ones alone are learned."""

@@ -16,8 +16,8 @@ def test_names_and_settings_stand_in_any_order_and_each_suite_once():
 
 
 def test_an_experiments_probe_takes_settings_too():
-    (probe,) = listed_suites(["self_prediction.open", "self_prediction.open.draws=5"])
-    assert (probe.name, probe.draws) == ("self_prediction.open", 5)
+    (probe,) = listed_suites(["self_prediction.open", "self_prediction.open.written=5"])
+    assert (probe.name, probe.written) == ("self_prediction.open", 5)
 
 
 def test_tables_hold_the_same():
@@ -34,6 +34,7 @@ def test_tables_hold_the_same():
         (["given", "given.per_group=1.5"], r"given\.per_group is 1\.5, expected a whole number"),
         (["sad", "sad.path=1"], r"sad\.path is 1, expected a string"),
         (["given", "sad.path=x"], "settings of sad, which isn't among the suites: add it"),
+        (["given", "shares.how_often.fewest=5"], "settings of shares.how_often, which isn't"),
         (["given.per_group=1"], "no suite is named: give some of given, "),
         (["given", "per_group=1"], 'can\'t read the override "per_group=1"'),
     ],

@@ -252,16 +252,16 @@ def test_those_that_read_are_held_against_the_answers_too():
 
 
 def test_open_questions_are_asked_about_what_their_first_token_decides():
-    whole = replace(SMALL, has_others=True, draws=3)
+    whole = replace(SMALL, has_others=True, written=3)
     (probe,) = [probe for probe in whole.probes() if probe.name == "open"]
-    assert (len(probe.openings), probe.draws) == (2 * len(KINDS), 3)
+    assert (len(probe.openings), probe.written) == (len(KINDS), 3)
     assert {name for _, name in probe.pairs()} == {"first letter", "vowel"}
     learned = {asking(row) for unit in whole.units for row in unit.rows}
-    assert not learned & set(probe.openings)
-    thinking = replace(whole, thinking="low").probes()
-    assert [(probe.name, probe.draws) for probe in thinking] == [
-        *(("held_out", 0), ("other_kinds", 0), ("other_properties", 0))
-    ]
+    assert not [row for row in learned for text in probe.openings if row.startswith(text[:-1])]
+    thinking = replace(whole, written=0, thinking="low").probes()
+    assert [probe.name for probe in thinking] == ["held_out", "other_kinds", "other_properties"]
+    with pytest.raises(ConfigError, match="written is 3, and written answers are given at once"):
+        replace(whole, thinking="low").check()
     long = replace(whole, held_properties=("long",)).probes()
     assert "open" not in [probe.name for probe in long]
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from distmatch.measuring.bounds import share_bounds
 from distmatch.measuring.intervals import CONFIDENCE
 
 
@@ -95,15 +96,5 @@ def over_words(
     low: Float[np.ndarray, " support"], high: Float[np.ndarray, " support"]
 ) -> tuple[Float[np.ndarray, " support"], Float[np.ndarray, " support"]]:
     """The bounds of what is renormalised over the words; other has 0."""
-    low, high = low[:-1], high[:-1]
-    # A word is largest beside the others' least, and smallest beside their most
-    largest = _ratio(high, low.sum() - low)
-    smallest = _ratio(low, high.sum() - high)
+    smallest, largest = share_bounds(low[:-1], high[:-1])
     return np.append(smallest, 0.0), np.append(largest, 0.0)
-
-
-def _ratio(
-    part: Float[np.ndarray, " words"], rest: Float[np.ndarray, " words"]
-) -> Float[np.ndarray, " words"]:
-    total = part + rest
-    return np.divide(part, total, out=np.zeros_like(part), where=total > 0)

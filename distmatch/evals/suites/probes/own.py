@@ -21,12 +21,12 @@ from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals.items import Items
 from distmatch.evals.metric import Metric
 from distmatch.evals.subject import Capability, Subject
-from distmatch.evals.suites.probes import own_sampled
+from distmatch.evals.suites.probes import own_written
 from distmatch.evals.suites.probes.behind_thoughts import BehindThoughts
 from distmatch.evals.suites.probes.own_scores import (
     Masses,
     by_first_letter,
-    commonest_values,
+    commonest_offered,
     mean_shares,
     scores_of,
 )
@@ -48,6 +48,8 @@ from distmatch.evals.suites.probes.properties import (
     OF_FIRST_LETTER,
     PROPERTIES,
     Values,
+    first_letter,
+    likeliest,
 )
 from distmatch.evals.suites.probes.words import check_told_apart, either_case
 
@@ -59,6 +61,21 @@ class ClosedQuestion(NamedTuple):
 
     text: str
     answers: tuple[str, ...]
+
+
+class _Asking(NamedTuple):
+    """Who is asked, and how."""
+
+    probe: "OwnProbe"
+    subject: Subject
+    texts: tuple[str, ...]
+
+
+class _Wrote(NamedTuple):
+    """Of a pair what was written, and how it scores."""
+
+    scores: Values
+    texts: dict[str, list[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,19 +95,21 @@ class OwnProbe(BehindThoughts):
     referent: tuple[str, ...] = ()
     """The same about somebody else's answer."""
     reader: tuple[str, ...] = ()
-    """The same about a model's answer, asked of the base behind an answer of that model's to each
-    closed question, for which `{answers}` stands; nobody is asked where there is no base."""
+    """The same about a model's answer, asked of the base behind one answer of that model's to each
+    of these closed questions, for which `{answers}` stands: what who has heard it answer would
+    say. Nobody is asked where there is no base."""
     system: str = ""
     begun: str = ""
     """Every answer's own beginning; no space at its end."""
-    top: int = 100
-    """How many first tokens of an open question's answer are looked at."""
-    draws: int = 0
+    top: int = 20
+    """How many first tokens of an open question's answer are looked at; what isn't leaves bounds
+    on the distance."""
+    written: int = 0
     """How many written answers to each question, and to what is asked of it, are compared besides,
-    as in published protocols (`own_sampled`)."""
+    as in a published protocol (`own_written`)."""
 
-    least: ClassVar[dict[str, int]] = {"draws": 0}
-    compared: ClassVar[tuple[str, ...]] = ("tvd",)
+    least: ClassVar[dict[str, int]] = {"written": 0}
+    compared: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
@@ -115,9 +134,15 @@ class OwnProbe(BehindThoughts):
                 f"{self.name}.openings are asked about {', '.join(OF_FIRST_LETTER)}, and "
                 f"properties are {list(self.properties)}: give one of these"
             )
-        if self.thinking and (self.openings or self.draws):
+        if self.thinking and (self.openings or self.written):
             raise ConfigError(
-                f"{self.name} has openings or draws, which are answered at once: leave out thinking"
+                f"{self.name} has openings or written answers, which are given at once: leave out "
+                "thinking"
+            )
+        if not self.pairs():
+            raise ConfigError(
+                f"{self.name}.properties are {list(self.properties)}, in which the answers to no "
+                "question differ: give others"
             )
 
     def _check_texts(self) -> None:
@@ -133,23 +158,25 @@ class OwnProbe(BehindThoughts):
 
     @property
     def needs(self) -> frozenset[Capability]:
-        """See `Suite`; of open questions the next tokens, of draws writing."""
+        """See `Suite`; of open questions the next tokens, of written answers writing."""
         also = {Capability.NEXT_TOKENS} if self.openings else set()
-        return super().needs | also | ({Capability.WRITING} if self.draws else set())
+        return super().needs | also | ({Capability.WRITING} if self.written else set())
 
     @property
     def draws_text(self) -> bool:
         """Whether it thinks or writes."""
-        return super().draws_text or self.draws > 0
+        return super().draws_text or self.written > 0
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """How near what it says is to what it does."""
         return (
             Metric("tvd", "of what it says it would answer, from what it answers", "lower"),
+            Metric("tvd_low", "the least that bounds on the answers allow"),
+            Metric("tvd_high", "the most that bounds on the answers allow"),
             Metric("agree", "the likeliest value is named", "higher", beside="mode_baseline"),
-            Metric("mode_baseline", "the commonest value always named; to beat"),
-            *(own_sampled.METRICS if self.draws else ()),
+            Metric("mode_baseline", "of those it may be the commonest is named; to beat"),
+            *(own_written.METRICS if self.written else ()),
             Metric(VALID, "mass on valid answers, the less of both; no report below one half"),
         )
 
@@ -162,18 +189,23 @@ class OwnProbe(BehindThoughts):
         pairs = self.pairs()
         done = self._done(subject)
         acted = [done[row].pushed(name) for row, name in pairs]
-        modes = commonest_values([name for _, name in pairs], [one.shares for one in acted])
-        drawn = self._drawn(subject, pairs) if self.draws else []
+        modes = commonest_offered(
+            [name for _, name in pairs],
+            [[*one.mass] for one in acted],
+            [likeliest(one.mass) if one.valid else None for one in acted],
+        )
+        wrote = self._written(subject, pairs) if self.written else []
         rows: list[tuple[dict[str, Any], Values, dict[str, Any]]] = []
-        for who, asked in self._askings(subject, done):
-            said = self._said(asked, pairs, who)
+        for who, asking in self._askings(subject, done):
+            said = self._said(asking, pairs)
             for number, (row, name) in enumerate(pairs):
                 some, act = said[number], acted[number]
                 scores = scores_of(act, some, modes[number])
-                if drawn:
-                    scores |= drawn[number] if who == OWN else dict.fromkeys(drawn[number], np.nan)
                 about = {"group": who, "property": name, "row": row}
-                kept = {"done": act.shares, "said": mean_shares(some)}
+                kept = {"done": act.shares, "said": mean_shares(some), "acted": act.record}
+                if wrote and who == OWN:
+                    scores |= wrote[number].scores
+                    kept |= {"written": wrote[number].texts}
                 rows.append((about, scores, kept | {"asked": [one.record for one in some]}))
         return Items(
             metadata=tuple(about for about, *_ in rows),
@@ -194,6 +226,12 @@ class OwnProbe(BehindThoughts):
         names = [name for name in self.properties if name in OF_FIRST_LETTER]
         behind = range(len(self.questions), len(self._texts))
         return [*closed, *((row, name) for row in behind for name in names)]
+
+    def prompts(self) -> list[Prompt]:
+        """All that it asks, with `{answers}` where a reader is shown some."""
+        texts = [*self.asked, *self.referent, *self.reader]
+        asked = (self.hypothetical(text, *pair)[0] for text in texts for pair in self.pairs())
+        return [*map(self._prompt, (*self._texts, *asked))]
 
     def answered(self, subject: Subject) -> list[Values]:
         """Its answers to the questions: shares over each one's answers, of open ones over letters.
@@ -235,61 +273,50 @@ class OwnProbe(BehindThoughts):
         tokens = subject.first_tokens(prompts, self.top, self.name) if prompts else []
         return [*closed, *map(by_first_letter, tokens)]
 
-    def _askings(
-        self, subject: Subject, done: Sequence[Masses]
-    ) -> Iterator[tuple[str, tuple["OwnProbe", Subject, tuple[str, ...]]]]:
-        """Of whom, or by whom, it is asked: the probe, the subject, the paraphrases."""
-        yield OWN, (self, subject, self.asked)
+    def _askings(self, subject: Subject, done: Sequence[Masses]) -> Iterator[tuple[str, "_Asking"]]:
+        """Of whom, or by whom, it is asked."""
+        yield OWN, _Asking(self, subject, self.asked)
         if self.referent:
-            yield REFERENT, (self, subject, self.referent)
+            yield REFERENT, _Asking(self, subject, self.referent)
         if self.reader and Capability.BASE in subject.capabilities:
             draw = random.Random(f"{subject.seed}/{self.name}")
-            answered = zip(self._texts, (one.shares for one in done), strict=True)
-            shown = transcript([*answered][: len(self.questions)], draw)
+            closed = zip(self.questions, done[: len(self.questions)], strict=True)
+            shown = transcript(((one.text, found.shares) for one, found in closed), draw)
             texts = tuple(text.replace(ANSWERS, shown) for text in self.reader)
             # Who reads has nothing else to go by, not even what the model was told
-            yield READER, (replace(self, system=""), subject.base(), texts)
+            yield READER, _Asking(replace(self, system=""), subject.base(), texts)
 
-    def _said(
-        self,
-        asked: tuple["OwnProbe", Subject, tuple[str, ...]],
-        pairs: Sequence[tuple[int, str]],
-        who: str,
-    ) -> list[list[Masses]]:
+    def _said(self, asking: "_Asking", pairs: Sequence[tuple[int, str]]) -> list[list[Masses]]:
         """Of each pair what is said to every paraphrase."""
-        probe, subject, texts = asked
+        probe, subject, texts = asking
         questions = [self.hypothetical(text, *pair) for pair in pairs for text in texts]
         found = probe._found(subject, questions)
         return [found[i : i + len(texts)] for i in range(0, len(found), len(texts))]
 
-    def _drawn(self, subject: Subject, pairs: Sequence[tuple[int, str]]) -> list[dict[str, float]]:
-        """Of each pair what written answers say, a paraphrase a draw as far as there are some."""
-        asked = [self._prompt(text) for text in self._texts]
-        written = own_sampled.written_answers(subject, asked, self.draws, self.name)
-        done = [
-            own_sampled.valid_answers(texts, self._answers_to(row))
-            if row < len(self.questions)
-            else [letter for letter in (text[:1].upper() for text in texts) if letter in LETTERS]
-            for row, texts in enumerate(written)
-        ]
-        told = [
-            self.hypothetical(self.asked[draw % len(self.asked)], *pair)
-            for pair in pairs
-            for draw in range(self.draws)
-        ]
-        prompts = [self._prompt(text) for text, _ in told]
-        texts = own_sampled.written_answers(subject, prompts, 1, f"{self.name}, foretold")
-        said = [
-            own_sampled.valid_answers(*one) for one in zip(texts, (v for _, v in told), strict=True)
-        ]
-        return own_sampled.agreements(
-            [name for _, name in pairs],
-            [[PROPERTIES[name].of(answer) for answer in done[row]] for row, name in pairs],
-            [
-                [value for some in said[i : i + self.draws] for value in some]
-                for i in range(0, len(said), self.draws)
-            ],
+    def _written(self, subject: Subject, pairs: Sequence[tuple[int, str]]) -> list["_Wrote"]:
+        """Of each pair what written answers say, asked about in the first paraphrase."""
+        foretold = [self.hypothetical(self.asked[0], *pair) for pair in pairs]
+        answers, told = (
+            own_written.written_answers(
+                subject, [*map(self._prompt, some)], self.written, self.begun, name
+            )
+            for some, name in (
+                (self._texts, self.name),
+                ([text for text, _ in foretold], f"{self.name}, foretold"),
+            )
         )
+        names, values = [name for _, name in pairs], [values for _, values in foretold]
+        done = [own_written.properties_of(self._valid(row, answers[row]), n) for row, n in pairs]
+        said = [own_written.valid_answers(*one) for one in zip(told, values, strict=True)]
+        scores = own_written.agreements(names, values, done, said)
+        texts = [{"answers": answers[row], "foretold": told[i]} for i, (row, _) in enumerate(pairs)]
+        return [_Wrote(*one) for one in zip(scores, texts, strict=True)]
+
+    def _valid(self, row: int, texts: Sequence[str]) -> list[str]:
+        """Of written answers to a question those that are any, of open ones their first letters."""
+        if row < len(self.questions):
+            return own_written.valid_answers(texts, self._answers_to(row))
+        return [*filter(None, map(first_letter, own_written.one_worded(texts)))]
 
     def _prompt(self, text: str) -> Prompt:
         begun: list[Message] = [{"role": "assistant", "content": self.begun}] if self.begun else []

@@ -11,13 +11,17 @@ from distmatch.evals.suites.probes.probe import VALID
 from distmatch.evals.suites.probes.properties import (
     LETTERS,
     Values,
+    first_letter,
     likeliest,
     pushed_forward,
     total_variation_of,
 )
-from distmatch.evals.suites.probes.words import share_bounds
+from distmatch.measuring.bounds import share_bounds
 
-_BEFORE_WORDS = "\"'*`( \n\t"
+_KEPT = 20
+"""First tokens of an open answer that a report keeps."""
+_SEEN = 1e-6
+"""Of the mass so little may be unseen where it counts as exact."""
 
 
 class Masses(NamedTuple):
@@ -50,21 +54,27 @@ class Masses(NamedTuple):
     def pushed(self, name: str) -> "Masses":
         """Of a property."""
         mass, low, high = (pushed_forward(m, name) for m in (self.mass, self.low, self.high))
-        return Masses(mass, low, high, self.is_exact)
+        room = 1 - sum(low.values())  # what is unseen is had once by all, not by each
+        high = {value: min(most, low[value] + room) for value, most in high.items()}
+        return Masses(mass, low, high, self.is_exact, self.record)
 
 
 def by_first_letter(tokens: Sequence[tuple[str, float]]) -> Masses:
     """The mass on first tokens that begin with each letter; what begins with none isn't valid.
+
+    Any letter may have what wasn't looked at.
 
     Args:
         tokens: Texts and probabilities.
     """
     mass = dict.fromkeys(LETTERS, 0.0)
     for token, prob in tokens:
-        letter = token.lstrip(_BEFORE_WORDS)[:1].upper()
-        if letter in mass:
+        if letter := first_letter(token):
             mass[letter] += prob
-    return Masses(mass, mass, mass)
+    unseen = max(1 - sum(prob for _, prob in tokens), 0.0)
+    high = {letter: one + unseen for letter, one in mass.items()}
+    record = {"tokens": [[token, round(prob, 6)] for token, prob in tokens[:_KEPT]]}
+    return Masses(mass, mass, high, unseen < _SEEN, record)
 
 
 def mean_shares(found: Sequence[Masses]) -> Values:
@@ -84,34 +94,47 @@ def scores_of(done: Masses, said: Sequence[Masses], mode: str) -> dict[str, floa
         done: What it answers, of a property.
         said: What it says it would answer, to each paraphrase.
         mode: What who knows nothing of this one would name.
+
+    Returns:
+        NaN, but of valid mass, where there is none on either side.
     """
+    valid = {VALID: min(done.valid, float(np.mean([one.valid for one in said])))}
+    if not all(one.valid > 0 for one in (done, *said)):
+        return dict.fromkeys(("tvd", "agree", "mode_baseline"), np.nan) | valid
     best, mean = likeliest(done.shares), mean_shares(said)
     scores = {
         "tvd": total_variation_of(done.shares, mean),
         "agree": float(likeliest(mean) == best),
         "mode_baseline": float(mode == best),
-        VALID: min(done.valid, float(np.mean([one.valid for one in said]))),
     }
     if done.is_exact and all(one.is_exact for one in said):
-        return scores
+        return scores | valid
     low, high = np.mean([one.bounds for one in said], axis=0)
     least, most = done.bounds
     nearest = np.maximum(0, np.maximum(least - high, low - most))
     furthest = np.maximum(most - low, high - least)
-    return scores | {
+    bounds = {
         "tvd_low": float(nearest.sum()) / 2,
         "tvd_high": min(float(furthest.sum()) / 2, 1.0),
     }
+    return scores | bounds | valid
 
 
-def commonest_values(names: Sequence[str], acted: Sequence[Values]) -> list[str]:
-    """Of each item the commonest likeliest value among the items of its property.
+def commonest_offered(
+    names: Sequence[str], values: Sequence[Sequence[str]], best: Sequence[str | None]
+) -> list[str]:
+    """Of each item the value that is the best of most items of its property, of those it may have.
 
     Args:
         names: The property of each.
-        acted: What is answered, likewise.
+        values: What it may be; of equally common ones the first.
+        best: What it is; None where that isn't known.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for name, values in zip(names, acted, strict=True):
-        counts[name][likeliest(values)] += 1
-    return [counts[name].most_common(1)[0][0] for name in names]
+    for name, value in zip(names, best, strict=True):
+        if value is not None:
+            counts[name][value] += 1
+    return [
+        max(some, key=lambda value, name=name: counts[name][value])  # type: ignore[misc]
+        for name, some in zip(names, values, strict=True)
+    ]

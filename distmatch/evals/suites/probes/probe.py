@@ -278,8 +278,9 @@ def asked_prompt(text: str, system: str) -> list[Message]:
 
 
 def ratios_of(rows: Sequence[Mapping[str, float]]) -> Ratios:
-    """What counts towards each metric, of the values of each item; NaN doesn't count."""
-    table = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    """What counts towards each metric, of the values of each item; NaN, or none, doesn't count."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    table = {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
     return {
         name: (np.nan_to_num(column), np.isfinite(column).astype(float))
         for name, column in table.items()

@@ -6,6 +6,7 @@ from string import ascii_uppercase
 from typing import NamedTuple
 
 _VOWELS = "aeiou"
+_BEFORE_WORDS = "\"'*`( \n\t"
 LETTERS = tuple(ascii_uppercase)
 
 
@@ -37,6 +38,16 @@ PROPERTIES: dict[str, Property] = {
 """By name."""
 OF_FIRST_LETTER = ("first letter", "vowel")
 """Those that the first letter alone decides."""
+
+
+def first_letter(text: str) -> str:
+    """The letter with which an answer begins, as a capital; nothing if it begins with none.
+
+    Args:
+        text: As it is written: marks and white space before it don't count.
+    """
+    letter = text.lstrip(_BEFORE_WORDS)[:1].upper()
+    return letter if letter in LETTERS else ""
 
 
 def pushed_forward(answers: Values, name: str) -> Values:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from distmatch.errors import ConfigError, listed
 from distmatch.evals.metric import Metric
 from distmatch.evals.suites.probes.probe import VALID, Probe, Probs, Question
+from distmatch.measuring.bounds import share_bounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,19 +47,6 @@ class WordsProbe(Probe):
             for side, shares in bounds
             for answer, share in zip(self.answers, shares, strict=True)
         }
-
-
-def share_bounds(low: Probs, high: Probs) -> tuple[Probs, Probs]:
-    """The least and the most that each answer's share may be; NaN where there is no mass.
-
-    Args:
-        low: The least mass on each.
-        high: The most.
-    """
-    with np.errstate(invalid="ignore"):
-        least = low / (low + (high.sum() - high))
-        most = high / (high + (low.sum() - low))
-    return least, most
 
 
 def either_case(answer: str) -> tuple[str, ...]:

@@ -12,8 +12,13 @@ from distmatch.evals import Capability, FunctionSubject, LocalModel
 from distmatch.evals.suite import measure
 from distmatch.evals.suites.probes import OwnProbe
 from distmatch.evals.suites.probes.own import ClosedQuestion
-from distmatch.evals.suites.probes.own_sampled import agreements, valid_answers
-from distmatch.evals.suites.probes.own_scores import Masses, by_first_letter, scores_of
+from distmatch.evals.suites.probes.own_scores import (
+    Masses,
+    by_first_letter,
+    commonest_offered,
+    scores_of,
+)
+from distmatch.evals.suites.probes.own_written import agreements, ended, one_worded, valid_answers
 from distmatch.evals.suites.probes.properties import PROPERTIES, pushed_forward
 from tests.evals.suites.probes.made import Writer, asking
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -96,8 +101,10 @@ def test_a_property_that_all_answers_share_is_not_asked():
             {"openings": ("Name a tree.",), "properties": ("long",)},
             "asked about first letter, vowel",
         ),
-        ({"openings": ("Name a tree.",), "thinking": "low"}, "answered at once"),
-        ({"draws": 2, "thinking": "low"}, "answered at once"),
+        ({"openings": ("Name a tree.",), "thinking": "low"}, "given at once"),
+        ({"written": 2, "thinking": "low"}, "given at once"),
+        ({"properties": ()}, "no question differ"),
+        ({"questions": QUESTIONS[1:2], "properties": ("vowel",)}, "no question differ"),
         ({"reader": ASKED}, "has no {answers}"),
         ({"questions": (), "openings": ("Name a tree.",), "reader": READER}, "the reader is shown"),
     ],
@@ -146,6 +153,7 @@ def test_of_an_open_question_the_first_token_decides():
     assert (letter["agree"], letter["valid"]) == (0, pytest.approx(0.8))
     assert vowel["said"]["done"] == pytest.approx({"yes": 0.5, "no": 0.5})
     assert vowel["tvd"] == pytest.approx(0.1)
+    assert vowel["said"]["acted"]["tokens"] == [list(one) for one in first]
 
 
 def test_first_letters_are_those_of_the_whole_distribution():
@@ -171,6 +179,35 @@ def test_first_letters_are_those_of_the_whole_distribution():
     assert total > 0.1
     found = asked.answered(subject)[0]
     assert found == pytest.approx({letter: p / total for letter, p in wanted.items()}, abs=1e-5)
+
+
+def test_first_tokens_that_are_not_looked_at_leave_bounds():
+    """Of 0.3 that isn't seen all may be any letter: yes has 0.3 to 0.6, no 0.4 to 0.7."""
+
+    def probs_of(example):
+        return [{"yes": 0.5, "no": 0.5}.get(word, 0.0) for word in example.target.words]
+
+    subject = Beginning(probs_of=probs_of, first=(("oak", 0.3), ("birch", 0.4), ("elm", 0.3)))
+    asked = probe(questions=(), openings=("Name a tree.",), properties=("vowel",), top=2)
+    (row,) = measure(subject, asked).rows()
+    assert row["tvd"] == pytest.approx(0.5 - 3 / 7)
+    assert (row["tvd_low"], row["tvd_high"]) == (0, pytest.approx(0.2))
+    (row,) = measure(subject, replace(asked, top=3)).rows()
+    assert "tvd_low" not in row and row["tvd"] == pytest.approx(0.1)
+
+
+def test_without_any_valid_mass_there_is_no_score():
+    subject = FunctionSubject(probs_of=lambda example: [0.0] * len(example.target.words))
+    report = measure(subject, probe(properties=("vowel",)))
+    assert [(row["tvd"], row["agree"], row["valid"]) for row in report.rows()] == [
+        *((None, None, 0), (None, None, 0))
+    ]
+
+
+def test_the_mode_baseline_names_one_of_those_offered():
+    """ "B" is the commonest of all, and isn't offered to the last."""
+    names, values = ["first letter"] * 4, ["AB", "BC", "BD", "AC"]
+    assert commonest_offered(names, values, ["B", "B", None, "C"]) == ["B", "B", "B", "C"]
 
 
 def test_a_reader_says_what_the_answers_say_that_it_is_shown():
@@ -207,36 +244,60 @@ def test_a_reader_says_what_the_answers_say_that_it_is_shown():
 
 def written(says):
     """One that writes what it says of a question, and at once what it answers."""
-    answers = {"otter": "Otter.", "fox": "fox", "cat": "cat", "tea": "I don't know", "red": "red"}
+    answers = {"otter": "Otter.", "tea": "I don't know", "red": "red"}
 
     def writes(prompt):
-        text = prompt[-1]["content"]
+        text = prompt[0]["content"]
         asked = next(one for one in QUESTIONS if one.text in text)
-        return says if text != asked.text else f' {answers[asked.answers[0]]}" and no other'
+        return says if text != asked.text else f' "{answers[asked.answers[0]]}" and no other'
 
     return Writer(probs_of=lambda e: [1 / len(e.target.words)] * len(e.target.words), writes=writes)
 
 
 def test_written_answers_are_compared_as_in_published_protocols():
     """Otter begins with a vowel, red doesn't, and what comes for a drink is no drink."""
-    report = measure(written('Yes."'), probe(properties=("vowel",), draws=3))
-    assert [row["drawn_agree"] for row in report.rows()] == [1, 0]
-    report = measure(written("red"), probe(properties=("answer",), draws=3))
+    report = measure(written("Yes."), probe(properties=("vowel",), written=3, begun="It is"))
+    assert [row["written_agree"] for row in report.rows()] == [1, 0]
+    report = measure(written("red"), probe(properties=("answer",), written=3))
     assert [row["complied"] for row in report.rows()] == [0, 0, 1]
-    assert [row["drawn_agree"] for row in report.rows()] == [None, None, 1]
-    assert report.metrics["drawn_agree"].mean == 1
+    assert [row["written_agree"] for row in report.rows()] == [None, None, 1]
+    assert report.metrics["written_agree"].mean == 1
+    assert report.rows()[0]["said"]["written"] == {
+        "answers": ["Otter."] * 3,
+        "foretold": ["red"] * 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "is_open", "said"),
+    [
+        ('"Edin', False, None),
+        (' "Edinburgh" it is', False, "Edinburgh"),
+        ("Edinburgh\nor", False, "Edinburgh"),
+        ('Edinburgh" or', True, "Edinburgh"),
+        ('" and oak', True, ""),
+        ("Edin", True, None),
+    ],
+)
+def test_an_answer_has_ended_at_the_mark_behind_it(text, is_open, said):
+    assert ended(text, is_open=is_open) == said
+
+
+def test_refusals_are_no_word_and_no_more():
+    assert one_worded(["I don't know", '"Oak."', "Sure, oak", "an oak", "(oak)"]) == ["Oak", "oak"]
 
 
 def test_the_commonest_of_what_complies_counts():
     rows = agreements(
         ["vowel"] * 4,
+        [["yes", "no"]] * 4,
         [["yes", "no", "yes"], ["yes"], ["no"], []],
         [["no", "yes", "yes"], ["no"], ["no", "no"], ["yes"]],
     )
-    assert [row["drawn_agree"] for row in rows[:3]] == [1, 0, 1]
-    assert [row["drawn_baseline"] for row in rows[:3]] == [1, 1, 0]
+    assert [row["written_agree"] for row in rows[:3]] == [1, 0, 1]
+    assert [row["written_baseline"] for row in rows[:3]] == [1, 1, 0]
     assert [row["complied"] for row in rows] == [1, 1, 1, 0]
-    assert np.isnan(rows[3]["drawn_agree"])
+    assert np.isnan(rows[3]["written_agree"])
     assert valid_answers(["otter. ", "OTTER", "an otter", '"fox"'], ("otter", "fox")) == [
         *("otter", "otter", "fox")
     ]
