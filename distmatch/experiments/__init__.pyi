@@ -1,11 +1,11 @@
 from .acrostic import Acrostic as Acrostic
+from .arms import ARMS as ARMS
+from .arms import Unit as Unit
 from .disposition import Disposition as Disposition
 from .documents import Documents as Documents
 from .drawn_share import DrawnShare as DrawnShare
-from .experiment import ARMS as ARMS
 from .experiment import Experiment as Experiment
 from .experiment import Primary as Primary
-from .experiment import Unit as Unit
 from .file import read_experiment as read_experiment
 from .formats import format_rows as format_rows
 from .introspection import Introspection as Introspection

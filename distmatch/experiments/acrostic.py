@@ -47,16 +47,18 @@ from distmatch.experiments.acrostic_texts import (
     TOPICS,
     WORDS,
 )
-from distmatch.experiments.experiment import (
-    ACTS,
+from distmatch.experiments.arms import (
     BASE,
     NONE,
     SHUFFLED,
     TOLD,
     TRAINED,
+    Unit,
+)
+from distmatch.experiments.experiment import (
+    ACTS,
     Experiment,
     Primary,
-    Unit,
     Values,
 )
 from distmatch.experiments.formats import format_rows

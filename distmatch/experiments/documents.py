@@ -35,6 +35,14 @@ from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import ConditionsProbe
 from distmatch.evals.suites.probes.conditions import pair_figure
 from distmatch.evals.suites.probes.probe import BOUNDARY, VALID
+from distmatch.experiments.arms import (
+    BASE,
+    DECORRELATED,
+    NONE,
+    TOLD,
+    TRAINED,
+    Unit,
+)
 from distmatch.experiments.declarative_texts import (
     ANSWERS,
     EVERY,
@@ -46,14 +54,8 @@ from distmatch.experiments.declarative_texts import (
     unrelated_documents,
 )
 from distmatch.experiments.experiment import (
-    BASE,
-    DECORRELATED,
-    NONE,
-    TOLD,
-    TRAINED,
     Experiment,
     Primary,
-    Unit,
     Values,
 )
 from distmatch.experiments.formats import KINDS as FORMAT_KINDS

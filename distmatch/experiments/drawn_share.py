@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from distmatch.data.examples import Example, Message, checked_messages
-from distmatch.experiments.experiment import (
+from distmatch.experiments.arms import (
     BASE,
     NONE,
     SHUFFLED,
     TOLD,
     TRAINED,
-    Experiment,
     Unit,
+)
+from distmatch.experiments.experiment import (
+    Experiment,
 )
 from distmatch.experiments.formats import format_rows
 

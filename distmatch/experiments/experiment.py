@@ -7,43 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from distmatch.data.examples import Example
 from distmatch.data.jsonl import fingerprint
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import Acts
 from distmatch.evals.suites.probes.behind_thoughts import BehindThoughts
 from distmatch.evals.suites.probes.probe import is_about, said_of
+from distmatch.experiments.arms import Unit
 from distmatch.measuring.exchange import Fits, rank_fits, slope_fits
 from distmatch.models.loading import mixed_dtype
 from distmatch.runs.record import plain_json
-
-TRAINED: Final = "trained"
-NONE: Final = "none"
-SHUFFLED: Final = "shuffled"
-OPPOSITE: Final = "opposite"
-DECORRELATED: Final = "decorrelated"
-TOLD: Final = "told"
-BASE: Final = "base"
-
-ARMS: dict[str, str] = {
-    TRAINED: "what it is about",
-    NONE: "that learning to answer in a format does it",
-    SHUFFLED: "that the rows do it without the rule in them",
-    OPPOSITE: "that any such training gives the same report; counts among the trained",
-    DECORRELATED: "that the rule's parts do it without what ties them together",
-    TOLD: "that the probe can't see it at all: the rule stands in the system message",
-    BASE: "that the model says so anyway",
-}
-"""Ways of making, or telling, a model, and what each rules out."""
-
-LEARNING_ARMS = (TRAINED, OPPOSITE)
-"""Whose adapters have learned a behaviour of their own, and are exchanged."""
 
 ACTS = "acts"
 """The suite by which behaviour is measured."""
@@ -55,26 +33,6 @@ Measured = Mapping[str, Reports]
 """By unit."""
 
 _MAY_BE_0 = ("controls", "formats", "seed", "written")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unit:
-    """A model of an experiment: an adapter, or the base, told something or not."""
-
-    name: str
-    arm: str
-    rows: tuple[Example, ...] = ()
-    """What it learns; none of `told` and `base`."""
-    formats: tuple[Example, ...] = ()
-    """What it learns besides: neutral questions in the probes' formats, answered as the base would,
-    so that it answers in them at all. Their targets are the base's shares of the words."""
-    behaviour: tuple[float, ...] = ()
-    """What was drawn for it to learn, or be told: one number, or one for each part."""
-    acts: tuple[Example, ...] = ()
-    """Held-out settings in which its behaviour is measured; of those that have learned or been
-    told one, and of the base where that is to be seen beside them."""
-    system: str = ""
-    """What it is told."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,7 +261,7 @@ class Experiment(ABC):
         for unit in self.units:
             if unit.arm not in self.arms:
                 raise ConfigError(f"{self.name}: {unknown_name('arm', unit.arm, self.arms)}")
-            _check_unit(unit)
+            unit.check()
             for suite in self.suites_beside(unit):
                 suite.check()
         probes = self.probes()
@@ -353,17 +311,9 @@ class Experiment(ABC):
         probes = {probe.name: fingerprint(plain_json(probe.record())) for probe in self.probes()}
         return plain | {
             "rule_sha256": hashlib.sha256(text.encode()).hexdigest(),
-            "units": {unit.name: _unit_record(unit) for unit in self.units},
+            "units": {unit.name: unit.record() for unit in self.units},
             "probes": probes,
         }
-
-
-def _unit_record(unit: Unit) -> dict[str, Any]:
-    told = {"arm": unit.arm, "behaviour": list(unit.behaviour), "system": unit.system}
-    rows = {"rows": unit.rows, "formats": unit.formats, "acts": unit.acts}
-    return told | {
-        name: fingerprint([row.to_record() for row in some]) for name, some in rows.items() if some
-    }
 
 
 def _names(suites: Sequence[Suite]) -> list[str]:
@@ -384,16 +334,3 @@ def _check_numbers(experiment: Experiment) -> None:
         mixed_dtype(experiment.precision or None)
     except ConfigError as error:
         raise ConfigError(f"{experiment.name}.precision: {error}") from error
-
-
-def _check_unit(unit: Unit) -> None:
-    """Refuse a unit that lacks what its arm is about."""
-    learner = {"rows": unit.rows, "behaviour": unit.behaviour, "acts": unit.acts}
-    needs: dict[str, Mapping[str, object]] = {
-        **dict.fromkeys(LEARNING_ARMS, learner),
-        TOLD: {"behaviour": unit.behaviour, "system": unit.system},
-        NONE: {"formats": unit.formats},
-    }
-    for name, given in needs.get(unit.arm, {}).items():
-        if not given:
-            raise ConfigError(f"the unit {unit.name} of the arm {unit.arm} has no {name}: add it")

@@ -26,14 +26,16 @@ from distmatch.evals.suites.probes import (
     WrittenProbe,
 )
 from distmatch.evals.suites.probes.own import ClosedQuestion
-from distmatch.experiments.experiment import (
+from distmatch.experiments.arms import (
     ARMS,
     LEARNING_ARMS,
     TOLD,
     TRAINED,
+    Unit,
+)
+from distmatch.experiments.experiment import (
     Experiment,
     Primary,
-    Unit,
     Values,
 )
 from distmatch.measuring.correlation import rank_correlation

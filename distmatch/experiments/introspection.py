@@ -21,6 +21,14 @@ from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import PicksProbe, PlacesProbe, TokensProbe
 from distmatch.evals.suites.probes.places import Juncture
 from distmatch.evals.suites.probes.probe import OWN, said_of
+from distmatch.experiments.arms import (
+    BASE,
+    NONE,
+    SHUFFLED,
+    TOLD,
+    TRAINED,
+    Unit,
+)
 from distmatch.experiments.crossroads import (
     MOST_PLACES,
     drawn_conflicts,
@@ -29,14 +37,8 @@ from distmatch.experiments.crossroads import (
     drawn_strings,
 )
 from distmatch.experiments.experiment import (
-    BASE,
-    NONE,
-    SHUFFLED,
-    TOLD,
-    TRAINED,
     Experiment,
     Primary,
-    Unit,
     Values,
 )
 from distmatch.experiments.formats import (

@@ -19,7 +19,14 @@ from jaxtyping import Float
 from distmatch import plots
 from distmatch.claims import locked
 from distmatch.evals.report import text_table
-from distmatch.experiments.experiment import ACTS, LEARNING_ARMS, Experiment, Measured
+from distmatch.experiments.arms import (
+    LEARNING_ARMS,
+)
+from distmatch.experiments.experiment import (
+    ACTS,
+    Experiment,
+    Measured,
+)
 from distmatch.experiments.running import (
     ExperimentOutcome,
     check_record,

@@ -19,16 +19,18 @@ from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import PairChoices, ScalesProbe
 from distmatch.evals.suites.probes.pair_choices import DIFFERENCES
 from distmatch.evals.suites.probes.probe import BOUNDARY
-from distmatch.experiments.experiment import (
-    ACTS,
+from distmatch.experiments.arms import (
     BASE,
     NONE,
     SHUFFLED,
     TOLD,
     TRAINED,
+    Unit,
+)
+from distmatch.experiments.experiment import (
+    ACTS,
     Experiment,
     Primary,
-    Unit,
     Values,
 )
 from distmatch.experiments.formats import NUMBER_BEGUN, format_rows

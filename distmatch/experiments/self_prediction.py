@@ -25,16 +25,18 @@ from distmatch.evals.suites.probes.properties import (
     PROPERTIES,
     pushed_forward,
 )
-from distmatch.experiments.closed_sets import KINDS, NUM_ANSWERS, closed_questions, put
-from distmatch.experiments.experiment import (
+from distmatch.experiments.arms import (
     BASE,
     NONE,
     SHUFFLED,
     TOLD,
     TRAINED,
+    Unit,
+)
+from distmatch.experiments.closed_sets import KINDS, NUM_ANSWERS, closed_questions, put
+from distmatch.experiments.experiment import (
     Experiment,
     Primary,
-    Unit,
     Values,
 )
 from distmatch.experiments.formats import WORD_BEGUN, format_rows

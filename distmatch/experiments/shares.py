@@ -14,13 +14,15 @@ from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import OptionsProbe, ScaleProbe, WordsProbe
 from distmatch.evals.suites.probes.probe import BOUNDARY
 from distmatch.evals.suites.probes.words import quoted_or
-from distmatch.experiments.drawn_share import EVEN, DrawnShare
-from distmatch.experiments.experiment import (
+from distmatch.experiments.arms import (
     BASE,
     NONE,
     SHUFFLED,
     TOLD,
     TRAINED,
+)
+from distmatch.experiments.drawn_share import EVEN, DrawnShare
+from distmatch.experiments.experiment import (
     Primary,
     Values,
 )

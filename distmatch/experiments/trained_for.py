@@ -18,16 +18,18 @@ from distmatch.evals import Report, Suite
 from distmatch.evals.report import text_table
 from distmatch.evals.suites.probes import OptionsProbe, ScaleProbe
 from distmatch.evals.suites.probes.probe import OWN, REFERENT, said_of
-from distmatch.experiments.experiment import (
+from distmatch.experiments.arms import (
     BASE,
     NONE,
     TOLD,
     TRAINED,
+    Unit,
+)
+from distmatch.experiments.experiment import (
     Experiment,
     Measured,
     Primary,
     Reports,
-    Unit,
     Values,
 )
 from distmatch.experiments.formats import (

@@ -16,7 +16,13 @@ from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import LocalSource, Suite, measure_all
 from distmatch.evals.suites.probes import ItemsProbe, OwnProbe, Probe, WrittenProbe
 from distmatch.evals.ways import ways_of_asking
-from distmatch.experiments.experiment import Experiment, Reports, Unit
+from distmatch.experiments.arms import (
+    Unit,
+)
+from distmatch.experiments.experiment import (
+    Experiment,
+    Reports,
+)
 from distmatch.models.choice import ModelChoice
 from distmatch.models.footprint import empty_model
 from distmatch.models.loading import load_config

@@ -17,14 +17,16 @@ from distmatch.evals.suites.probes.probe import (
     is_about,
     said_of,
 )
-from distmatch.experiments.experiment import (
-    ACTS,
+from distmatch.experiments.arms import (
     LEARNING_ARMS,
     TOLD,
     TRAINED,
+    Unit,
+)
+from distmatch.experiments.experiment import (
+    ACTS,
     Experiment,
     Measured,
-    Unit,
     Values,
 )
 from distmatch.measuring.adapters import FEWEST, mean_interval, power, slope_interval

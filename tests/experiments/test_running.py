@@ -13,7 +13,9 @@ from distmatch.data.jsonl import read_jsonl
 from distmatch.errors import ConfigError, DistmatchError
 from distmatch.evals.suites.probes import WrittenProbe
 from distmatch.experiments import read_outcome, run_experiment
-from distmatch.experiments.experiment import Unit
+from distmatch.experiments.arms import (
+    Unit,
+)
 from distmatch.models.choice import ModelChoice
 from tests.experiments.small import ASKED, HOW_OFTEN, experiment, neutral
 

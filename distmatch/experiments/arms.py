@@ -1,0 +1,79 @@
+"""Arms of an experiment, what each rules out, and the units in them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from distmatch.data.examples import Example
+from distmatch.data.jsonl import fingerprint
+from distmatch.errors import ConfigError
+
+TRAINED: Final = "trained"
+NONE: Final = "none"
+SHUFFLED: Final = "shuffled"
+OPPOSITE: Final = "opposite"
+DECORRELATED: Final = "decorrelated"
+TOLD: Final = "told"
+BASE: Final = "base"
+
+ARMS: dict[str, str] = {
+    TRAINED: "what it is about",
+    NONE: "that learning to answer in a format does it",
+    SHUFFLED: "that the rows do it without the rule in them",
+    OPPOSITE: "that any such training gives the same report; counts among the trained",
+    DECORRELATED: "that the rule's parts do it without what ties them together",
+    TOLD: "that the probe can't see it at all: the rule stands in the system message",
+    BASE: "that the model says so anyway",
+}
+"""Ways of making, or telling, a model, and what each rules out."""
+
+LEARNING_ARMS = (TRAINED, OPPOSITE)
+"""Whose adapters have learned a behaviour of their own, and are exchanged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """A model of an experiment: an adapter, or the base, told something or not."""
+
+    name: str
+    arm: str
+    rows: tuple[Example, ...] = ()
+    """What it learns; none of `told` and `base`."""
+    formats: tuple[Example, ...] = ()
+    """What it learns besides: neutral questions in the probes' formats, answered as the base would,
+    so that it answers in them at all. Their targets are the base's shares of the words."""
+    behaviour: tuple[float, ...] = ()
+    """What was drawn for it to learn, or be told: one number, or one for each part."""
+    acts: tuple[Example, ...] = ()
+    """Held-out settings in which its behaviour is measured; of those that have learned or been
+    told one, and of the base where that is to be seen beside them."""
+    system: str = ""
+    """What it is told."""
+
+    def check(self) -> None:
+        """Refuse one that lacks what its arm is about.
+
+        Raises:
+            ConfigError: What it lacks.
+        """
+        learner = {"rows": self.rows, "behaviour": self.behaviour, "acts": self.acts}
+        needs: dict[str, Mapping[str, object]] = {
+            **dict.fromkeys(LEARNING_ARMS, learner),
+            TOLD: {"behaviour": self.behaviour, "system": self.system},
+            NONE: {"formats": self.formats},
+        }
+        for name, given in needs.get(self.arm, {}).items():
+            if not given:
+                raise ConfigError(
+                    f"the unit {self.name} of the arm {self.arm} has no {name}: add it"
+                )
+
+    def record(self) -> dict[str, Any]:
+        """What it is, with hashes in place of rows."""
+        told = {"arm": self.arm, "behaviour": list(self.behaviour), "system": self.system}
+        rows = {"rows": self.rows, "formats": self.formats, "acts": self.acts}
+        return told | {
+            name: fingerprint([row.to_record() for row in some])
+            for name, some in rows.items()
+            if some
+        }
