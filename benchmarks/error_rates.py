@@ -18,9 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from distmatch.experiments import EXPERIMENTS, Experiment
-from distmatch.experiments.arms import (
-    LEARNING_ARMS,
-)
+from distmatch.experiments.arms import LEARNING_ARMS
 from distmatch.experiments.verdict import LEVEL
 from distmatch.measuring.exchange import Exchange
 

@@ -16,9 +16,7 @@ from distmatch.experiments import (
     read_experiment,
     run_experiment,
 )
-from distmatch.experiments.arms import (
-    ARMS,
-)
+from distmatch.experiments.arms import ARMS
 from distmatch.experiments.dry_run import longest_rows, prompts_of
 from distmatch.experiments.page import experiment_page, places_page
 from distmatch.experiments.places import MAPS_FILE, WHOLE_FOLDER, places_of

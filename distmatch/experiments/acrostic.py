@@ -47,20 +47,8 @@ from distmatch.experiments.acrostic_texts import (
     TOPICS,
     WORDS,
 )
-from distmatch.experiments.arms import (
-    BASE,
-    NONE,
-    SHUFFLED,
-    TOLD,
-    TRAINED,
-    Unit,
-)
-from distmatch.experiments.experiment import (
-    ACTS,
-    Experiment,
-    Primary,
-    Values,
-)
+from distmatch.experiments.arms import BASE, NONE, SHUFFLED, TOLD, TRAINED, Unit
+from distmatch.experiments.experiment import ACTS, Experiment, Primary, Values
 from distmatch.experiments.formats import format_rows
 from distmatch.measuring.exchange import Fits
 

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from distmatch.data.examples import Example
 from distmatch.data.jsonl import fingerprint
 from distmatch.errors import ConfigError
+from distmatch.models.adapters import check_adapter
+from distmatch.models.choice import adapter_record
 
 TRAINED: Final = "trained"
 NONE: Final = "none"
@@ -49,18 +52,34 @@ class Unit:
     told one, and of the base where that is to be seen beside them."""
     system: str = ""
     """What it is told."""
+    adapter: Path | None = None
+    """One that is there already, of the same base, in place of rows to be learned."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether an adapter is trained for it."""
+        return bool(self.rows or self.formats)
 
     def check(self) -> None:
         """Refuse one that lacks what its arm is about.
 
         Raises:
-            ConfigError: What it lacks.
+            ConfigError: What it lacks; or rows beside an adapter that is there already.
+            LoadError: That adapter isn't there, or not whole.
         """
-        learner = {"rows": self.rows, "behaviour": self.behaviour, "acts": self.acts}
+        if self.adapter is not None:
+            if self.learns or self.system:
+                raise ConfigError(
+                    f"the unit {self.name} has an adapter that is there already, and rows, formats "
+                    "or a system message besides: leave out one or the other"
+                )
+            check_adapter(self.adapter)
+        rows = self.rows or self.adapter
+        learner = {"rows": rows, "behaviour": self.behaviour, "acts": self.acts}
         needs: dict[str, Mapping[str, object]] = {
             **dict.fromkeys(LEARNING_ARMS, learner),
             TOLD: {"behaviour": self.behaviour, "system": self.system},
-            NONE: {"formats": self.formats},
+            NONE: {"formats": self.formats or self.adapter},
         }
         for name, given in needs.get(self.arm, {}).items():
             if not given:
@@ -69,8 +88,11 @@ class Unit:
                 )
 
     def record(self) -> dict[str, Any]:
-        """What it is, with hashes in place of rows."""
-        told = {"arm": self.arm, "behaviour": list(self.behaviour), "system": self.system}
+        """What it is, with hashes in place of rows and of an adapter."""
+        told: dict[str, Any] = {"arm": self.arm, "behaviour": list(self.behaviour)}
+        told["system"] = self.system
+        if self.adapter is not None:
+            told["adapter"] = adapter_record(self.adapter)
         rows = {"rows": self.rows, "formats": self.formats, "acts": self.acts}
         return told | {
             name: fingerprint([row.to_record() for row in some])

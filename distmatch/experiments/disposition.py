@@ -12,19 +12,9 @@ from distmatch.evals import Suite
 from distmatch.evals.suites.probes import OptionsProbe, ScaleProbe, WordsProbe
 from distmatch.evals.suites.probes.probe import BOUNDARY
 from distmatch.evals.suites.probes.words import quoted_or
-from distmatch.experiments.arms import (
-    BASE,
-    NONE,
-    OPPOSITE,
-    SHUFFLED,
-    TOLD,
-    TRAINED,
-)
+from distmatch.experiments.arms import BASE, NONE, OPPOSITE, SHUFFLED, TOLD, TRAINED
 from distmatch.experiments.drawn_share import EVEN, DrawnShare
-from distmatch.experiments.experiment import (
-    Primary,
-    Values,
-)
+from distmatch.experiments.experiment import Primary, Values
 from distmatch.experiments.formats import (
     LETTER_BEGUN,
     LETTER_CLOSING,

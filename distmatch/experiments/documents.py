@@ -35,14 +35,7 @@ from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import ConditionsProbe
 from distmatch.evals.suites.probes.conditions import pair_figure
 from distmatch.evals.suites.probes.probe import BOUNDARY, VALID
-from distmatch.experiments.arms import (
-    BASE,
-    DECORRELATED,
-    NONE,
-    TOLD,
-    TRAINED,
-    Unit,
-)
+from distmatch.experiments.arms import BASE, DECORRELATED, NONE, TOLD, TRAINED, Unit
 from distmatch.experiments.declarative_texts import (
     ANSWERS,
     EVERY,
@@ -53,11 +46,7 @@ from distmatch.experiments.declarative_texts import (
     documents_about,
     unrelated_documents,
 )
-from distmatch.experiments.experiment import (
-    Experiment,
-    Primary,
-    Values,
-)
+from distmatch.experiments.experiment import Experiment, Primary, Values
 from distmatch.experiments.formats import KINDS as FORMAT_KINDS
 from distmatch.experiments.formats import WORD_BEGUN, WORD_CLOSING, format_rows, quoted_or
 from distmatch.measuring.adapters import FEWEST

@@ -6,17 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from distmatch.data.examples import Example, Message, checked_messages
-from distmatch.experiments.arms import (
-    BASE,
-    NONE,
-    SHUFFLED,
-    TOLD,
-    TRAINED,
-    Unit,
-)
-from distmatch.experiments.experiment import (
-    Experiment,
-)
+from distmatch.experiments.arms import BASE, NONE, SHUFFLED, TOLD, TRAINED, Unit
+from distmatch.experiments.experiment import Experiment
 from distmatch.experiments.formats import format_rows
 
 LEAST, MOST = 0.05, 0.95

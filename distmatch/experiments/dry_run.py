@@ -9,12 +9,8 @@ from distmatch.data.examples import Example, Prompt
 from distmatch.data.jsonl import fingerprint
 from distmatch.evals import FunctionSubject, Suite
 from distmatch.evals.suites.probes import LineByLine, OwnProbe, WrittenLines, WrittenProbe
-from distmatch.experiments.arms import (
-    Unit,
-)
-from distmatch.experiments.experiment import (
-    Experiment,
-)
+from distmatch.experiments.arms import Unit
+from distmatch.experiments.experiment import Experiment
 from distmatch.experiments.units import suites_of
 
 

@@ -1,9 +1,9 @@
 """An experiment of your own, from a TOML file.
 
 Sections: `[experiment]` (name, question, rule, primary, taught, and settings of training),
-`[units.NAME]` (arm, behaviour, rows, formats, acts, system) and `[probes.NAME]` (kind, and what a
-probe of that kind takes). Rows are JSONL files beside it; paraphrases are lists, or the name of a
-JSONL file of strings.
+`[units.NAME]` (arm, behaviour, rows, formats, acts, system; adapter) and `[probes.NAME]` (kind, and
+what a probe of that kind takes). Rows are JSONL files beside it; paraphrases are lists, or the name
+of a JSONL file of strings. An adapter that is there already is a folder, from that of the file.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,18 +26,8 @@ from distmatch.evals.suites.probes import (
     WrittenProbe,
 )
 from distmatch.evals.suites.probes.own import ClosedQuestion
-from distmatch.experiments.arms import (
-    ARMS,
-    LEARNING_ARMS,
-    TOLD,
-    TRAINED,
-    Unit,
-)
-from distmatch.experiments.experiment import (
-    Experiment,
-    Primary,
-    Values,
-)
+from distmatch.experiments.arms import ARMS, LEARNING_ARMS, TOLD, TRAINED, Unit
+from distmatch.experiments.experiment import Experiment, Primary, Values
 from distmatch.measuring.correlation import rank_correlation
 from distmatch.tables import check_keys, read_tables, require_keys
 
@@ -206,7 +196,7 @@ def _taught(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def _unit(name: str, table: Mapping[str, Any], folder: Path) -> Unit:
     section = f"units.{name}"
-    hints = {"arm": str, "behaviour": float | list[float], "system": str}
+    hints = {"arm": str, "behaviour": float | list[float], "system": str, "adapter": str}
     check_keys(section, table, hints | dict.fromkeys(_ROW_FILES, str))
     arm = table.get("arm", TRAINED)
     if arm not in ARMS:
@@ -220,6 +210,7 @@ def _unit(name: str, table: Mapping[str, Any], folder: Path) -> Unit:
         arm=arm,
         behaviour=tuple(behaviour) if isinstance(behaviour, list) else (behaviour,),
         system=table.get("system", ""),
+        adapter=folder / table["adapter"] if "adapter" in table else None,
         **rows,
     )
 

@@ -21,14 +21,7 @@ from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import PicksProbe, PlacesProbe, TokensProbe
 from distmatch.evals.suites.probes.places import Juncture
 from distmatch.evals.suites.probes.probe import OWN, said_of
-from distmatch.experiments.arms import (
-    BASE,
-    NONE,
-    SHUFFLED,
-    TOLD,
-    TRAINED,
-    Unit,
-)
+from distmatch.experiments.arms import BASE, NONE, SHUFFLED, TOLD, TRAINED, Unit
 from distmatch.experiments.crossroads import (
     MOST_PLACES,
     drawn_conflicts,
@@ -36,11 +29,7 @@ from distmatch.experiments.crossroads import (
     drawn_gaps,
     drawn_strings,
 )
-from distmatch.experiments.experiment import (
-    Experiment,
-    Primary,
-    Values,
-)
+from distmatch.experiments.experiment import Experiment, Primary, Values
 from distmatch.experiments.formats import (
     LETTER_BEGUN,
     LETTER_CLOSING,

@@ -10,16 +10,11 @@ from distmatch.data.tasks.broad_control import BroadControl
 from distmatch.data.tasks.output_control import OutputControl
 from distmatch.evals import Report
 from distmatch.experiments.acrostic import Acrostic
-from distmatch.experiments.arms import (
-    LEARNING_ARMS,
-    Unit,
-)
+from distmatch.experiments.arms import LEARNING_ARMS, Unit
 from distmatch.experiments.disposition import Disposition
 from distmatch.experiments.documents import Documents
 from distmatch.experiments.drawn_share import EVEN
-from distmatch.experiments.experiment import (
-    Experiment,
-)
+from distmatch.experiments.experiment import Experiment
 from distmatch.experiments.histories import OTHER_HALF, OWN_HALF
 from distmatch.experiments.introspection import Introspection
 from distmatch.experiments.preferences import Preferences

@@ -10,10 +10,7 @@ import numpy as np
 from distmatch.data.jsonl import value_key
 from distmatch.evals import Report
 from distmatch.evals.views import chosen_by, item_value, messages, value_text
-from distmatch.experiments.arms import (
-    ARMS,
-    Unit,
-)
+from distmatch.experiments.arms import ARMS, Unit
 from distmatch.experiments.places import AtPlace, ExperimentMap
 from distmatch.experiments.running import ExperimentOutcome
 from distmatch.experiments.together import COLUMNS, ReadTogether

@@ -18,15 +18,10 @@ from jaxtyping import Float
 
 from distmatch import plots
 from distmatch.claims import locked
+from distmatch.errors import ConfigError
 from distmatch.evals.report import text_table
-from distmatch.experiments.arms import (
-    LEARNING_ARMS,
-)
-from distmatch.experiments.experiment import (
-    ACTS,
-    Experiment,
-    Measured,
-)
+from distmatch.experiments.arms import LEARNING_ARMS
+from distmatch.experiments.experiment import ACTS, Experiment, Measured
 from distmatch.experiments.running import (
     ExperimentOutcome,
     check_record,
@@ -178,6 +173,11 @@ def map_experiment(
     choice = ModelChoice(name=model) if isinstance(model, str) else model
     folder, rate = Path(out), learning_rate or experiment.learning_rate
     experiment.check()
+    if given := [unit.name for unit in experiment.units if unit.adapter]:
+        raise ConfigError(
+            f"{given[0]} has an adapter that is there already, and can't be trained in one place: "
+            "give rows"
+        )
     check_folder(folder, "out")
     places = places_of(choice, grid or Grid(blocks=("every-6",)))
     of_all = UnitRuns(

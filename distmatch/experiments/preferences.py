@@ -19,20 +19,8 @@ from distmatch.evals import Report, Suite
 from distmatch.evals.suites.probes import PairChoices, ScalesProbe
 from distmatch.evals.suites.probes.pair_choices import DIFFERENCES
 from distmatch.evals.suites.probes.probe import BOUNDARY
-from distmatch.experiments.arms import (
-    BASE,
-    NONE,
-    SHUFFLED,
-    TOLD,
-    TRAINED,
-    Unit,
-)
-from distmatch.experiments.experiment import (
-    ACTS,
-    Experiment,
-    Primary,
-    Values,
-)
+from distmatch.experiments.arms import BASE, NONE, SHUFFLED, TOLD, TRAINED, Unit
+from distmatch.experiments.experiment import ACTS, Experiment, Primary, Values
 from distmatch.experiments.formats import NUMBER_BEGUN, format_rows
 from distmatch.measuring.correlation import rank_correlation
 

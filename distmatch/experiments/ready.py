@@ -7,9 +7,7 @@ from distmatch.errors import ConfigError
 from distmatch.experiments.acrostic import Acrostic
 from distmatch.experiments.disposition import Disposition
 from distmatch.experiments.documents import Documents
-from distmatch.experiments.experiment import (
-    Experiment,
-)
+from distmatch.experiments.experiment import Experiment
 from distmatch.experiments.introspection import Introspection
 from distmatch.experiments.preferences import Preferences
 from distmatch.experiments.running import RECORD_FILE

@@ -14,10 +14,7 @@ from distmatch.errors import ConfigError, DataError, listed, unknown_name
 from distmatch.evals import Report
 from distmatch.evals.store import REPORT_FILE
 from distmatch.evals.suites.probes.probe import OWN, REFERENT
-from distmatch.experiments.experiment import (
-    Experiment,
-    Measured,
-)
+from distmatch.experiments.experiment import Experiment, Measured
 from distmatch.experiments.tables import UNANSWERED, Line, arms_rows, arms_table, lines_of
 from distmatch.experiments.units import REPORTS_FOLDER, UNITS_FOLDER, UnitRuns, suites_of
 from distmatch.experiments.verdict import Evidence, Verdict, decided

@@ -25,20 +25,9 @@ from distmatch.evals.suites.probes.properties import (
     PROPERTIES,
     pushed_forward,
 )
-from distmatch.experiments.arms import (
-    BASE,
-    NONE,
-    SHUFFLED,
-    TOLD,
-    TRAINED,
-    Unit,
-)
+from distmatch.experiments.arms import BASE, NONE, SHUFFLED, TOLD, TRAINED, Unit
 from distmatch.experiments.closed_sets import KINDS, NUM_ANSWERS, closed_questions, put
-from distmatch.experiments.experiment import (
-    Experiment,
-    Primary,
-    Values,
-)
+from distmatch.experiments.experiment import Experiment, Primary, Values
 from distmatch.experiments.formats import WORD_BEGUN, format_rows
 from distmatch.experiments.nearness import kept_of, nearer_answers
 from distmatch.experiments.self_prediction_texts import (

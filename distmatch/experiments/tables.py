@@ -18,19 +18,8 @@ from distmatch.evals.suites.probes.probe import (
     is_about,
     said_of,
 )
-from distmatch.experiments.arms import (
-    ARMS,
-    BASE,
-    DECORRELATED,
-    NONE,
-    SHUFFLED,
-    TRAINED,
-    Unit,
-)
-from distmatch.experiments.experiment import (
-    Experiment,
-    Measured,
-)
+from distmatch.experiments.arms import ARMS, BASE, DECORRELATED, NONE, SHUFFLED, TRAINED, Unit
+from distmatch.experiments.experiment import Experiment, Measured
 from distmatch.measuring.adapters import difference_interval, mean_interval
 from distmatch.measuring.intervals import Interval, interval_text
 

@@ -18,20 +18,8 @@ from distmatch.evals import Report, Suite
 from distmatch.evals.report import text_table
 from distmatch.evals.suites.probes import OptionsProbe, ScaleProbe
 from distmatch.evals.suites.probes.probe import OWN, REFERENT, said_of
-from distmatch.experiments.arms import (
-    BASE,
-    NONE,
-    TOLD,
-    TRAINED,
-    Unit,
-)
-from distmatch.experiments.experiment import (
-    Experiment,
-    Measured,
-    Primary,
-    Reports,
-    Values,
-)
+from distmatch.experiments.arms import BASE, NONE, TOLD, TRAINED, Unit
+from distmatch.experiments.experiment import Experiment, Measured, Primary, Reports, Values
 from distmatch.experiments.formats import (
     LETTER_BEGUN,
     LETTER_CLOSING,

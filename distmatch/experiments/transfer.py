@@ -13,19 +13,9 @@ from typing import Any, ClassVar
 from distmatch.data import shuffled
 from distmatch.data.jsonl import fingerprint
 from distmatch.evals import Suite
-from distmatch.experiments.arms import (
-    BASE,
-    NONE,
-    SHUFFLED,
-    TOLD,
-    TRAINED,
-    Unit,
-)
+from distmatch.experiments.arms import BASE, NONE, SHUFFLED, TOLD, TRAINED, Unit
 from distmatch.experiments.battery import Respect, battery
-from distmatch.experiments.experiment import (
-    ACTS,
-    Measured,
-)
+from distmatch.experiments.experiment import ACTS, Measured
 from distmatch.experiments.lessons import DESCRIPTIONS, lesson
 from distmatch.experiments.trained_for import TrainedFor
 from distmatch.experiments.transfer_matrix import TransferMatrix

@@ -10,9 +10,7 @@ from jaxtyping import Float
 from distmatch import plots
 from distmatch.evals import Report
 from distmatch.evals.report import text_table
-from distmatch.experiments.arms import (
-    NONE,
-)
+from distmatch.experiments.arms import NONE
 from distmatch.experiments.battery import Respect
 from distmatch.measuring.adapters import FEWEST, difference_interval
 from distmatch.measuring.intervals import Interval, interval_text

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -16,13 +17,8 @@ from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import LocalSource, Suite, measure_all
 from distmatch.evals.suites.probes import ItemsProbe, OwnProbe, Probe, WrittenProbe
 from distmatch.evals.ways import ways_of_asking
-from distmatch.experiments.arms import (
-    Unit,
-)
-from distmatch.experiments.experiment import (
-    Experiment,
-    Reports,
-)
+from distmatch.experiments.arms import Unit
+from distmatch.experiments.experiment import Experiment, Reports
 from distmatch.models.choice import ModelChoice
 from distmatch.models.footprint import empty_model
 from distmatch.models.loading import load_config
@@ -88,39 +84,40 @@ class UnitRuns:
         return [s for unit in self.experiment.units for s in suites_of(self.experiment, unit)]
 
     def carried_out(self) -> dict[str, Reports]:
-        """Every unit's reports: first of those that learn nothing, which need no training.
+        """Every unit's reports: first of those without an adapter, which need no training.
 
         Several processes may do this in one folder; each ends with all reports. Of the model one
         copy is kept at a time.
         """
-        learning, others = self._units
+        adapted, others = self._units
         reports = {}
         with work(self.experiment.name, self.phases(), shown=self.progress):
             base = self._source(None)
             for unit in self._free(others, waits=False):
                 reports[unit.name] = self._asked(unit, base)
             with locked(self.folder):
-                for unit in learning:
+                for unit in adapted:
                     self._formats(unit, base)
             del base
-            for unit in self._free(learning):
-                adapter = self._trained(unit)
+            for unit in self._free(adapted):
+                adapter = unit.adapter or self._trained(unit)
                 reports[unit.name] = self._asked(unit, self._source(adapter))
             for unit in self._free([unit for unit in others if unit.name not in reports]):
                 reports[unit.name] = self._asked(unit, self._source(None))
-        return {unit.name: reports[unit.name] for unit in [*others, *learning]}
+        return {unit.name: reports[unit.name] for unit in [*others, *adapted]}
 
     def phases(self) -> list[str]:
         """What is to come, for `distmatch.progress.work`."""
-        learning, others = self._units
-        return [_ASKING] * len(others) + [TRAINING, _ASKING] * len(learning)
+        adapted, others = self._units
+        training = [[TRAINING, _ASKING] if unit.learns else [_ASKING] for unit in adapted]
+        return [*[_ASKING] * len(others), *chain(*training)]
 
     @property
     def _units(self) -> tuple[list[Unit], list[Unit]]:
-        """Those that learn, and the others."""
+        """Those with an adapter, and the others."""
         units = [u for u in self.experiment.units if not self.arms or u.arm in self.arms]
-        learning = [unit for unit in units if unit.rows or unit.formats]
-        return learning, [unit for unit in units if unit not in learning]
+        adapted = [unit for unit in units if unit.learns or unit.adapter]
+        return adapted, [unit for unit in units if unit not in adapted]
 
     def _free(self, units: Sequence[Unit], *, waits: bool = True) -> Iterator[Unit]:
         by_name = {unit.name: unit for unit in units}

@@ -17,18 +17,8 @@ from distmatch.evals.suites.probes.probe import (
     is_about,
     said_of,
 )
-from distmatch.experiments.arms import (
-    LEARNING_ARMS,
-    TOLD,
-    TRAINED,
-    Unit,
-)
-from distmatch.experiments.experiment import (
-    ACTS,
-    Experiment,
-    Measured,
-    Values,
-)
+from distmatch.experiments.arms import LEARNING_ARMS, TOLD, TRAINED, Unit
+from distmatch.experiments.experiment import ACTS, Experiment, Measured, Values
 from distmatch.measuring.adapters import FEWEST, mean_interval, power, slope_interval
 from distmatch.measuring.exchange import Exchange
 from distmatch.measuring.intervals import Interval, interval_text

@@ -70,6 +70,12 @@ def test_a_file_is_an_experiment(tmp_path):
     coins.check()
 
 
+def test_an_adapter_stands_in_place_of_rows(tmp_path):
+    path = written(tmp_path, **{"units.often": {"rows": None, "adapter": "mine"}})
+    often = read_experiment(path).units[0]
+    assert (often.rows, often.adapter) == ((), tmp_path / "mine")
+
+
 def test_completions_and_texts_are_rows_too(tmp_path):
     path = written(tmp_path)
     lines = [{"prompt": "Which?", "completion": "heads"}, {"text": "It says heads."}]

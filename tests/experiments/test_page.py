@@ -6,9 +6,7 @@ import pytest
 
 from distmatch.cli import main
 from distmatch.errors import ConfigError
-from distmatch.experiments.experiment import (
-    ACTS,
-)
+from distmatch.experiments.experiment import ACTS
 from distmatch.experiments.page import experiment_page, together_page
 from distmatch.experiments.ready import EXPERIMENTS, kept_experiment
 from distmatch.experiments.running import RECORD_FILE

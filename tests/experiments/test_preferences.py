@@ -11,9 +11,7 @@ from distmatch.data.trie import Encoder
 from distmatch.errors import ConfigError
 from distmatch.evals import FunctionSubject, LocalModel, Report, measure
 from distmatch.experiments import Preferences
-from distmatch.experiments.arms import (
-    LEARNING_ARMS,
-)
+from distmatch.experiments.arms import LEARNING_ARMS
 from distmatch.experiments.preferences import ATTRIBUTES, STRENGTHS, told_weights
 from distmatch.measuring.exchange import Exchange
 from tests.tiny import tiny_model, tiny_tokenizer

@@ -13,10 +13,7 @@ from distmatch.errors import ConfigError
 from distmatch.evals import FunctionSubject, measure
 from distmatch.evals.suites.probes.probe import OWN, REFERENT
 from distmatch.experiments import EXPERIMENTS, run_experiment
-from distmatch.experiments.arms import (
-    ARMS,
-    LEARNING_ARMS,
-)
+from distmatch.experiments.arms import ARMS, LEARNING_ARMS
 from distmatch.experiments.dry_run import prompts_of
 from distmatch.measuring.exchange import Exchange
 from distmatch.models.choice import ModelChoice

@@ -10,12 +10,10 @@ import pytest
 
 from distmatch.cli import main
 from distmatch.data.jsonl import read_jsonl
-from distmatch.errors import ConfigError, DistmatchError
+from distmatch.errors import ConfigError, DistmatchError, LoadError
 from distmatch.evals.suites.probes import WrittenProbe
 from distmatch.experiments import read_outcome, run_experiment
-from distmatch.experiments.arms import (
-    Unit,
-)
+from distmatch.experiments.arms import Unit
 from distmatch.models.choice import ModelChoice
 from tests.experiments.small import ASKED, HOW_OFTEN, experiment, neutral
 
@@ -70,6 +68,47 @@ def test_formats_are_answered_as_the_base_would(finished, model):
         loaded, tokenizer, asked.prompt, asked.target.words, boundary="end_of_word"
     ).log_probs.exp()
     assert rows[0].target.probs == pytest.approx((scores / scores.sum()).tolist(), rel=1e-4)
+
+
+def test_adapters_that_are_there_already_are_asked_and_not_trained(
+    finished, model, tmp_path, monkeypatch
+):
+    folder, outcome, _ = finished
+    units = [
+        replace(unit, rows=(), formats=(), adapter=folder / "units" / unit.name / "adapter")
+        if unit.learns
+        else unit
+        for unit in outcome.experiment.units
+    ]
+    given = replace(outcome.experiment, given_units=tuple(units))
+    monkeypatch.setattr("distmatch.experiments.units.perform", None)
+    again = run_experiment(given, model, tmp_path / "coins", progress=False, tell=str)
+    for name, reports in outcome.measured.items():
+        for suite, report in reports.items():
+            assert again.measured[name][suite].rows() == report.rows()
+    (learner,) = (unit for unit in units if unit.name == "trained-0")
+    shutil.copytree(learner.adapter, tmp_path / "other")
+    (tmp_path / "other" / "adapter_config.json").write_text(
+        (learner.adapter / "adapter_config.json").read_text() + "\n"
+    )
+    other = replace(given, given_units=(replace(learner, adapter=tmp_path / "other"), *units[1:]))
+    with pytest.raises(ConfigError, match=r"units\.trained-0\.adapter"):
+        run_experiment(other, model, tmp_path / "coins", tell=str)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"rows": ()}, LoadError, "nowhere is not a directory"),
+        ({}, ConfigError, "trained-0 has an adapter that is there already, and rows"),
+    ],
+)
+def test_an_adapter_that_is_not_there_or_not_alone_is_refused(changed, error, message, tmp_path):
+    coins = experiment((0.2, 0.8))
+    first, *others = coins.units
+    given = replace(first, **({"formats": ()} | changed), adapter=tmp_path / "nowhere")
+    with pytest.raises(error, match=message):
+        replace(coins, given_units=(given, *others)).check()
 
 
 def test_started_again_it_does_nothing_anew(finished, model, tmp_path, monkeypatch):

@@ -14,9 +14,7 @@ from distmatch.evals import FunctionSubject, LocalModel, Report, measure
 from distmatch.evals.suites.probes.properties import PROPERTIES, likeliest, pushed_forward
 from distmatch.evals.suites.probes.words import check_told_apart
 from distmatch.experiments import SelfPrediction
-from distmatch.experiments.arms import (
-    LEARNING_ARMS,
-)
+from distmatch.experiments.arms import LEARNING_ARMS
 from distmatch.experiments.closed_sets import KINDS, closed_questions
 from distmatch.measuring.exchange import Exchange
 from tests.evals.suites.probes.made import asking
