@@ -23,6 +23,8 @@ def draw_figures(sweep: Sweep, folder: Path) -> list[str]:
     figures = {"layer_maps": draw_maps, "ranked": draw_ranking, "ranges": draw_ranges}
     if any(place.is_single for one in sweep.suites for place in one.places):
         figures["suite_maps"] = draw_suites
+    if any(f.is_single and f.transfer for f in sweep.chosen):
+        figures["control_maps"] = draw_transfer
     if any(f.is_single and not f.chosen for f in sweep.findings):
         figures["learning_rates"] = draw_rates
     return [
@@ -41,6 +43,28 @@ def draw_maps(sweep: Sweep, path: Path | None = None) -> object:
         if sweep.whole is not None:
             references[headline.name]["all"] = sweep.whole.gains[headline.name].mean
     return plots.layer_maps(*_laid_out(maps), references=references, path=path)
+
+
+def draw_transfer(sweep: Sweep, path: Path) -> None:
+    """Control of single blocks on the examples that were learned, and on each other set."""
+    single = [f for f in sweep.chosen if f.is_single]
+    names = sweep.base.transfer
+    sets = [CONTROL.name, *(f"{CONTROL.name}, {name}" for name in names)]
+
+    def of(finding: Finding) -> list[float]:
+        return [finding.control.mean, *(finding.transfer[name] for name in names)]
+
+    learned, others = sweep.base.learned, sweep.base.transfer.values()
+    references = {
+        name: {"base": CONTROL.of_base(metrics)}
+        for name, metrics in zip(sets, (learned, *others), strict=True)
+    }
+    if sweep.whole is not None:
+        for name, value in zip(sets, of(sweep.whole), strict=True):
+            references[name]["all"] = value
+    values = [(f.place, of(f)) for f in single]
+    maps = {name: {place: each[k] for place, each in values} for k, name in enumerate(sets)}
+    plots.layer_maps(*_laid_out(maps), references=references, one_scale=True, path=path)
 
 
 def draw_suites(sweep: Sweep, path: Path) -> None:

@@ -48,11 +48,11 @@ def left(tmp_path_factory):
 
 def test_all_files_are_there(left):
     report, text = left
-    for name in ("layer_maps.png", "ranked.png", "ranges.png"):
+    for name in ("layer_maps.png", "control_maps.png", "ranked.png", "ranges.png"):
         assert (report / name).read_bytes().startswith(PNG)
         assert f"wrote {report / name}" in text
     assert {path.name for path in report.iterdir()} == {
-        *("layer_maps.png", "ranked.png", "ranges.png"),
+        *("layer_maps.png", "control_maps.png", "ranked.png", "ranges.png"),
         *("cells.csv", "report.json", "report.md"),
     }
     assert "all@0-3" in (report / "report.md").read_text()
@@ -121,6 +121,21 @@ def test_without_control_there_are_dashes_and_nulls(report):
     assert (report / "layer_maps.png").exists()  # copying has its map
     for name in ("ranked.png", "ranges.png"):
         assert f"{name} was not drawn" in text
+
+
+def test_control_is_mapped_on_every_set_of_examples(report, drawn):
+    """On one scale, with the base and all blocks above each."""
+    far = [replace(f, transfer={"far": f.control.mean - 0.5}) for f in TRIED]
+    written(report, far)
+    (maps, *labels), given = drawn["control_maps"]
+    assert maps["control"].tolist() == [[0.2], [0.05]]
+    assert maps["control, far"][:, 0].tolist() == pytest.approx([-0.3, -0.45])
+    assert labels == [[1, 2], ["mlp"]]
+    assert given["one_scale"]
+    assert given["references"] == {
+        "control": {"base": -0.125, "all": 0.25},
+        "control, far": {"base": -0.25, "all": -0.25},
+    }
 
 
 def test_what_is_missing_is_in_all_of_the_report(report):
