@@ -146,8 +146,8 @@ def assert_is_that_of_the_run_file(args, chats):
     import train_gptoss
 
     run = read_run(EXAMPLES / "broad_control.toml")
-    assert (chats.n, chats.answer_tokens) == (run.retention.n, run.retention.answer_tokens)
-    assert len(chats.questions) == len(run.retention.questions)
+    assert (chats.n, chats.answer_tokens) == (run.own_chats.n, run.own_chats.answer_tokens)
+    assert len(chats.questions) == len(run.own_chats.questions)
     ours = train_gptoss.settings(args, None)
     names = ("learning_rate", "max_steps", "per_device_train_batch_size", "retention_weight")
     names += ("retention_per_step", "adam_beta2", "train_sampling_strategy", "warmup_steps")
