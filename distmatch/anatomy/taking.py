@@ -24,7 +24,7 @@ from distmatch.models.adapters import check_adapter, load_adapter, switched_off
 from distmatch.models.attention import Tree
 from distmatch.models.blocks import adaptable_sites, decoder_blocks
 from distmatch.models.choice import ModelChoice, adapter_record
-from distmatch.models.trunk import Trunk
+from distmatch.models.trunk import Trunk, most_apart
 from distmatch.progress import phase, say, work
 from distmatch.scoring import model_encoder, resolve_at_most, row_logits
 from distmatch.trainer.distribution_trainer import Rows
@@ -33,7 +33,6 @@ FACTORS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 PARTS_FOLDER = "parts"
 _PARTS = "parts"  # as they are called where progress is shown
 _CHECKED = 4
-_MOST_APART = 1e-3
 
 
 def take_apart(
@@ -187,7 +186,7 @@ class _Taking:
             with trunk.installed():
                 ours = row_logits(self._adapted, batch)
         apart = float((ours - whole).norm() / whole.norm())
-        if not apart < _MOST_APART:
+        if not apart < most_apart(self._adapted.dtype):
             raise ConfigError(
                 f"{part.name}: logits by kept states differ from whole forwards' by {apart:.1e}, "
                 "relative, which is too much: this model can't be taken apart"

@@ -8,6 +8,7 @@ later, and whichever block they were raised from.
 """
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -254,6 +255,15 @@ class Trunk:
         if self._folder is not None:
             for block, precision in product(blocks, self._precisions):
                 _file(self._folder, block, precision).unlink(missing_ok=True)
+
+
+def most_apart(dtype: torch.dtype) -> float:
+    """By how much logits may differ, relative, with kept states: half of a precision's digits.
+
+    Args:
+        dtype: In which blocks are computed.
+    """
+    return math.sqrt(torch.finfo(dtype).eps)
 
 
 def installed_trunk(model: nn.Module) -> Trunk | None:

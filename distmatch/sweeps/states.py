@@ -1,6 +1,5 @@
 """States below a cell's blocks, kept for all cells, so that nothing there is computed twice."""
 
-import math
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import torch
 from distmatch.data.batching import make_batch
 from distmatch.errors import ConfigError
 from distmatch.models.forwards import in_eval_mode
-from distmatch.models.trunk import Trunk
+from distmatch.models.trunk import Trunk, most_apart
 from distmatch.progress import say
 from distmatch.scoring import row_logits
 from distmatch.sweeps.conditions import Conditions
@@ -64,7 +63,7 @@ class StatesBelow:
                     ours = row_logits(model, batch)
             difference = float((ours - whole).norm() / whole.norm())
             told = f"states kept up to block {trunk.block}: logits differ by {difference:.1e}"
-            if not difference < math.sqrt(torch.finfo(mixed or model.dtype).eps):
+            if not difference < most_apart(mixed or model.dtype):
                 raise ConfigError(f"{told}, relative, which is too much")
             if not self._conditions.args.disable_tqdm:
                 say(f"{told}, relative" + (f", in {mixed}" if mixed else ""))

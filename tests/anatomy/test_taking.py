@@ -19,6 +19,7 @@ from distmatch.errors import ConfigError
 from distmatch.evals import LocalModel, OwnExamples, measure
 from distmatch.measuring.intervals import Interval
 from distmatch.models.blocks import adaptable_sites
+from distmatch.models.choice import ModelChoice
 from distmatch.models.trunk import Trunk
 from tests.tiny import randomise_adapter, tiny_model, tiny_tokenizer
 
@@ -72,6 +73,15 @@ def test_states_kept_below_a_place_give_what_whole_forwards_give(saved, apart, k
         whole = measure(subject, OwnExamples(rows=ROWS))
     for one, other in zip(found.reports[part.name].rows(), whole.rows(), strict=True):
         assert one["given"] == pytest.approx(other["given"], abs=2e-6)
+
+
+def test_a_model_in_bfloat16_is_taken_apart_within_its_precision(saved, apart, tmp_path):
+    _, found, _ = apart
+    model = ModelChoice(name=str(saved / "model"), dtype="bfloat16")
+    again = take_apart(model, saved / "adapter", ROWS, tmp_path, factors=(0, 2), progress=False)
+    for name, report in found.reports.items():
+        wanted = report.metrics["control_tvd"].mean
+        assert again.reports[name].metrics["control_tvd"].mean == pytest.approx(wanted, abs=0.02)
 
 
 def test_gained_and_lost_are_paired_differences_of_control(apart):
@@ -211,6 +221,6 @@ def test_where_states_can_not_be_kept_every_forward_is_whole(saved, apart, tmp_p
 def test_states_that_give_something_else_than_whole_forwards_are_not_used(
     saved, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("distmatch.anatomy.taking._MOST_APART", 0.0)
+    monkeypatch.setattr("distmatch.anatomy.taking.most_apart", lambda _dtype: 0.0)
     with pytest.raises(ConfigError, match="logits by kept states differ from whole forwards' by"):
         take_apart(str(saved / "model"), saved / "adapter", ROWS, tmp_path, progress=False)
