@@ -19,7 +19,7 @@ from distmatch.experiments import (
 from distmatch.experiments.arms import ARMS
 from distmatch.experiments.dry_run import longest_rows, prompts_of
 from distmatch.experiments.page import experiment_page, places_page
-from distmatch.experiments.places import MAPS_FILE, WHOLE_FOLDER, places_of
+from distmatch.experiments.places import MAPS_FILE, WHOLE_FOLDER, check_trainable, places_of
 from distmatch.experiments.running import checked
 from distmatch.experiments.units import UnitRuns
 from distmatch.models.choice import ModelChoice
@@ -92,6 +92,7 @@ def map_places(
     if workers:
         folder = out / WHOLE_FOLDER
         checked(UnitRuns(experiment=experiment, model=model, folder=folder, batch_size=batch_size))
+        check_trainable(experiment)
         places_of(model, grid)
         workers(out / WORKERS_FOLDER)
     mapped = map_experiment(
@@ -123,9 +124,12 @@ def show_prompts(experiment: Experiment, model: ModelChoice) -> None:
         alike.setdefault(shown or f"(not shown: {_NOT_SHOWN})\n", []).append(heading)
     for shown, headings in alike.items():
         print(f"== {'; '.join(headings)}\n{shown}", end="")
+    if not (rows := longest_rows(experiment)):
+        print("nothing is trained: all adapters are there already")
+        return
     plan = memory_plan(
         model.name,
-        longest_rows(experiment),
+        rows,
         lora(experiment.target, rank=experiment.rank),
         quantization=model.quantization,
         dtype=model.dtype or load_config(model.name).dtype or torch.float32,

@@ -68,6 +68,11 @@ class Unit:
             LoadError: That adapter isn't there, or not whole.
         """
         if self.adapter is not None:
+            if self.arm in (TOLD, BASE):
+                raise ConfigError(
+                    f"the unit {self.name} of the arm {self.arm} has an adapter, and that arm is "
+                    "the base alone: leave it out, or give another arm"
+                )
             if self.learns or self.system:
                 raise ConfigError(
                     f"the unit {self.name} has an adapter that is there already, and rows, formats "

@@ -173,11 +173,7 @@ def map_experiment(
     choice = ModelChoice(name=model) if isinstance(model, str) else model
     folder, rate = Path(out), learning_rate or experiment.learning_rate
     experiment.check()
-    if given := [unit.name for unit in experiment.units if unit.adapter]:
-        raise ConfigError(
-            f"{given[0]} has an adapter that is there already, and can't be trained in one place: "
-            "give rows"
-        )
+    check_trainable(experiment)
     check_folder(folder, "out")
     places = places_of(choice, grid or Grid(blocks=("every-6",)))
     of_all = UnitRuns(
@@ -208,6 +204,23 @@ def map_experiment(
     mapped = ExperimentMap(whole=whole, places=found)
     write_text(folder / TABLE_FILE, f"{mapped}\n")
     return mapped
+
+
+def check_trainable(experiment: Experiment) -> None:
+    """Refuse adapters that are there already where others are to be trained in one place.
+
+    Args:
+        experiment: Whose.
+
+    Raises:
+        ConfigError: Which one is.
+    """
+    units = (unit for unit in experiment.units if unit.arm in LEARNING_ARMS)
+    if given := [unit.name for unit in units if unit.adapter]:
+        raise ConfigError(
+            f"{given[0]} has an adapter that is there already, and can't be trained in one place: "
+            "give rows"
+        )
 
 
 def behaviour_of(experiment: Experiment, measured: Measured) -> Interval:

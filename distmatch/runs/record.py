@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -54,8 +54,9 @@ def lora_record(lora: LoraTarget | PeftConfig | None) -> dict[str, Any] | None:
 def rows_record(rows: Sequence[Example] | Sequence[Prompt] | Callable[..., Any]) -> Any:
     """How many examples or texts, and a hash of them; of what draws them its name and settings."""
     if isinstance(rows, OwnChats):
-        texts = {name: rows_record(getattr(rows, name)) for name in ("questions", "beside")}
-        return plain_json({f.name: getattr(rows, f.name) for f in fields(rows)} | texts)
+        name, told = plain_json(replace(rows, beside=()))
+        del told["beside"]
+        return [name, told | ({"beside": rows_record(rows.beside)} if rows.beside else {})]
     if callable(rows):
         return plain_json(rows)
     plain = [row.to_record() if isinstance(row, Example) else plain_prompt(row) for row in rows]

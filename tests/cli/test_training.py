@@ -164,7 +164,7 @@ def test_the_base_writes_the_texts_once_and_they_are_kept(model, tmp_path):
     assert (none.n, len(none.questions), none.answer_tokens) == (2, 0, 9)
 
 
-def test_texts_of_ones_own_stand_beside_what_the_base_answers(model, tmp_path):
+def test_texts_of_ones_own_stand_beside_what_the_base_answers(model, tmp_path, capsys):
     texts = [f"Text number {n} has several words." for n in range(3)]
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts))
     own = {"path": str(tmp_path / "texts.jsonl"), "negatives": 2, "answer_tokens": 9, "weight": 0.5}
@@ -175,7 +175,9 @@ def test_texts_of_ones_own_stand_beside_what_the_base_answers(model, tmp_path):
     asked = {one[0]["content"] for one in kept if not isinstance(one, str)}
     assert asked and asked <= {prompt[0]["content"] for prompt in negatives(2)}
     (tmp_path / "texts.jsonl").write_text(json.dumps("Another text.") + "\n")
-    assert main(["train", str(file), "--resume"]) == 2  # the texts are others
+    capsys.readouterr()
+    assert main(["train", str(file), "--resume"]) == 2
+    assert "retention" in capsys.readouterr().err
 
 
 BAD_SETTINGS = {

@@ -9,11 +9,13 @@ from dataclasses import replace
 import pytest
 
 from distmatch.cli import main
+from distmatch.cli.experimenting import show_prompts
 from distmatch.data.jsonl import read_jsonl
 from distmatch.errors import ConfigError, DistmatchError, LoadError
 from distmatch.evals.suites.probes import WrittenProbe
 from distmatch.experiments import read_outcome, run_experiment
 from distmatch.experiments.arms import Unit
+from distmatch.experiments.places import check_trainable
 from distmatch.models.choice import ModelChoice
 from tests.experiments.small import ASKED, HOW_OFTEN, experiment, neutral
 
@@ -71,7 +73,7 @@ def test_formats_are_answered_as_the_base_would(finished, model):
 
 
 def test_adapters_that_are_there_already_are_asked_and_not_trained(
-    finished, model, tmp_path, monkeypatch
+    finished, model, tmp_path, monkeypatch, capsys
 ):
     folder, outcome, _ = finished
     units = [
@@ -82,6 +84,10 @@ def test_adapters_that_are_there_already_are_asked_and_not_trained(
     ]
     given = replace(outcome.experiment, given_units=tuple(units))
     monkeypatch.setattr("distmatch.experiments.units.perform", None)
+    show_prompts(given, ModelChoice(name=model))
+    assert "nothing is trained: all adapters are there already" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match=r"trained-0 .* can't be trained in one place"):
+        check_trainable(given)
     again = run_experiment(given, model, tmp_path / "coins", progress=False, tell=str)
     for name, reports in outcome.measured.items():
         for suite, report in reports.items():
@@ -101,6 +107,7 @@ def test_adapters_that_are_there_already_are_asked_and_not_trained(
     [
         ({"rows": ()}, LoadError, "nowhere is not a directory"),
         ({}, ConfigError, "trained-0 has an adapter that is there already, and rows"),
+        ({"rows": (), "arm": "base"}, ConfigError, "that arm is the base alone"),
     ],
 )
 def test_an_adapter_that_is_not_there_or_not_alone_is_refused(changed, error, message, tmp_path):

@@ -197,8 +197,9 @@ class OwnProbe(BehindThoughts):
         wrote = self._written(subject, pairs) if self.written else []
         rows: list[tuple[dict[str, Any], Values, dict[str, Any]]] = []
         for who, asking in self._askings(subject, done):
-            said = self._said(asking, pairs)
-            for number, (row, name) in enumerate(pairs):
+            some_pairs = [pair for pair in pairs if who != READER or pair[0] < len(self.questions)]
+            said = self._said(asking, some_pairs)
+            for number, (row, name) in enumerate(some_pairs):
                 some, act = said[number], acted[number]
                 scores = scores_of(act, some, modes[number])
                 about = {"group": who, "property": name, "row": row}
@@ -355,5 +356,5 @@ class OwnProbe(BehindThoughts):
             mass, low, high = (
                 dict(zip(words, map(float, masses[k % len(masses)]), strict=True)) for k in range(3)
             )
-            found.append(Masses(mass, low, high, is_exact, record))
+            found.append(Masses(mass, low, high, is_exact, record=record))
         return found

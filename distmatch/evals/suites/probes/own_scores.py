@@ -32,6 +32,8 @@ class Masses(NamedTuple):
     """The least and the most that it may be, where it isn't exact."""
     high: Values
     is_exact: bool = True
+    unseen: float = 0.0
+    """What wasn't looked at, which any of them may have; `high` holds none of it."""
     record: Mapping[str, Any] = {}
     """What was asked, with its whole prompt."""
 
@@ -49,14 +51,15 @@ class Masses(NamedTuple):
     @property
     def bounds(self) -> Float[np.ndarray, "sides values"]:
         """The least and the most that the shares may be."""
-        return np.stack(share_bounds(*(np.array([*m.values()]) for m in (self.low, self.high))))
+        low, high = (np.array([*mass.values()]) for mass in (self.low, self.high))
+        if not self.unseen:
+            return np.stack(share_bounds(low, high))
+        return np.stack([low, low + self.unseen]) / (low.sum() + self.unseen)
 
     def pushed(self, name: str) -> "Masses":
         """Of a property."""
         mass, low, high = (pushed_forward(m, name) for m in (self.mass, self.low, self.high))
-        room = 1 - sum(low.values())  # what is unseen is had once by all, not by each
-        high = {value: min(most, low[value] + room) for value, most in high.items()}
-        return Masses(mass, low, high, self.is_exact, self.record)
+        return Masses(mass, low, high, self.is_exact, self.unseen, self.record)
 
 
 def by_first_letter(tokens: Sequence[tuple[str, float]]) -> Masses:
@@ -72,9 +75,8 @@ def by_first_letter(tokens: Sequence[tuple[str, float]]) -> Masses:
         if letter := first_letter(token):
             mass[letter] += prob
     unseen = max(1 - sum(prob for _, prob in tokens), 0.0)
-    high = {letter: one + unseen for letter, one in mass.items()}
     record = {"tokens": [[token, round(prob, 6)] for token, prob in tokens[:_KEPT]]}
-    return Masses(mass, mass, high, unseen < _SEEN, record)
+    return Masses(mass, mass, mass, unseen < _SEEN, unseen, record)
 
 
 def mean_shares(found: Sequence[Masses]) -> Values:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from distmatch.errors import ConfigError, listed
 from distmatch.evals.metric import Metric
 from distmatch.evals.suites.probes.probe import VALID, Probe, Probs, Question
@@ -41,7 +43,8 @@ class WordsProbe(Probe):
 
     def bounded(self, low: Probs, high: Probs) -> dict[str, float]:
         """The least and the most that each share may be."""
-        bounds = zip(("low", "high"), share_bounds(low, high), strict=True)
+        shares = share_bounds(low, high) if high.sum() else np.full((2, len(low)), np.nan)
+        bounds = zip(("low", "high"), shares, strict=True)
         return {
             f"{answer}_{side}": float(share)
             for side, shares in bounds

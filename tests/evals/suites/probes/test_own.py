@@ -196,6 +196,31 @@ def test_first_tokens_that_are_not_looked_at_leave_bounds():
     assert "tvd_low" not in row and row["tvd"] == pytest.approx(0.1)
 
 
+def test_what_is_seen_on_no_letter_is_none_and_what_is_unseen_is_had_once():
+    """Of 0.8 on letters, O has 0.3 at least of 0.8 and, with all that is unseen, 0.4 at most."""
+    found = by_first_letter([("oak", 0.3), ("birch", 0.4), ("\n", 0.2)])
+    low, high = found.pushed("first letter").bounds
+    place = [*found.mass].index("O")
+    assert (low[place], high[place]) == (pytest.approx(3 / 8), pytest.approx(4 / 8))
+    low, high = found.pushed("vowel").bounds
+    named = dict(zip(found.pushed("vowel").mass, zip(low, high, strict=True), strict=True))
+    assert named["yes"] == pytest.approx((3 / 8, 4 / 8))
+
+
+def test_a_reader_is_asked_of_what_it_has_read_alone():
+    asked = probe(reader=READER, openings=("Name a tree.",), properties=("vowel",))
+    first = (("oak", 1.0),)
+    subject = Beginning(
+        probs_of=lambda e: [1 / len(e.target.words)] * len(e.target.words), first=first
+    )
+    report = measure(subject, asked)
+    rows = {
+        who: [m["row"] for m in report.items.metadata if m["group"] == who]
+        for who in ("own", "reader")
+    }
+    assert rows == {"own": [0, 2, 3], "reader": [0, 2]}
+
+
 def test_without_any_valid_mass_there_is_no_score():
     subject = FunctionSubject(probs_of=lambda example: [0.0] * len(example.target.words))
     report = measure(subject, probe(properties=("vowel",)))
