@@ -19,7 +19,7 @@ from distmatch.experiments import (
 from distmatch.experiments.arms import ARMS
 from distmatch.experiments.dry_run import longest_rows, prompts_of
 from distmatch.experiments.page import experiment_page, places_page
-from distmatch.experiments.places import MAPS_FILE, WHOLE_FOLDER, check_trainable, places_of
+from distmatch.experiments.places import MAPS_FILE, WHOLE_FOLDER, check_no_adapters, places_of
 from distmatch.experiments.running import checked
 from distmatch.experiments.units import UnitRuns
 from distmatch.models.choice import ModelChoice
@@ -92,7 +92,7 @@ def map_places(
     if workers:
         folder = out / WHOLE_FOLDER
         checked(UnitRuns(experiment=experiment, model=model, folder=folder, batch_size=batch_size))
-        check_trainable(experiment)
+        check_no_adapters(experiment)
         places_of(model, grid)
         workers(out / WORKERS_FOLDER)
     mapped = map_experiment(

@@ -173,7 +173,7 @@ def map_experiment(
     choice = ModelChoice(name=model) if isinstance(model, str) else model
     folder, rate = Path(out), learning_rate or experiment.learning_rate
     experiment.check()
-    check_trainable(experiment)
+    check_no_adapters(experiment)
     check_folder(folder, "out")
     places = places_of(choice, grid or Grid(blocks=("every-6",)))
     of_all = UnitRuns(
@@ -206,7 +206,7 @@ def map_experiment(
     return mapped
 
 
-def check_trainable(experiment: Experiment) -> None:
+def check_no_adapters(experiment: Experiment) -> None:
     """Refuse adapters that are there already where others are to be trained in one place.
 
     Args:

@@ -15,7 +15,7 @@ from distmatch.errors import ConfigError, DistmatchError, LoadError
 from distmatch.evals.suites.probes import WrittenProbe
 from distmatch.experiments import read_outcome, run_experiment
 from distmatch.experiments.arms import Unit
-from distmatch.experiments.places import check_trainable
+from distmatch.experiments.places import check_no_adapters
 from distmatch.models.choice import ModelChoice
 from tests.experiments.small import ASKED, HOW_OFTEN, experiment, neutral
 
@@ -87,7 +87,7 @@ def test_adapters_that_are_there_already_are_asked_and_not_trained(
     show_prompts(given, ModelChoice(name=model))
     assert "nothing is trained: all adapters are there already" in capsys.readouterr().out
     with pytest.raises(ConfigError, match=r"trained-0 .* can't be trained in one place"):
-        check_trainable(given)
+        check_no_adapters(given)
     again = run_experiment(given, model, tmp_path / "coins", progress=False, tell=str)
     for name, reports in outcome.measured.items():
         for suite, report in reports.items():
