@@ -177,7 +177,7 @@ def test_texts_of_ones_own_stand_beside_what_the_base_answers(model, tmp_path, c
     (tmp_path / "texts.jsonl").write_text(json.dumps("Another text.") + "\n")
     capsys.readouterr()
     assert main(["train", str(file), "--resume"]) == 2
-    assert "retention" in capsys.readouterr().err
+    assert "beside" in capsys.readouterr().err
 
 
 BAD_SETTINGS = {

@@ -4,7 +4,8 @@ In two stages, both behind thoughts where it thinks. What it answers to a questi
 of answers is an exact distribution; a property of the answer (its first letter, say) is that
 distribution pushed forward. Of an open question the first token decides some properties. What it
 says the property would be is another distribution. With nobody's own answers to go by one can still
-name the value that is commonest over all questions: the mode baseline.
+name, of the values that a question allows, the one that is commonest over all questions: the mode
+baseline.
 """
 
 import random
