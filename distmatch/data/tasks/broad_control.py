@@ -181,10 +181,12 @@ class Request:
         shown = [self.words_as.format(word) for word in words]
         alone = [self.alone.format(**number) for number in numbers]
         often = [self.often.format(**number) for number in numbers]
+        form = NUMBERS[self.numbers].leading or self.often
+        leading = [form.format(**number) for number in numbers]
         said = self.statement
         pairs = [
-            said.pair.format(w=w, n=n, often=o, nth=nth)
-            for w, n, o, nth in zip(shown, alone, often, ORDINALS, strict=False)
+            said.pair.format(w=w, n=n, often=o, leading=first, nth=nth)
+            for w, n, o, first, nth in zip(shown, alone, often, leading, ORDINALS, strict=False)
         ]
         return said.text.format(
             pairs=_listed(pairs, said.between, said.last or said.between),

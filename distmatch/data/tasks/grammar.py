@@ -6,8 +6,8 @@ Where a number stands before or after its word is the statement's *order*. Of or
 and numbers the first is the plainest.
 
 `{w}` is a word, `{n}` a number alone ("30%", "3/10"), `{often}` how often it is meant ("30% of the
-time"), `{nth}` that of the first, second, ... of them; `{words}`, `{pairs}` and `{numbers}` are
-lists of all.
+time"), `{leading}` the same ahead of its word, `{nth}` that of the first, second, ... of them;
+`{words}`, `{pairs}` and `{numbers}` are lists of all.
 """
 
 from typing import NamedTuple
@@ -21,6 +21,8 @@ class Numbers(NamedTuple):
 
     alone: tuple[str, ...]
     often: tuple[str, ...]
+    leading: str = ""
+    """How often, ahead of its word within a sentence; empty: as one of `often`."""
     code: str = ""
     """As a program has it."""
     between: str = ", "
@@ -31,16 +33,20 @@ NUMBERS = {
     "percent": Numbers(
         ("{percent}%", "{percent} %", "{percent} percent"),
         ("{percent}% of the time", "in {percent}% of cases", "with a chance of {percent}%"),
-        "{percent}",
+        code="{percent}",
     ),
     "decimal": Numbers(
-        ("{decimal:g}",), ("with probability {decimal:g}", "with p = {decimal:g}"), "{decimal:g}"
+        ("{decimal:g}",),
+        ("with probability {decimal:g}", "with p = {decimal:g}"),
+        code="{decimal:g}",
     ),
     "fraction": Numbers(
         ("{count}/{total}",),
         ("{count}/{total} of the time", "with probability {count}/{total}"),
     ),
-    "odds": Numbers(("{weight}",), ("with weight {weight}",), "{weight}", " to "),
+    "odds": Numbers(
+        ("{weight}",), ("with weight {weight}",), "(weight {weight})", "{weight}", " to "
+    ),
     "counts": Numbers(
         ("{count} in {total}", "{count} out of {total}"),
         (
@@ -85,10 +91,10 @@ STATEMENTS: dict[str, tuple[Statement, ...]] = {
         Statement("Options: {pairs}.", "{n} {w}"),
         Statement("Options: {pairs}.", "({n}) {w}", "; "),
         Statement("The possible answers are {pairs}.", "{n} {w}", ", ", " and "),
-        Statement("It can be {pairs}.", "{often} {w}", ", ", " or "),
-        Statement("Say {pairs}.", "{often} {w}", ", ", " or "),
-        Statement("Your word is {pairs}.", "{often} {w}", ", ", " and "),
-        Statement("The answer is {pairs}.", "{often} {w}", ", ", " or else "),
+        Statement("It can be {pairs}.", "{leading} {w}", ", ", " or "),
+        Statement("Say {pairs}.", "{leading} {w}", ", ", " or "),
+        Statement("Your word is {pairs}.", "{leading} {w}", ", ", " and "),
+        Statement("The answer is {pairs}.", "{leading} {w}", ", ", " or else "),
         Statement("Chances: {pairs}.", "{n} for {w}", ", ", " and ", _NO_WEIGHTS),
         Statement("There is a chance of {pairs}.", "{n} for {w}", ", ", " and ", _NO_WEIGHTS),
         Statement("Probabilities: {pairs}.", "{n} -> {w}", " | ", "", _NO_WEIGHTS),
@@ -112,7 +118,7 @@ STATEMENTS: dict[str, tuple[Statement, ...]] = {
         Statement("With probabilities {numbers}, the answer is {words_or}.", not_of=_NO_WEIGHTS),
         Statement("Probabilities: {numbers}\nWords: {words}", not_of=_NO_WEIGHTS),
         Statement("In the ratio {numbers}, choose between {words_and}.", not_of=_NO_RATIO),
-        Statement("Weights: {numbers}\nWords: {words}", not_of=_NO_RATIO),
+        Statement("Ratio: {numbers}\nWords: {words}", not_of=_NO_RATIO),
         Statement("{numbers}: these are the shares of {words_and}, respectively."),
         Statement("Take {pairs} of these: {words}.", "the {nth} {often}", ", ", " and "),
         Statement("It is {pairs} in this list: {words}.", "the {nth} {often}", ", ", " or "),

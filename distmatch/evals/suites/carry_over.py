@@ -26,6 +26,7 @@ class CarryOver(Suite):
 
     name: ClassVar[str] = "carry_over"
     question: ClassVar[str] = "Does control hold in ways of asking that were never trained on?"
+    version: ClassVar[int] = 2
     per_group: int = 40
     """Examples of the branches trained on, of each branch held out, and of the wordings."""
     per_request: int = 1
