@@ -13,7 +13,7 @@ from distmatch.errors import ConfigError
 from distmatch.evals import FunctionSubject, measure
 from distmatch.evals.suites.probes.probe import OWN, REFERENT
 from distmatch.experiments import EXPERIMENTS, run_experiment
-from distmatch.experiments.arms import ARMS, LEARNING_ARMS
+from distmatch.experiments.arms import ARMS, BASE, LEARNING_ARMS, TOLD
 from distmatch.experiments.dry_run import prompts_of
 from distmatch.measuring.exchange import Exchange
 from distmatch.models.choice import ModelChoice
@@ -23,7 +23,10 @@ from tests.tiny import thinking_tokenizer, tiny_model, tiny_tokenizer
 MINIATURE = {
     "shares": {"rows": 6, "formats": 3, "top": 2, "shown": 2, "all_options": False},
     "disposition": {"rows": 6, "formats": 3, "top": 2, "shown": 2, "lotteries": 4},
-    "preferences": {"pairs": 4, "held_out": 10, "formats": 3, "levels": 2, "top": 2},
+    "preferences": {
+        **{"pairs": 4, "held_out": 10, "formats": 3, "levels": 2},
+        **{"top": 2, "shown": 1},
+    },
     "self_prediction": {"sets": 2, "formats": 3, "has_others": False},
     "trained_for": {
         "rows": 6,
@@ -40,6 +43,8 @@ MINIATURE = {
         **{"places": 1, "kinds": ("seen", "next_word")},
     },
 }
+
+WEIGHTS = "adapter_model.safetensors"
 
 PACKED = {
     "hidden_size": 64,
@@ -232,36 +237,40 @@ def without_system(model, tmp_path_factory):
     return ModelChoice(name=str(folder))
 
 
+@pytest.mark.parametrize("thinking", ["", "thinking"])
+@pytest.mark.parametrize("name", MINIATURE)
+def test_each_is_taught_to_a_packed_gpt_oss_and_asked_of_it(name, thinking, packed, tmp_path):
+    behind = {"thinking": thinking, "thoughts": 1, "thought_tokens": 4}
+    experiment = small(name, controls=0, formats=1, **behind)
+    folder, arms = tmp_path / name, tuple(set(experiment.arms) & {*LEARNING_ARMS, BASE})
+    outcome = run_experiment(experiment, packed, folder, arms=arms, progress=False, tell=str)
+    learned = [unit for unit in experiment.units if unit.learns]
+    assert set(outcome.measured) == {BASE, *(unit.name for unit in learned)}
+    assert all((folder / "units" / unit.name / "adapter" / WEIGHTS).is_file() for unit in learned)
+    check_answers(experiment, outcome)
+
+
+def test_a_way_of_thinking_that_a_model_does_not_have_is_refused(packed, tmp_path):
+    with pytest.raises(ConfigError, match="way of thinking"):
+        run_experiment(small("shares", thinking="loud"), packed, tmp_path / "x", tell=str)
+
+
 @pytest.mark.parametrize("name", [name for name in MINIATURE if name != "shares"])
-@pytest.mark.parametrize("kind", ["packed", "without_system"])
-def test_every_row_and_every_question_fits_them(name, kind, request, tmp_path):
+def test_all_that_is_told_fits_a_template_without_system_messages(name, without_system, tmp_path):
     """Rows are encoded before anything is asked; `shares` is carried out whole below."""
     experiment = small(name, controls=0, formats=1)
-    choice = request.getfixturevalue(kind)
     outcome = run_experiment(
-        experiment, choice, tmp_path / name, arms=("told",), progress=False, tell=str
+        experiment, without_system, tmp_path / name, arms=(TOLD,), progress=False, tell=str
     )
-    told = [unit.name for unit in experiment.units if unit.arm == "told"]
-    assert [*outcome.measured] == told
+    assert [*outcome.measured] == [unit.name for unit in experiment.units if unit.arm == TOLD]
+    check_answers(experiment, outcome)
+
+
+def check_answers(experiment, outcome):
     for probe in experiment.probes():
         for reports in outcome.measured.values():
             for said in reports[probe.name].items.said:
                 assert all(one["prompt"] and sum(one["mass"]) <= 1.001 for one in said["asked"])
-
-
-@pytest.mark.parametrize("thinking", ["", "thinking"])
-def test_a_packed_gpt_oss_is_taught_and_asked_with_and_without_a_thought(
-    packed, tmp_path, thinking
-):
-    choice = packed
-    shares = small("shares", thinking=thinking, thoughts=1, thought_tokens=4, controls=0, formats=1)
-    outcome = run_experiment(shares, choice, tmp_path / "shares", progress=False, tell=str)
-    assert experiment_units(outcome) == set(outcome.measured)
-    record = outcome.measured["base"]["how_often"].rows()[0]["said"]["asked"][0]
-    assert 0 <= sum(record["mass"]) < 1
-    if not thinking:
-        with pytest.raises(ConfigError, match="way of thinking"):
-            run_experiment(replace(shares, thinking="loud"), choice, tmp_path / "x", tell=str)
 
 
 def test_a_template_that_takes_no_system_message_is_told_before_the_users(without_system, tmp_path):
