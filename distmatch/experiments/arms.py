@@ -10,6 +10,8 @@ from distmatch.data.jsonl import fingerprint
 from distmatch.errors import ConfigError
 from distmatch.models.adapters import check_adapter
 from distmatch.models.choice import adapter_record
+from distmatch.own_chats import OwnChats
+from distmatch.runs.record import rows_record
 
 TRAINED: Final = "trained"
 NONE: Final = "none"
@@ -35,6 +37,19 @@ LEARNING_ARMS = (TRAINED, OPPOSITE)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Retention:
+    """Texts of the base's own, near which an adapter stays while it learns its rows."""
+
+    chats: OwnChats
+    """What the base writes, once for all units of which this is the same."""
+    weight: float = 8.0
+    """Of KL(base || adapted) a token of theirs."""
+    per_step: int = 4
+    tokens: int = 320
+    """What a text has more of is cut off."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Unit:
     """A model of an experiment: an adapter, or the base, told something or not."""
 
@@ -45,6 +60,8 @@ class Unit:
     formats: tuple[Example, ...] = ()
     """What it learns besides: neutral questions in the probes' formats, answered as the base would,
     so that it answers in them at all. Their targets are the base's shares of the words."""
+    retention: Retention | None = None
+    """Near what of the base's it stays while it learns; None: it stays near nothing."""
     behaviour: tuple[float, ...] = ()
     """What was drawn for it to learn, or be told: one number, or one for each part."""
     acts: tuple[Example, ...] = ()
@@ -98,6 +115,8 @@ class Unit:
         told["system"] = self.system
         if self.adapter is not None:
             told["adapter"] = adapter_record(self.adapter)
+        if self.retention is not None:
+            told["retention"] = {**vars(self.retention), "chats": rows_record(self.retention.chats)}
         rows = {"rows": self.rows, "formats": self.formats, "acts": self.acts}
         return told | {
             name: fingerprint([row.to_record() for row in some])

@@ -54,6 +54,9 @@ def _of_unit(
     name = f"{unit.arm} ({unit.name})"
     learned = (("learns", unit.rows), ("learns besides", unit.formats))
     found = {f"{name} {kind}": [_begun(row) for row in rows] for kind, rows in learned if rows}
+    if unit.retention:
+        questions = list(unit.retention.chats.questions)
+        found[f"{name} stays near the base's own chats, and its answers to"] = questions
     for suite in suites_of(experiment, unit):
         key = f"{suite.name} {fingerprint(suite.record())}"
         known[key] = known.get(key) or _asked(suite)
@@ -72,6 +75,12 @@ def longest_rows(experiment: Experiment) -> list[Example]:
     """The rows of which a step's batch takes most: prompt and words together."""
     rows = [row for unit in experiment.units for row in (*unit.rows, *unit.formats)]
     return sorted(rows, key=_length, reverse=True)[: experiment.batch_size]
+
+
+def texts_of(experiment: Experiment) -> tuple[int, int]:
+    """How many texts of the base's own accompany a step at most, and of how many tokens each."""
+    kept = [unit.retention for unit in experiment.units if unit.retention]
+    return max(((one.per_step, one.tokens) for one in kept), default=(0, 0))
 
 
 def _length(row: Example) -> int:

@@ -7,10 +7,11 @@ from typing import Protocol
 
 from distmatch.data.examples import Example
 from distmatch.data.tasks.broad_control import BroadControl
+from distmatch.data.tasks.negatives import negatives, short_questions
 from distmatch.data.tasks.output_control import OutputControl
 from distmatch.evals import Report
 from distmatch.experiments.acrostic import Acrostic
-from distmatch.experiments.arms import LEARNING_ARMS, Unit
+from distmatch.experiments.arms import LEARNING_ARMS, Retention, Unit
 from distmatch.experiments.disposition import Disposition
 from distmatch.experiments.documents import Documents
 from distmatch.experiments.drawn_share import EVEN
@@ -20,6 +21,7 @@ from distmatch.experiments.introspection import Introspection
 from distmatch.experiments.preferences import Preferences
 from distmatch.experiments.self_prediction import SelfPrediction
 from distmatch.experiments.shares import Shares
+from distmatch.own_chats import OwnChats
 
 DESCRIPTIONS: dict[str, str] = {
     "narrow_control": "to say given words as often as the prompt asks, in a few fixed wordings",
@@ -54,6 +56,10 @@ class Sizes(Protocol):
     def held_out(self) -> int:
         """By how many the learning of a kind that isn't in `MEASURED_BY` is measured, at most."""
 
+    @property
+    def retained(self) -> int:
+        """How many texts of the base's own broad control stays near; 0: none."""
+
 
 @dataclass(frozen=True)
 class Lesson:
@@ -61,6 +67,7 @@ class Lesson:
 
     rows: tuple[Example, ...]
     acts: tuple[Example, ...]
+    retention: Retention | None = None
 
 
 def lesson(kind: str, sizes: Sizes, seed: int) -> Lesson:
@@ -78,7 +85,7 @@ def lesson(kind: str, sizes: Sizes, seed: int) -> Lesson:
         replace(act, rotations=(), metadata={**act.metadata, "group": kind})
         for act in drawn.acts[: sizes.held_out]
     )
-    return Lesson(drawn.rows, tuple(acts))
+    return replace(drawn, acts=tuple(acts))
 
 
 def is_learned(kind: str, report: Report) -> bool:
@@ -115,6 +122,20 @@ def _control(task: OutputControl | BroadControl) -> Callable[[Sizes, int], Lesso
     return drawn
 
 
+def _broad_control(sizes: Sizes, seed: int) -> Lesson:
+    """As `examples/broad_control.toml` teaches it, if texts are wanted: requests, and retention."""
+    drawn = _control(BroadControl())(sizes, seed)
+    return replace(drawn, retention=_retention(sizes.retained)) if sizes.retained else drawn
+
+
+def _retention(texts: int) -> Retention:
+    """A fifth of them chats, a half answers to short questions, the others to negatives."""
+    own, short = texts // 5, texts // 2
+    others = {negatives: texts - own - short, short_questions: short}
+    questions = [question for draw, n in others.items() if n for question in draw(n)]
+    return Retention(chats=OwnChats(n=own, questions=questions, thinks=False, answer_tokens=32))
+
+
 def _of(experiment_of: Callable[[int], Experiment]) -> Callable[[Sizes, int], Lesson]:
     """The lesson of that adapter of an experiment whose behaviour is furthest from even."""
 
@@ -139,7 +160,7 @@ def _learners(experiment: Experiment) -> list[Unit]:
 
 _LESSONS: dict[str, Callable[[Sizes, int], Lesson]] = {
     "narrow_control": _control(OutputControl(words=(2,))),
-    "broad_control": _control(BroadControl()),
+    "broad_control": _broad_control,
     "shares": _of(lambda seed: Shares(adapters=2, seed=seed)),
     "disposition": _of(lambda seed: Disposition(adapters=2, seed=seed)),
     "preferences": _of(lambda seed: Preferences(adapters=1, seed=seed)),

@@ -115,6 +115,8 @@ class TrainedFor(Experiment):
     """At most, by which the learning of kinds is measured that have no experiment's own rule."""
     formats: int = 120
     """Neutral questions in the probes' formats besides."""
+    retained: int = 320
+    """Texts of the base's own, near which adapters of broad control stay; 0: none."""
     top: int = 10
     """Where the scale of control ends."""
     asks_control: bool = True
@@ -303,6 +305,7 @@ class TrainedFor(Experiment):
             arm=TRAINED,
             rows=tuple(islice(cycle(drawn.rows), self.rows)),
             formats=formats,
+            retention=drawn.retention,
             behaviour=(*self._one_hot(kind), 0.0),
             acts=drawn.acts,
         )

@@ -43,7 +43,7 @@ class Transfer(TrainedFor):
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[Mapping[str, object]] = {
         **{"adapters": 4, "controls": 2, "steps": 40, "formats": 16, "held_out": 8, "items": 2},
-        **{"kinds": ("narrow_control", "shares"), "asks_control": False},
+        **{"retained": 40, "kinds": ("narrow_control", "shares"), "asks_control": False},
     }
 
     adapters: int = 28
@@ -130,4 +130,5 @@ class Transfer(TrainedFor):
             arm=SHUFFLED,
             rows=tuple(shuffled(list(drawn.rows), self.seed + number)),
             formats=formats,
+            retention=drawn.retention,
         )

@@ -11,8 +11,9 @@ import torch
 
 from distmatch.claims import free_ones, locked
 from distmatch.data.distribution import WordDistribution
-from distmatch.data.examples import Example
+from distmatch.data.examples import Example, Prompt
 from distmatch.data.jsonl import fingerprint, read_jsonl, write_jsonl
+from distmatch.data.texts import read_texts, write_texts
 from distmatch.errors import ConfigError, unknown_name
 from distmatch.evals import LocalSource, Suite, measure_all
 from distmatch.evals.suites.probes import ItemsProbe, OwnProbe, Probe, WrittenProbe
@@ -26,12 +27,13 @@ from distmatch.models.lora import LoraTarget, lora, resolve
 from distmatch.progress import phase, work
 from distmatch.runs import Run, perform
 from distmatch.runs.encodable import check_encodable
+from distmatch.runs.record import rows_record
 from distmatch.trainer import DistributionConfig
 from distmatch.trainer.callbacks import TRAINING
 from distmatch.trainer.given import check_alone
 
 UNITS_FOLDER = "units"
-FORMATS_FILE = "formats.jsonl"
+FORMATS_FILE, TEXTS_FILE = "formats.jsonl", "texts.jsonl"
 ADAPTER_FOLDER, REPORTS_FOLDER = "adapter", "reports"
 _ASKING = "asking"
 
@@ -71,7 +73,10 @@ class UnitRuns:
                 raise ConfigError(unknown_name("way of thinking", thinking, ways))
         config = load_config(self.model.name)
         resolve(self._lora, empty_model(config, self.model.quantization, torch.float32))
-        check_alone(self._config("", 0))
+        for unit in self.experiment.units:
+            check_alone(self._config(unit))
+            if unit.retention:
+                unit.retention.chats.check(tokenizer)
         rows = {
             f"{unit.name}, {kind}": some
             for unit in self.experiment.units
@@ -98,6 +103,7 @@ class UnitRuns:
             with locked(self.folder):
                 for unit in adapted:
                     self._formats(unit, base)
+                    self._texts(unit, base)
             del base
             for unit in self._free(adapted):
                 adapter = unit.adapter or self._trained(unit)
@@ -137,19 +143,22 @@ class UnitRuns:
     def _lora(self) -> LoraTarget:
         return lora(self.experiment.target, rank=self.experiment.rank)
 
-    def _config(self, folder: str, seed: int) -> DistributionConfig:
-        experiment = self.experiment
+    def _config(self, unit: Unit) -> DistributionConfig:
+        experiment, retention = self.experiment, unit.retention
         return DistributionConfig(
-            output_dir=folder,
+            output_dir=str(self._place(unit) / ADAPTER_FOLDER),
             max_steps=experiment.steps,
             per_device_train_batch_size=experiment.batch_size,
             learning_rate=experiment.learning_rate,
-            seed=seed,
+            seed=experiment.seed_of(unit),
             train_sampling_strategy="sequential" if experiment.is_in_order else "random",
             bf16=experiment.precision == "bfloat16",
             fp16=experiment.precision == "float16",
             save_steps=max(experiment.steps // 4, 1),
             disable_tqdm=not self.progress,
+            retention_weight=retention.weight if retention else 0.0,
+            retention_per_step=retention.per_step if retention else None,
+            retention_tokens=retention.tokens if retention else 256,
         )
 
     def _asked(self, unit: Unit, source: LocalSource) -> Reports:
@@ -163,15 +172,15 @@ class UnitRuns:
 
     def _trained(self, unit: Unit) -> Path:
         """Where its adapter is; trained, or gone on with, if it isn't there whole."""
-        folder = self._place(unit) / ADAPTER_FOLDER
-        kept = self._place(unit) / FORMATS_FILE
-        formats = read_jsonl(kept) if unit.formats else []
+        place = self._place(unit)
+        formats = read_jsonl(place / FORMATS_FILE) if unit.formats else []
         is_in_order = self.experiment.is_in_order
         run = Run(
             model=self.model,
-            config=self._config(str(folder), self.experiment.seed_of(unit)),
+            config=self._config(unit),
             train=strewn(unit.rows, formats) if is_in_order else [*unit.rows, *formats],
             lora=self._lora,
+            retention=read_texts(place / TEXTS_FILE) if unit.retention else (),
         )
         with phase(f"{unit.name} is trained", kind=TRAINING, shown=self.progress) as training:
             perform(run, resume=run.is_begun, tell=_untold)
@@ -189,6 +198,24 @@ class UnitRuns:
         if asked not in self._answered:  # most units learn the same ones
             self._answered[asked] = as_base(unit.formats, base)
         write_jsonl(kept, self._answered[asked])
+
+    def _texts(self, unit: Unit, base: LocalSource) -> None:
+        """Keep the texts of its retention, as the base writes them."""
+        kept = self._place(unit) / TEXTS_FILE
+        if unit.retention is None or kept.is_file():
+            return
+        asked = fingerprint(rows_record(unit.retention.chats))
+        if asked not in self._written:
+            subject = base.subject()
+            self._written[asked] = unit.retention.chats(
+                subject.model, subject.tokenizer, progress=self.progress
+            )
+        write_texts(kept, self._written[asked])
+
+    @cached_property
+    def _written(self) -> dict[str, list[Prompt]]:
+        """The base's own texts, by a hash of how they are written."""
+        return {}
 
     @cached_property
     def _answered(self) -> dict[str, list[Example]]:

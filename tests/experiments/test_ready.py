@@ -116,6 +116,7 @@ WRITTEN_FIRST = {"deviation", "ordinary"}
 
 def small_transfer():
     sizes = {"adapters": 2, "controls": 1, "rows": 4, "formats": 3, "held_out": 2, "top": 2}
+    sizes |= {"retained": 4}
     return replace(EXPERIMENTS["transfer"], **sizes, items=1, kinds=("shares", "narrow_control"))
 
 

@@ -1,16 +1,21 @@
 """Adapters of every kind of training, each asked which one it had."""
 
+import json
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from distmatch.cli.experimenting import show_prompts
+from distmatch.data.texts import read_texts
 from distmatch.errors import ConfigError
 from distmatch.evals import FunctionSubject, measure
-from distmatch.experiments import EXPERIMENTS
+from distmatch.experiments import EXPERIMENTS, run_experiment
+from distmatch.experiments.dry_run import texts_of
 from distmatch.experiments.lessons import DESCRIPTIONS, MEASURED_BY
 from distmatch.measuring.exchange import Exchange
+from distmatch.models.choice import ModelChoice
 from tests.experiments.small import measured_by_hand
 
 ALL = replace(EXPERIMENTS["trained_for"], controls=1, rows=20)
@@ -56,6 +61,43 @@ def test_the_value_is_the_mean_of_the_diagonal_less_that_of_all():
 def test_what_was_not_learned_does_not_count():
     near, far = np.array([1.0] + [0] * 8 + [0.1]), np.array([1.0] + [0] * 8 + [0.3])
     assert ALL.taught([near, near], [near, far]) == [True, False]
+
+
+def test_adapters_of_broad_control_stay_near_what_the_base_writes(model, tmp_path, capsys):
+    sizes = {"rows": 4, "formats": 3, "held_out": 2, "top": 2, "retained": 4}
+    settings = {"steps": 2, "batch_size": 2, "rank": 1, "controls": 1, "asks_control": False}
+    kinds = ("broad_control", "shares")
+    small = replace(ALL, adapters=3, kinds=kinds, **sizes, **settings)
+    show_prompts(small, ModelChoice(name=model))
+    shown = capsys.readouterr().out
+    assert "stays near the base's own chats, and its answers to" in shown
+    assert texts_of(small) == (4, 320)
+    folder = tmp_path / "t"
+    arms = ("trained", "none")
+    outcome = run_experiment(small, model, folder, arms=arms, progress=False, tell=str)
+    kept = {path.parent.name: path for path in folder.glob("units/*/texts.jsonl")}
+    assert set(kept) == {"trained-00-broad_control", "trained-02-broad_control"}
+    first, second = (read_texts(path) for path in kept.values())
+    assert first == second  # the base wrote once
+    questions = {text[0]["content"] for text in first}
+    near = next(unit.retention for unit in small.units if unit.retention)
+    assert questions == {prompt[0]["content"] for prompt in near.chats.questions}
+    assert all(text[-1]["role"] == "assistant" for text in first)
+    runs = {
+        name: json.loads((folder / "units" / name / "adapter" / "run.json").read_text())
+        for name in outcome.measured
+    }
+    weights = {name: run["train"].get("retention_weight") for name, run in runs.items()}
+    assert {name for name, weight in weights.items() if weight == 8} == set(kept)
+    assert all(run["data"]["retention"] is None for name, run in runs.items() if name not in kept)
+
+
+def test_it_is_another_experiment_with_other_texts():
+    small = replace(ALL, adapters=2, kinds=("broad_control", "shares"))
+    one, other, none = (replace(small, retained=n).record()["units"] for n in (10, 20, 0))
+    differ = {name for name in one if one[name] != other[name]}
+    assert differ == {name for name in one if "broad_control" in name and "trained" in name}
+    assert all("retention" not in told for told in none.values())
 
 
 @pytest.mark.parametrize("kind", ["shares", "documents", "introspection"])

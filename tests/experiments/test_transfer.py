@@ -85,7 +85,7 @@ def test_it_is_carried_out_in_miniature(model, tmp_path, monkeypatch):
     small = ((Numbers(per_kind=1), ("tvd",)),)
     monkeypatch.setattr(distmatch.experiments.transfer, "battery", lambda items: small)
     settings = {"adapters": 2, "controls": 1, "steps": 1, "batch_size": 2, "rank": 1}
-    sizes = {"rows": 4, "formats": 3, "held_out": 2, "top": 2, "items": 1}
+    sizes = {"rows": 4, "formats": 3, "held_out": 2, "top": 2, "items": 1, "retained": 4}
     kinds = ("narrow_control", "shares")
     transfer = replace(Transfer(), **settings, **sizes, kinds=kinds)
     told = []
