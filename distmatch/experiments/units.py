@@ -20,6 +20,7 @@ from distmatch.evals.suites.probes import ItemsProbe, OwnProbe, Probe, WrittenPr
 from distmatch.evals.ways import ways_of_asking
 from distmatch.experiments.arms import Unit
 from distmatch.experiments.experiment import Experiment, Reports
+from distmatch.models.base_record import check_base_config
 from distmatch.models.choice import ModelChoice
 from distmatch.models.footprint import empty_model
 from distmatch.models.loading import load_config
@@ -58,6 +59,7 @@ class UnitRuns:
             DataError: Rows that can't be encoded, each with its number.
             ConfigError: No chat template, a way of thinking that it doesn't have, or settings of
                 training that can't be used.
+            LoadError: An adapter that is there already is of another base.
             TargetingError: Sites or blocks that the model doesn't have.
         """
         tokenizer = self.model.load_tokenizer()
@@ -77,6 +79,8 @@ class UnitRuns:
             check_alone(self._config(unit))
             if unit.retention:
                 unit.retention.chats.check(tokenizer)
+            if unit.adapter:
+                check_base_config(config, unit.adapter)
         rows = {
             f"{unit.name}, {kind}": some
             for unit in self.experiment.units

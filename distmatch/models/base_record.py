@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedConfig
 
 from distmatch.errors import LoadError, listed
 from distmatch.models.experts import PackedExperts
@@ -45,12 +46,25 @@ def check_base_record(model: nn.Module, directory: str | Path) -> None:
     Raises:
         LoadError: The record can't be read, or what differs.
     """
+    _check(directory, base_record(model))
+
+
+def check_base_config(config: PreTrainedConfig, directory: str | Path) -> None:
+    """Refuse an adapter of a base with another config, before any weights are read.
+
+    Raises:
+        LoadError: As of `check_base_record`, which also compares weights.
+    """
+    _check(directory, {"config": _config_record(config)})
+
+
+def _check(directory: str | Path, given: dict[str, Any]) -> None:
     path = Path(directory) / FILE
     if not path.is_file():
         return
     try:
         trained = json.loads(path.read_text())
-        differences = list(_differences(trained, base_record(model)))
+        differences = list(_differences(trained, trained | given))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LoadError(f"{path} can't be read ({error}): copy it again, or delete it") from error
     if differences:
@@ -70,11 +84,11 @@ def base_record(model: nn.Module) -> dict[str, Any]:
     stack of experts, rounded to bfloat16; what bitsandbytes has packed is left out. It tells a
     base model from its instruct model, and from one with an adapter merged into it.
     """
-    config = json.loads(model.config.to_json_string(use_diff=False))  # type: ignore[union-attr, operator]
+    config: PreTrainedConfig = model.config  # type: ignore[assignment]
     return {
-        "name": config.get("_name_or_path") or type(model).__name__,
+        "name": config.name_or_path or type(model).__name__,
         "quantization": quantization_of(model),
-        "config": _lasting(config),
+        "config": _config_record(config),
         "weights": _digest(model),
     }
 
@@ -88,6 +102,10 @@ def quantization_of(model: nn.Module) -> str | None:
         for module in model.modules()
     }
     return "+".join(sorted(kinds - {""})) or None
+
+
+def _config_record(config: PreTrainedConfig) -> dict[str, Any]:
+    return _lasting(json.loads(config.to_json_string(use_diff=False)))
 
 
 def _lasting(config: dict[str, Any]) -> dict[str, Any]:

@@ -100,6 +100,12 @@ def test_adapters_that_are_there_already_are_asked_and_not_trained(
     other = replace(given, given_units=(replace(learner, adapter=tmp_path / "other"), *units[1:]))
     with pytest.raises(ConfigError, match=r"units\.trained-0\.adapter"):
         run_experiment(other, model, tmp_path / "coins", tell=str)
+    base = tmp_path / "other" / "base.json"
+    base.write_text(base.read_text().replace('"hidden_size": 48', '"hidden_size": 64'))
+    monkeypatch.setattr(ModelChoice, "load", None)
+    with pytest.raises(LoadError, match=r"trained on another base.* hidden_size 64, here 48"):
+        run_experiment(other, model, tmp_path / "anew", tell=str)
+    assert not (tmp_path / "anew").exists()
 
 
 @pytest.mark.parametrize(
