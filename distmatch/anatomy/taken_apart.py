@@ -94,16 +94,27 @@ class TakenApart:
     def _draw_maps(
         self, path: Path | None = None, trained: Mapping[Place, float] | None = None
     ) -> object:
-        maps = {
-            "trained alone": trained or {},
-            "kept alone": {place: self.gained(place).mean for place in self.places},
-            "lost without": {place: self.lost(place).mean for place in self.places},
+        """Places of which the interval holds 0 are faint, but those trained alone have none."""
+        found = {
+            "kept alone": {place: self.gained(place) for place in self.places},
+            "lost without": {place: self.lost(place) for place in self.places},
+        }
+        maps: dict[str, Mapping[Place, float]] = {"trained alone": trained or {}}
+        maps |= {name: {at: one.mean for at, one in some.items()} for name, some in found.items()}
+        by_chance = {
+            name: {at: float(one.low <= 0 <= one.high) for at, one in some.items()}
+            for name, some in found.items()
         }
         blocks = sorted({place.block for place in self.places})
         sites = sorted({place.site for place in self.places})
-        references = {name: {"all": self.whole.mean} for name in maps if name != "trained alone"}
-        laid_out = {name: _laid_out(values, blocks, sites) for name, values in maps.items()}
-        return plots.layer_maps(laid_out, blocks, sites, references=references, path=path)
+        return plots.layer_maps(
+            {name: _laid_out(values, blocks, sites) for name, values in maps.items()},
+            blocks,
+            sites,
+            references={name: {"all": self.whole.mean} for name in found},
+            faint={name: _laid_out(some, blocks, sites) == 1 for name, some in by_chance.items()},
+            path=path,
+        )
 
     def _draw_times(self, path: Path) -> object:
         points = [(part.times, *self._scaled(part)) for part in self.parts if part.kind == TIMES]
