@@ -6,7 +6,12 @@ from pathlib import Path
 
 from distmatch.cli.reporting import left_page
 from distmatch.errors import ConfigError, DataError, listed
-from distmatch.evals.comparison import difference_table, on_shared_items, ways_apart
+from distmatch.evals.comparison import (
+    difference_table,
+    group_difference_table,
+    on_shared_items,
+    ways_apart,
+)
 from distmatch.evals.page import comparison_page
 from distmatch.evals.report import Report
 from distmatch.evals.store import REPORT_FILE
@@ -55,7 +60,8 @@ def compare_folders(folders: Sequence[str | Path], out: str | Path | None = None
     compared = _ways(*found.values()) if len(found) == 1 else _side_by_side(found)
     told = []
     for name, reports in compared.items():
-        told.append(f"{name}\n{difference_table(reports)}\n")
+        tables = (difference_table(reports), group_difference_table(reports))
+        told.append(f"{name}\n" + "".join(f"{table}\n" for table in tables if table))
         print(told[-1])
         if out is not None:
             print(group_figure(reports, Path(out) / f"{name.partition(',')[0]}.png"))

@@ -46,6 +46,33 @@ def difference_table(reports: Mapping[str, Report]) -> str:
     return text_table(rows)
 
 
+def group_difference_table(reports: Mapping[str, Report]) -> str:
+    """The headline of every group of a suite, a row each, as in `difference_table`.
+
+    Args:
+        reports: As there.
+
+    Returns:
+        Nothing where the items aren't of two groups or more.
+
+    Raises:
+        DataError: As there.
+    """
+    (base_name, base), *others = reports.items()
+    groups = {name: report.groups() for name, report in reports.items()}
+    if len(groups[base_name]) < 2:
+        return ""
+    metric = base.headline.name
+    rows = [["group", "items", *reports, *(f"{name} - {base_name}" for name, _ in others)]]
+    for group, first in groups[base_name].items():
+        parts = [groups[name][group] for name in reports]
+        differences = [compare(first, part) for part in parts[1:]]
+        columns = [part.metrics for part in parts] + differences
+        values = [str(column.get(metric, "-")) for column in columns]
+        rows.append([str(group), str(first.num_examples), *values])
+    return f"{metric} by group\n{text_table(rows)}"
+
+
 def on_shared_items(reports: Mapping[str, Report]) -> dict[str, Report]:
     """The same reports, of the items alone that all have, in the order of the first.
 

@@ -100,8 +100,8 @@ class TrainedFor(Experiment):
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, TOLD, BASE)
     quick: ClassVar[Mapping[str, object]] = {
-        **{"adapters": 5, "controls": 1, "steps": 40, "formats": 16, "held_out": 8},
-        "kinds": ("narrow_control", "shares", "disposition", "preferences", "self_prediction"),
+        **{"adapters": 5, "controls": 1, "steps": 60, "formats": 16, "held_out": 8},
+        "kinds": ("narrow_control", "shares", "acrostic", "documents", "introspection"),
         "asks_control": False,
     }
 

@@ -9,7 +9,7 @@ import pytest
 
 from distmatch.errors import DataError
 from distmatch.evals import Report, compare, difference_table
-from distmatch.evals.comparison import on_shared_items, ways_apart
+from distmatch.evals.comparison import group_difference_table, on_shared_items, ways_apart
 from distmatch.evals.items import Items
 
 
@@ -37,6 +37,19 @@ def test_the_interval_is_that_of_resampling_pairs_one_by_one():
     assert got.high == pytest.approx(draws[3900], abs=0.003)
     alone = report(before).metrics["hits"]
     assert got.high - got.low < 0.3 * (alone.high - alone.low)  # what is hard for both cancels
+
+
+def test_of_groups_each_is_compared_with_itself():
+    groups = tuple({"group": name, "row": row} for row in range(3) for name in ("a", "b"))
+    before = report([1, 5, 2, 5, 3, 5], metadata=groups)
+    after = report([2, 1, 4, 1, 6, 1], metadata=groups)
+    title, header, _, *rows = group_difference_table({"x": before, "y": after}).splitlines()
+    assert title == "hits by group"
+    assert header.split() == ["group", "items", "x", "y", "y", "-", "x"]
+    assert [row.split()[:2] for row in rows] == [["a", "3"], ["b", "3"]]
+    assert "2.000 [1.000, 3.000]  4.000 [2.000, 6.000]  2.000 [1.000, 3.000]" in rows[0]
+    assert "5.000 [5.000, 5.000]  1.000 [1.000, 1.000]  -4.000 [-4.000, -4.000]" in rows[1]
+    assert group_difference_table({"x": report([1, 2]), "y": report([2, 3])}) == ""
 
 
 def test_a_model_does_not_differ_from_itself():
