@@ -101,8 +101,8 @@ class TakenApart:
         }
         maps: dict[str, Mapping[Place, float]] = {"trained alone": trained or {}}
         maps |= {name: {at: one.mean for at, one in some.items()} for name, some in found.items()}
-        by_chance = {
-            name: {at: float(one.low <= 0 <= one.high) for at, one in some.items()}
+        is_there = {
+            name: {at: float(one.low > 0 or one.high < 0) for at, one in some.items()}
             for name, some in found.items()
         }
         blocks = sorted({place.block for place in self.places})
@@ -112,7 +112,7 @@ class TakenApart:
             blocks,
             sites,
             references={name: {"all": self.whole.mean} for name in found},
-            faint={name: _laid_out(some, blocks, sites) == 1 for name, some in by_chance.items()},
+            faint={name: _laid_out(some, blocks, sites) == 0 for name, some in is_there.items()},
             path=path,
         )
 

@@ -17,7 +17,7 @@ from distmatch.experiments import (
     run_experiment,
 )
 from distmatch.experiments.arms import ARMS
-from distmatch.experiments.dry_run import longest_rows, prompts_of, texts_of
+from distmatch.experiments.dry_run import longest_rows, most_texts, prompts_of
 from distmatch.experiments.page import experiment_page, places_page
 from distmatch.experiments.places import MAPS_FILE, WHOLE_FOLDER, check_no_adapters, places_of
 from distmatch.experiments.running import checked
@@ -127,15 +127,17 @@ def show_prompts(experiment: Experiment, model: ModelChoice) -> None:
     if not (rows := longest_rows(experiment)):
         print("nothing is trained: all adapters are there already")
         return
+    texts = most_texts(experiment)
     plan = memory_plan(
         model.name,
         rows,
         lora(experiment.target, rank=experiment.rank),
         quantization=model.quantization,
         dtype=model.dtype or load_config(model.name).dtype or torch.float32,
-        retention=texts_of(experiment),
+        retention=texts,
     )
-    print(f"a step of {experiment.batch_size} of the longest rows:\n{plan}")
+    beside = f", and {texts[0]} texts of {texts[1]} tokens" if texts[0] else ""
+    print(f"a step of {experiment.batch_size} of the longest rows{beside}:\n{plan}")
 
 
 def chosen_experiment(

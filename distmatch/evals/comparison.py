@@ -56,9 +56,11 @@ def group_difference_table(reports: Mapping[str, Report]) -> str:
         Nothing where the items aren't of two groups or more.
 
     Raises:
-        DataError: As there.
+        DataError: The reports are of different items.
     """
     (base_name, base), *others = reports.items()
+    for _, other in others:
+        check_same(base.items, other.items)
     groups = {name: report.groups() for name, report in reports.items()}
     if len(groups[base_name]) < 2:
         return ""
@@ -70,7 +72,7 @@ def group_difference_table(reports: Mapping[str, Report]) -> str:
         columns = [part.metrics for part in parts] + differences
         values = [str(column.get(metric, "-")) for column in columns]
         rows.append([str(group), str(first.num_examples), *values])
-    return f"{metric} by group\n{text_table(rows)}"
+    return f"{metric} by group, each by itself\n{text_table(rows)}"
 
 
 def on_shared_items(reports: Mapping[str, Report]) -> dict[str, Report]:

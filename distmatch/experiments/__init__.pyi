@@ -1,5 +1,6 @@
 from .acrostic import Acrostic as Acrostic
 from .arms import ARMS as ARMS
+from .arms import Retention as Retention
 from .arms import Unit as Unit
 from .disposition import Disposition as Disposition
 from .documents import Documents as Documents

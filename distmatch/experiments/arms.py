@@ -48,6 +48,16 @@ class Retention:
     tokens: int = 320
     """What a text has more of is cut off."""
 
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ConfigError: One that keeps nothing near anything.
+        """
+        for name in ("weight", "per_step", "tokens"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"retention's {name} is {getattr(self, name)}, expected above 0")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
@@ -81,7 +91,8 @@ class Unit:
         """Refuse one that lacks what its arm is about.
 
         Raises:
-            ConfigError: What it lacks; or rows beside an adapter that is there already.
+            ConfigError: What it lacks; rows beside an adapter that is there already; or a retention
+                of one that learns nothing.
             LoadError: That adapter isn't there, or not whole.
         """
         if self.adapter is not None:
@@ -96,6 +107,10 @@ class Unit:
                     "or a system message besides: leave out one or the other"
                 )
             check_adapter(self.adapter)
+        if self.retention and not self.learns:
+            raise ConfigError(
+                f"the unit {self.name} has a retention and learns nothing: leave it out"
+            )
         rows = self.rows or self.adapter
         learner = {"rows": rows, "behaviour": self.behaviour, "acts": self.acts}
         needs: dict[str, Mapping[str, object]] = {

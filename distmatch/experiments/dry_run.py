@@ -55,8 +55,9 @@ def _of_unit(
     learned = (("learns", unit.rows), ("learns besides", unit.formats))
     found = {f"{name} {kind}": [_begun(row) for row in rows] for kind, rows in learned if rows}
     if unit.retention:
-        questions = list(unit.retention.chats.questions)
-        found[f"{name} stays near the base's own chats, and its answers to"] = questions
+        chats = unit.retention.chats
+        own = f"{chats.n} chats of the base's own, and " if chats.n else ""
+        found[f"{name} stays near {own}its answers to"] = list(chats.questions)
     for suite in suites_of(experiment, unit):
         key = f"{suite.name} {fingerprint(suite.record())}"
         known[key] = known.get(key) or _asked(suite)
@@ -77,7 +78,7 @@ def longest_rows(experiment: Experiment) -> list[Example]:
     return sorted(rows, key=_length, reverse=True)[: experiment.batch_size]
 
 
-def texts_of(experiment: Experiment) -> tuple[int, int]:
+def most_texts(experiment: Experiment) -> tuple[int, int]:
     """How many texts of the base's own accompany a step at most, and of how many tokens each."""
     kept = [unit.retention for unit in experiment.units if unit.retention]
     return max(((one.per_step, one.tokens) for one in kept), default=(0, 0))

@@ -3,12 +3,14 @@
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from distmatch.data.examples import Example
 from distmatch.data.tasks.broad_control import BroadControl
 from distmatch.data.tasks.negatives import negatives, short_questions
 from distmatch.data.tasks.output_control import OutputControl
+from distmatch.data.vocabulary import split_words, word_pool
 from distmatch.evals import Report
 from distmatch.experiments.acrostic import Acrostic
 from distmatch.experiments.arms import LEARNING_ARMS, Retention, Unit
@@ -55,6 +57,10 @@ class Sizes(Protocol):
     @property
     def held_out(self) -> int:
         """By how many the learning of a kind that isn't in `MEASURED_BY` is measured, at most."""
+
+    @property
+    def seed(self) -> int:
+        """By which suites hold out words that no adapter of control learns."""
 
     @property
     def retained(self) -> int:
@@ -114,26 +120,34 @@ def kind_of(report: Report) -> str:
     return kind
 
 
-def _control(task: OutputControl | BroadControl) -> Callable[[Sizes, int], Lesson]:
+def _control(
+    task_of: Callable[..., OutputControl | BroadControl],
+) -> Callable[[Sizes, int], Lesson]:
     def drawn(sizes: Sizes, seed: int) -> Lesson:
-        rows, acts = task.draw(sizes.rows, sizes.held_out, seed)
+        pool = word_pool()
+        if seed != sizes.seed:  # which holds out the same ones itself
+            pool, _ = split_words(pool, seed=sizes.seed)
+        rows, acts = task_of(pool=pool).draw(sizes.rows, sizes.held_out, seed)
         return Lesson(tuple(replace(row, rotations=()) for row in rows), tuple(acts))
 
     return drawn
 
 
 def _broad_control(sizes: Sizes, seed: int) -> Lesson:
-    """As `examples/broad_control.toml` teaches it, if texts are wanted: requests, and retention."""
-    drawn = _control(BroadControl())(sizes, seed)
-    return replace(drawn, retention=_retention(sizes.retained)) if sizes.retained else drawn
+    """Requests and, if texts are wanted, retention as in `examples/broad_control.toml`."""
+    drawn = _control(BroadControl)(sizes, seed)
+    if not sizes.retained:
+        return drawn
+    return replace(drawn, retention=_retention(sizes.retained, sizes.seed))
 
 
-def _retention(texts: int) -> Retention:
+def _retention(texts: int, seed: int) -> Retention:
     """A fifth of them chats, a half answers to short questions, the others to negatives."""
     own, short = texts // 5, texts // 2
     others = {negatives: texts - own - short, short_questions: short}
-    questions = [question for draw, n in others.items() if n for question in draw(n)]
-    return Retention(chats=OwnChats(n=own, questions=questions, thinks=False, answer_tokens=32))
+    questions = [question for draw, n in others.items() if n for question in draw(n, seed)]
+    chats = OwnChats(n=own, questions=questions, thinks=False, answer_tokens=32, seed=seed)
+    return Retention(chats=chats)
 
 
 def _of(experiment_of: Callable[[int], Experiment]) -> Callable[[Sizes, int], Lesson]:
@@ -159,7 +173,7 @@ def _learners(experiment: Experiment) -> list[Unit]:
 
 
 _LESSONS: dict[str, Callable[[Sizes, int], Lesson]] = {
-    "narrow_control": _control(OutputControl(words=(2,))),
+    "narrow_control": _control(partial(OutputControl, words=(2,))),
     "broad_control": _broad_control,
     "shares": _of(lambda seed: Shares(adapters=2, seed=seed)),
     "disposition": _of(lambda seed: Disposition(adapters=2, seed=seed)),

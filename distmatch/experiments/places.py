@@ -29,7 +29,7 @@ from distmatch.experiments.running import (
     record_of,
     run_experiment,
 )
-from distmatch.experiments.units import FORMATS_FILE, UNITS_FOLDER, UnitRuns
+from distmatch.experiments.units import FORMATS_FILE, TEXTS_FOLDER, UNITS_FOLDER, UnitRuns
 from distmatch.experiments.verdict import RESULTS, Verdict, contrast_interval, decided
 from distmatch.files import check_folder, told_if_unwritable, write_text
 from distmatch.measuring.exchange import Exchange
@@ -250,14 +250,14 @@ def _at_place(runs: UnitRuns, whole: Path) -> AtPlace:
     with told_if_unwritable(runs.folder, "start it again: what is done is kept"):
         keep_record(runs.folder, record)
         with locked(runs.folder):
-            _copy_formats(whole, runs.folder)
+            _copy_texts(whole, runs.folder)
         return AtPlace.of(runs.experiment, runs.carried_out())
 
 
-def _copy_formats(whole: Path, folder: Path) -> None:
-    """What the base answers to neutral questions is the same in every place."""
-    for kept in (whole / UNITS_FOLDER).glob(f"*/{FORMATS_FILE}"):
-        into = folder / UNITS_FOLDER / kept.parent.name / FORMATS_FILE
+def _copy_texts(whole: Path, folder: Path) -> None:
+    """What the base answers to neutral questions, or writes itself, is the same in every place."""
+    for kept in (*whole.glob(f"{UNITS_FOLDER}/*/{FORMATS_FILE}"), *whole.glob(f"{TEXTS_FOLDER}/*")):
+        into = folder / kept.relative_to(whole)
         if not into.is_file():
             into.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(kept, into)

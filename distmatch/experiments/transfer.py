@@ -43,7 +43,7 @@ class Transfer(TrainedFor):
     arms: ClassVar[tuple[str, ...]] = (TRAINED, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[Mapping[str, object]] = {
         **{"adapters": 4, "controls": 2, "steps": 40, "formats": 16, "held_out": 8, "items": 2},
-        **{"retained": 40, "kinds": ("narrow_control", "shares"), "asks_control": False},
+        **{"kinds": ("narrow_control", "shares"), "asks_control": False},
     }
 
     adapters: int = 28
@@ -52,6 +52,9 @@ class Transfer(TrainedFor):
         kind for kind in DESCRIPTIONS if kind not in ("documents", "introspection")
     )
     """Of `DESCRIPTIONS`; unless told otherwise not those that learn facts alone."""
+    retained: int = 0
+    """Texts of the base's own, near which adapters of broad control, shuffled or not, stay; 0:
+    none, so that what they learn is all that they differ in from the others."""
     asks_control: bool = False
     items: int = 12
     """Of each group of a suite of the battery, at most."""

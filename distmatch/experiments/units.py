@@ -6,21 +6,22 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from distmatch.claims import free_ones, locked
 from distmatch.data.distribution import WordDistribution
-from distmatch.data.examples import Example, Prompt
+from distmatch.data.examples import Example
 from distmatch.data.jsonl import fingerprint, read_jsonl, write_jsonl
 from distmatch.data.texts import read_texts, write_texts
-from distmatch.errors import ConfigError, unknown_name
+from distmatch.errors import ConfigError, DataError, unknown_name
 from distmatch.evals import LocalSource, Suite, measure_all
 from distmatch.evals.suites.probes import ItemsProbe, OwnProbe, Probe, WrittenProbe
 from distmatch.evals.ways import ways_of_asking
-from distmatch.experiments.arms import Unit
+from distmatch.experiments.arms import Retention, Unit
 from distmatch.experiments.experiment import Experiment, Reports
-from distmatch.models.base_record import check_base_config
+from distmatch.models.base_record import check_base_config, check_base_record
 from distmatch.models.choice import ModelChoice
 from distmatch.models.footprint import empty_model
 from distmatch.models.loading import load_config
@@ -34,7 +35,8 @@ from distmatch.trainer.callbacks import TRAINING
 from distmatch.trainer.given import check_alone
 
 UNITS_FOLDER = "units"
-FORMATS_FILE, TEXTS_FILE = "formats.jsonl", "texts.jsonl"
+FORMATS_FILE = "formats.jsonl"
+TEXTS_FOLDER = "texts"
 ADAPTER_FOLDER, REPORTS_FOLDER = "adapter", "reports"
 _ASKING = "asking"
 
@@ -74,19 +76,31 @@ class UnitRuns:
             if thinking not in ways:
                 raise ConfigError(unknown_name("way of thinking", thinking, ways))
         config = load_config(self.model.name)
-        resolve(self._lora, empty_model(config, self.model.quantization, torch.float32))
-        for unit in self.experiment.units:
+        empty = empty_model(config, self.model.quantization, torch.float32)
+        resolve(self._lora, empty)
+        for unit in self._units[0]:
             check_alone(self._config(unit))
-            if unit.retention:
-                unit.retention.chats.check(tokenizer)
             if unit.adapter:
-                check_base_config(config, unit.adapter)
+                check_base_config(empty.config, unit.adapter)
+            if unit.retention:
+                self._check_retention(unit, unit.retention)
         rows = {
             f"{unit.name}, {kind}": some
             for unit in self.experiment.units
             for kind, some in (("row", unit.rows), ("format", unit.formats), ("act", unit.acts))
         }
         check_encodable(self.model, [], rows)
+
+    def _check_retention(self, unit: Unit, retention: Retention) -> None:
+        try:
+            retention.chats.check(self.model.load_tokenizer())
+            questions = retention.chats.questions
+            check_encodable(self.model, [], {}, questions, retention.tokens)
+        except DataError as error:
+            raise DataError(
+                f"{unit.name} is to stay near what the base writes: {error}. Leave its retention "
+                f"out; of a shipped experiment, by {self.experiment.name}.retained=0"
+            ) from error
 
     def suites(self) -> list[Suite]:
         """All that any unit is asked."""
@@ -106,6 +120,7 @@ class UnitRuns:
                 reports[unit.name] = self._asked(unit, base)
             with locked(self.folder):
                 for unit in adapted:
+                    self._check_base(unit, base)
                     self._formats(unit, base)
                     self._texts(unit, base)
             del base
@@ -149,6 +164,13 @@ class UnitRuns:
 
     def _config(self, unit: Unit) -> DistributionConfig:
         experiment, retention = self.experiment, unit.retention
+        kept_near: dict[str, Any] = {}
+        if retention:
+            kept_near = {
+                "retention_weight": retention.weight,
+                "retention_per_step": retention.per_step,
+                "retention_tokens": retention.tokens,
+            }
         return DistributionConfig(
             output_dir=str(self._place(unit) / ADAPTER_FOLDER),
             max_steps=experiment.steps,
@@ -160,9 +182,7 @@ class UnitRuns:
             fp16=experiment.precision == "float16",
             save_steps=max(experiment.steps // 4, 1),
             disable_tqdm=not self.progress,
-            retention_weight=retention.weight if retention else 0.0,
-            retention_per_step=retention.per_step if retention else None,
-            retention_tokens=retention.tokens if retention else 256,
+            **kept_near,
         )
 
     def _asked(self, unit: Unit, source: LocalSource) -> Reports:
@@ -184,7 +204,7 @@ class UnitRuns:
             config=self._config(unit),
             train=strewn(unit.rows, formats) if is_in_order else [*unit.rows, *formats],
             lora=self._lora,
-            retention=read_texts(place / TEXTS_FILE) if unit.retention else (),
+            retention=read_texts(self._texts_file(unit.retention)) if unit.retention else (),
         )
         with phase(f"{unit.name} is trained", kind=TRAINING, shown=self.progress) as training:
             perform(run, resume=run.is_begun, tell=_untold)
@@ -204,22 +224,20 @@ class UnitRuns:
         write_jsonl(kept, self._answered[asked])
 
     def _texts(self, unit: Unit, base: LocalSource) -> None:
-        """Keep the texts of its retention, as the base writes them."""
-        kept = self._place(unit) / TEXTS_FILE
-        if unit.retention is None or kept.is_file():
+        """Keep the texts of its retention, as the base writes them, once for all that share it."""
+        if unit.retention is None or self._texts_file(unit.retention).is_file():
             return
-        asked = fingerprint(rows_record(unit.retention.chats))
-        if asked not in self._written:
-            subject = base.subject()
-            self._written[asked] = unit.retention.chats(
-                subject.model, subject.tokenizer, progress=self.progress
-            )
-        write_texts(kept, self._written[asked])
+        subject = base.subject()
+        texts = unit.retention.chats(subject.model, subject.tokenizer, progress=self.progress)
+        write_texts(self._texts_file(unit.retention), texts)
 
-    @cached_property
-    def _written(self) -> dict[str, list[Prompt]]:
-        """The base's own texts, by a hash of how they are written."""
-        return {}
+    def _texts_file(self, retention: Retention) -> Path:
+        return self.folder / TEXTS_FOLDER / f"{fingerprint(rows_record(retention.chats))}.jsonl"
+
+    def _check_base(self, unit: Unit, base: LocalSource) -> None:
+        """Refuse an adapter of another base before others are trained."""
+        if unit.adapter and not (self._place(unit) / REPORTS_FOLDER).is_dir():
+            check_base_record(base.subject().model, unit.adapter)
 
     @cached_property
     def _answered(self) -> dict[str, list[Example]]:

@@ -52,8 +52,12 @@ def check_base_record(model: nn.Module, directory: str | Path) -> None:
 def check_base_config(config: PreTrainedConfig, directory: str | Path) -> None:
     """Refuse an adapter of a base with another config, before any weights are read.
 
+    Args:
+        config: Of the model that the adapter goes on, in a composite model that of its text.
+        directory: The adapter's.
+
     Raises:
-        LoadError: As of `check_base_record`, which also compares weights.
+        LoadError: As of `check_base_record`, which also compares weights and quantization.
     """
     _check(directory, {"config": _config_record(config)})
 
@@ -65,13 +69,14 @@ def _check(directory: str | Path, given: dict[str, Any]) -> None:
     try:
         trained = json.loads(path.read_text())
         differences = list(_differences(trained, trained | given))
+        name = str(trained["name"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LoadError(f"{path} can't be read ({error}): copy it again, or delete it") from error
     if differences:
-        file = ConvertedFrom.of(str(trained["name"]))
+        file = ConvertedFrom.of(name)
         raise LoadError(
             f"the adapter {directory} was trained on another base, "
-            f'"{trained["name"] if file is None else file.name}": '
+            f'"{name if file is None else file.name}": '
             f"{listed(differences, '; ')}. Load that base; or give other_base=True (--other-base) "
             "and measure again"
         )

@@ -1,5 +1,6 @@
 """An adapter taken apart on a tiny model, against whole forwards of what is left of it."""
 
+import math
 import shutil
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 from peft import PeftModel
 
 import distmatch as dm
-from distmatch.anatomy import Part, Place, take_apart
+from distmatch.anatomy import Part, Place, TakenApart, take_apart
 from distmatch.anatomy.page import apart_page
 from distmatch.anatomy.parts import ONLY, WITHOUT, LoraPlaces
 from distmatch.anatomy.taking import read_apart
@@ -186,6 +187,24 @@ def test_a_sweeps_single_blocks_are_places_with_their_control_above_the_base(mon
     swept = SimpleNamespace(chosen=found, base=SimpleNamespace(learned=of_base))
     monkeypatch.setattr("distmatch.cli.anatomy.read_sweep", lambda folder: swept)
     assert trained_alone("runs/sweep") == {Place(12, "mlp"): 0.375}
+
+
+def test_places_whose_interval_holds_0_are_faint(apart, tmp_path, monkeypatch):
+    _, found, _ = apart
+    drawn = []
+    monkeypatch.setattr("distmatch.plots.layer_maps", lambda *maps, **more: drawn.append(more))
+    monkeypatch.setattr(
+        TakenApart, "gained", lambda _, place: Interval(0.1, 0.1 * place.block - 0.1, 0.2)
+    )
+    monkeypatch.setattr(TakenApart, "lost", lambda _, place: Interval(-0.1, -0.2, -0.05))
+    found.draw(tmp_path)
+    faint = drawn[0]["faint"]
+    blocks = sorted({place.block for place in found.places})
+    assert faint["kept alone"][:, 0].tolist() == [block < 2 for block in blocks]
+    assert not faint["lost without"].any()
+    monkeypatch.setattr(TakenApart, "lost", lambda _, place: Interval(0.1, math.nan, math.nan))
+    found.draw(tmp_path)
+    assert drawn[-1]["faint"]["lost without"].all()
 
 
 def test_what_was_trained_alone_is_drawn_beside(apart, tmp_path, monkeypatch):

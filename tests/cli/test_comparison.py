@@ -31,7 +31,7 @@ def test_suites_are_compared_with_intervals_and_figures(model, tmp_path, capsys)
     assert main(["compare", *folders, "--out", str(tmp_path / "both")]) == 0
     told = capsys.readouterr().out
     assert "after - before" in told and "0.000 [0.000, 0.000]" in told and "correct_share" in told
-    assert "\ntvd by group\n" in told
+    assert "\ntvd by group, each by itself\n" in told
     assert sorted(path.name for path in (tmp_path / "both").iterdir()) == [
         *("choices.png", "comparison.txt", "given.png", "report.html"),
     ]

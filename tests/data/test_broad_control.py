@@ -14,6 +14,7 @@ from distmatch.data import (
     split_words,
     word_pool,
 )
+from distmatch.data.jsonl import fingerprint
 from distmatch.data.tasks.broad_control import BRANCHES
 from distmatch.data.tasks.grammar import AGREED, FILLERS, HELD_OUT, PLACES, TUNING
 from distmatch.data.trie import Encoder
@@ -70,6 +71,33 @@ def test_the_stated_numbers_are_the_target(drawn, branches):
                 assert len(found) == 1
                 found.append(1 - found[0])
             assert [float(share) for share in found] == pytest.approx(list(one.target.probs)), row
+
+
+def test_odds_ahead_of_their_words_are_in_brackets_and_all_others_as_they_were(drawn):
+    said = [asked(row.prompt, row.metadata["place"]) for row in drawn["trained"]]
+    odds = [text for text in said if "(weight " in text]
+    assert odds
+    for text in odds:
+        assert re.search(r"(Say|It can be|Your word is|The answer is) \(weight \d+\) ", text)
+    assert not any(re.search(r"(Say|be|is) with weight", text) for text in said)
+    assert any(re.search(r"(Say|be|is) (with probability|in \d+%)", text) for text in said)
+    assert not any("Weights:" in text for text in said)
+    assert any(re.search(r"^Ratio: \d+( to \d+)+\nWords: ", text, re.M) for text in said)
+
+
+def test_draws_are_those_of_the_recorded_runs():
+    """Whatever becomes of the wording."""
+    rows = BroadControl().draw(200, 1)[0]
+    drawn = [
+        [
+            list(row.target.words),
+            list(row.target.probs),
+            row.metadata["ask"],
+            row.metadata["numbers"],
+        ]
+        for row in rows
+    ]
+    assert fingerprint(drawn)[:12] == "e93baa1b7e2a"
 
 
 def test_one_number_of_two_is_sometimes_left_out_and_never_of_three(drawn):

@@ -44,7 +44,7 @@ def test_of_groups_each_is_compared_with_itself():
     before = report([1, 5, 2, 5, 3, 5], metadata=groups)
     after = report([2, 1, 4, 1, 6, 1], metadata=groups)
     title, header, _, *rows = group_difference_table({"x": before, "y": after}).splitlines()
-    assert title == "hits by group"
+    assert title == "hits by group, each by itself"
     assert header.split() == ["group", "items", "x", "y", "y", "-", "x"]
     assert [row.split()[:2] for row in rows] == [["a", "3"], ["b", "3"]]
     assert "2.000 [1.000, 3.000]  4.000 [2.000, 6.000]  2.000 [1.000, 3.000]" in rows[0]

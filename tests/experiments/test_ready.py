@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from distmatch.errors import ConfigError
-from distmatch.evals import FunctionSubject, measure
+from distmatch.evals import FunctionSubject, LocalModel, measure
 from distmatch.evals.suites.probes.probe import OWN, REFERENT
 from distmatch.experiments import EXPERIMENTS, run_experiment
 from distmatch.experiments.arms import ARMS, BASE, LEARNING_ARMS, TOLD
@@ -240,19 +240,33 @@ def without_system(model, tmp_path_factory):
 
 @pytest.mark.parametrize("thinking", ["", "thinking"])
 @pytest.mark.parametrize("name", MINIATURE)
-def test_each_is_taught_to_a_packed_gpt_oss_and_asked_of_it(name, thinking, packed, tmp_path):
+def test_each_is_taught_to_a_packed_gpt_oss_and_asked_of_it(
+    name, thinking, packed, tmp_path, monkeypatch
+):
+    thoughts, think = [], LocalModel.think
+
+    def thinks(self, asked, *more):
+        thoughts.extend(asked)
+        return think(self, asked, *more)
+
+    monkeypatch.setattr(LocalModel, "think", thinks)
     behind = {"thinking": thinking, "thoughts": 1, "thought_tokens": 4}
     experiment = small(name, controls=0, formats=1, **behind)
-    folder, arms = tmp_path / name, tuple(set(experiment.arms) & {*LEARNING_ARMS, BASE})
+    whole = name == "shares"
+    arms = () if whole else tuple(set(experiment.arms) & {*LEARNING_ARMS, BASE})
+    folder = tmp_path / name
     outcome = run_experiment(experiment, packed, folder, arms=arms, progress=False, tell=str)
     learned = [unit for unit in experiment.units if unit.learns]
-    assert set(outcome.measured) == {BASE, *(unit.name for unit in learned)}
+    told = [unit.name for unit in experiment.units if unit.arm == TOLD and whole]
+    assert set(outcome.measured) == {BASE, *(unit.name for unit in learned), *told}
     assert all((folder / "units" / unit.name / "adapter" / WEIGHTS).is_file() for unit in learned)
     check_answers(experiment, outcome)
+    assert bool(thoughts) == bool(thinking)
+    assert {way.name for way, _ in thoughts} <= {thinking}
 
 
 def test_a_way_of_thinking_that_a_model_does_not_have_is_refused(packed, tmp_path):
-    with pytest.raises(ConfigError, match="way of thinking"):
+    with pytest.raises(ConfigError, match=r"way of thinking.*loud"):
         run_experiment(small("shares", thinking="loud"), packed, tmp_path / "x", tell=str)
 
 
@@ -270,7 +284,9 @@ def test_all_that_is_told_fits_a_template_without_system_messages(name, without_
 def check_answers(experiment, outcome):
     for probe in experiment.probes():
         for reports in outcome.measured.values():
+            assert reports[probe.name].items.said
             for said in reports[probe.name].items.said:
+                assert said["asked"]
                 assert all(one["prompt"] and sum(one["mass"]) <= 1.001 for one in said["asked"])
 
 

@@ -2,20 +2,25 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from distmatch.cli.experimenting import show_prompts
+from distmatch.data import split_words, word_pool
 from distmatch.data.texts import read_texts
-from distmatch.errors import ConfigError
+from distmatch.errors import ConfigError, DataError
 from distmatch.evals import FunctionSubject, measure
 from distmatch.experiments import EXPERIMENTS, run_experiment
-from distmatch.experiments.dry_run import texts_of
+from distmatch.experiments.dry_run import most_texts
 from distmatch.experiments.lessons import DESCRIPTIONS, MEASURED_BY
+from distmatch.experiments.units import UnitRuns
 from distmatch.measuring.exchange import Exchange
 from distmatch.models.choice import ModelChoice
+from distmatch.own_chats import OwnChats
 from tests.experiments.small import measured_by_hand
 
 ALL = replace(EXPERIMENTS["trained_for"], controls=1, rows=20)
@@ -63,33 +68,69 @@ def test_what_was_not_learned_does_not_count():
     assert ALL.taught([near, near], [near, far]) == [True, False]
 
 
-def test_adapters_of_broad_control_stay_near_what_the_base_writes(model, tmp_path, capsys):
-    sizes = {"rows": 4, "formats": 3, "held_out": 2, "top": 2, "retained": 4}
+def test_adapters_of_broad_control_stay_near_what_the_base_writes(
+    model, tmp_path, monkeypatch, capsys
+):
+    sizes = {"rows": 4, "formats": 3, "held_out": 2, "top": 2, "retained": 5}
     settings = {"steps": 2, "batch_size": 2, "rank": 1, "controls": 1, "asks_control": False}
     kinds = ("broad_control", "shares")
     small = replace(ALL, adapters=3, kinds=kinds, **sizes, **settings)
     show_prompts(small, ModelChoice(name=model))
     shown = capsys.readouterr().out
-    assert "stays near the base's own chats, and its answers to" in shown
-    assert texts_of(small) == (4, 320)
+    assert "stays near 1 chats of the base's own, and its answers to" in shown
+    assert "of the longest rows, and 4 texts of 320 tokens:" in shown
+    assert most_texts(small) == (4, 320)
     folder = tmp_path / "t"
-    arms = ("trained", "none")
-    outcome = run_experiment(small, model, folder, arms=arms, progress=False, tell=str)
-    kept = {path.parent.name: path for path in folder.glob("units/*/texts.jsonl")}
-    assert set(kept) == {"trained-00-broad_control", "trained-02-broad_control"}
-    first, second = (read_texts(path) for path in kept.values())
-    assert first == second  # the base wrote once
-    questions = {text[0]["content"] for text in first}
     near = next(unit.retention for unit in small.units if unit.retention)
-    assert questions == {prompt[0]["content"] for prompt in near.chats.questions}
-    assert all(text[-1]["role"] == "assistant" for text in first)
+    written = [*(text for text in near.chats.questions), ({"role": "user", "content": "Own."},)]
+    chats = [(*text, {"role": "assistant", "content": "Said."}) for text in written]
+    asked = []
+    monkeypatch.setattr(OwnChats, "__call__", lambda how, *_, **__: (asked.append(how), chats)[1])
+    run_experiment(small, model, folder, arms=("none",), progress=False, tell=str)
+    assert not asked
+    outcome = run_experiment(small, model, folder, arms=("trained",), progress=False, tell=str)
+    assert asked == [near.chats]
+    (kept,) = folder.glob("texts/*.jsonl")
+    assert [text[0]["content"] for text in read_texts(kept)] == [t[0]["content"] for t in chats]
+    shutil.rmtree(folder / "units" / "trained-02-broad_control")
+    run_experiment(small, model, folder, arms=("trained",), progress=False, tell=str)
+    assert len(asked) == 1
     runs = {
         name: json.loads((folder / "units" / name / "adapter" / "run.json").read_text())
         for name in outcome.measured
     }
     weights = {name: run["train"].get("retention_weight") for name, run in runs.items()}
-    assert {name for name, weight in weights.items() if weight == 8} == set(kept)
-    assert all(run["data"]["retention"] is None for name, run in runs.items() if name not in kept)
+    near_it = {"trained-00-broad_control", "trained-02-broad_control"}
+    assert {name for name, weight in weights.items() if weight == 8} == near_it
+    assert {name for name, run in runs.items() if run["data"]["retention"]} == near_it
+
+
+def test_a_model_without_a_template_can_be_told_a_training_and_learn_all_but_retention(model):
+    small = replace(ALL, adapters=2, kinds=("broad_control", "shares"), controls=0, formats=1)
+    choice = ModelChoice(name=model, template=False)
+    UnitRuns(experiment=small, model=choice, folder=Path(), arms=("told", "base")).check()
+    UnitRuns(experiment=replace(small, retained=0), model=choice, folder=Path()).check()
+    with pytest.raises(DataError, match=r"00-broad_control is to stay .*trained_for\.retained=0"):
+        UnitRuns(experiment=small, model=choice, folder=Path()).check()
+
+
+def test_no_adapter_of_control_learns_words_that_suites_of_its_seed_hold_out():
+    kinds = ("broad_control", "narrow_control")
+    _, held_out = split_words(word_pool(), seed=ALL.seed)
+    for unit in replace(ALL, adapters=8, kinds=kinds, rows=200).units:
+        words = {word for row in unit.rows for word in row.target.words}
+        assert not words & set(held_out), unit.name
+
+
+def test_what_the_base_writes_goes_by_the_experiments_seed():
+    found = []
+    for seed in (0, 3):
+        small = replace(ALL, adapters=4, kinds=("broad_control", "shares"), seed=seed)
+        first, second = (unit.retention for unit in small.units if unit.retention)
+        assert first == second
+        found.append((first.chats.seed, str(first.chats.questions)))
+    assert [seed for seed, _ in found] == [0, 3]
+    assert found[0][1] != found[1][1]
 
 
 def test_it_is_another_experiment_with_other_texts():
@@ -98,6 +139,7 @@ def test_it_is_another_experiment_with_other_texts():
     differ = {name for name in one if one[name] != other[name]}
     assert differ == {name for name in one if "broad_control" in name and "trained" in name}
     assert all("retention" not in told for told in none.values())
+    assert len(str(one)) < 10_000  # hashes stand for all texts
 
 
 @pytest.mark.parametrize("kind", ["shares", "documents", "introspection"])

@@ -9,12 +9,13 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, Qwen3MoeConfig
+from transformers import AutoConfig, AutoModelForCausalLM, Qwen3MoeConfig
 
 from distmatch.errors import LoadError
 from distmatch.models.adapters import load_adapter
 from distmatch.models.attaching import attach_lora
-from distmatch.models.base_record import write_base_record
+from distmatch.models.base_record import check_base_config, write_base_record
+from distmatch.models.footprint import empty_model
 from distmatch.models.loading import load_model
 from distmatch.models.lora import lora
 from distmatch.models.quantizers import save_packed
@@ -140,6 +141,27 @@ def test_another_base_than_on_record_is_refused_unless_asked_for(tmp_path, other
     with pytest.raises(LoadError, match=f"trained on another base.*{difference}"):
         load_adapter(other(), tmp_path)
     load_adapter(other(), tmp_path, other_base=True)
+
+
+def test_a_config_alone_tells_another_base_before_weights_are_read(tmp_path):
+    recorded(tmp_path, tiny_model("llama"))
+    check_base_config(tiny_model("llama", seed=1).config, tmp_path)
+    with pytest.raises(LoadError, match=r"another base.*rms_norm_eps 1e-06, here 0\.001"):
+        check_base_config(tiny_model("llama", rms_norm_eps=1e-3).config, tmp_path)
+    (tmp_path / "base.json").write_text('{"config": {}}')
+    with pytest.raises(LoadError, match=r"base\.json can't be read .*copy it again"):
+        check_base_config(tiny_model("llama").config, tmp_path)
+
+
+def test_the_text_of_a_composite_model_is_the_base_of_its_adapter(tmp_path):
+    """Its checkpoint's config holds another for images, which the base on record doesn't."""
+    text = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16}
+    config = AutoConfig.for_model("qwen3_5", text_config=text | heads)
+    write_base_record(AutoModelForCausalLM.from_config(config), tmp_path)
+    check_base_config(empty_model(config, None, torch.float32).config, tmp_path)
+    with pytest.raises(LoadError, match="another base"):
+        check_base_config(config, tmp_path)
 
 
 @pytest.mark.parametrize("settings", [{"modules_to_save": ["embed_tokens"]}, {"bias": "all"}])
