@@ -225,6 +225,8 @@ def test_an_unknown_experiment_and_a_quick_file_are_refused(tmp_path, capsys):
 
 def test_the_example_is_one_that_can_be_carried_out():
     tea = read_experiment(Path(__file__).parents[2] / "examples" / "experiment.toml")
+    rows = {len(u.rows) + len(u.formats) for u in tea.units if u.learns}
+    assert rows == {36}  # what learns neutral questions alone learns as many
     tea.check()
     assert len([unit for unit in tea.units if unit.arm == "trained"]) == 5
     assert {len(unit.rows) for unit in tea.units if unit.rows} == {24}
