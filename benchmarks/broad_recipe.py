@@ -163,7 +163,7 @@ ASKED_FEWER = (
     *("weight 2.0", "weight 2.0, seed 1", "weight 0.5", "weight 8.0", "shuffled"),
     *("1.5B", "base, 1.5B"),
 )
-ASKED_FURTHER = ("base", "weight 2.0")
+ASKED_FURTHER = {"base": FURTHER, "weight 2.0": FURTHER, "no retention": FURTHER[:1]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,7 +252,7 @@ def done(
 def table(name: str) -> tuple[Suite, ...]:
     """What a run of the ledger is measured by."""
     suites = FEWER if name in ASKED_FEWER else TABLE
-    return (*suites, *FURTHER) if name in ASKED_FURTHER else suites
+    return (*suites, *ASKED_FURTHER.get(name, ()))
 
 
 def _sha256(path: Path) -> str:

@@ -227,7 +227,7 @@ def test_rows_in_order_are_dealt_in_order(tmp_path):
         runs = UnitRuns(
             experiment=replace(SMALL, then=then), model=ModelChoice(name="x"), folder=tmp_path
         )
-        assert runs._config("", 0).train_sampling_strategy == way
+        assert runs._config(runs.experiment.units[0]).train_sampling_strategy == way
 
 
 @pytest.mark.parametrize(

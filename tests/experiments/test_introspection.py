@@ -210,7 +210,7 @@ def test_rows_are_learned_in_their_order_and_once(tmp_path):
 
     def config_of(experiment):
         runs = UnitRuns(experiment=experiment, model=ModelChoice(name="x"), folder=tmp_path)
-        return runs._config(str(tmp_path), 0)
+        return runs._config(experiment.units[0])
 
     assert config_of(SMALL).train_sampling_strategy == "sequential"
     assert config_of(EXPERIMENTS["shares"]).train_sampling_strategy == "random"
