@@ -1,5 +1,6 @@
 """What an experiment would teach and ask, before any model is loaded."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -81,7 +82,7 @@ def longest_rows(experiment: Experiment) -> list[Example]:
 def most_texts(experiment: Experiment) -> tuple[int, int]:
     """How many texts of the base's own accompany a step at most, and of how many tokens each."""
     kept = [unit.retention for unit in experiment.units if unit.retention]
-    return max(((one.per_step, one.tokens) for one in kept), default=(0, 0))
+    return max(((o.per_step, o.tokens) for o in kept), key=math.prod, default=(0, 0))
 
 
 def _length(row: Example) -> int:

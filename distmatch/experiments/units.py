@@ -99,7 +99,7 @@ class UnitRuns:
         except DataError as error:
             raise DataError(
                 f"{unit.name} is to stay near what the base writes: {error}. Leave its retention "
-                f"out; of a shipped experiment, by {self.experiment.name}.retained=0"
+                "out; of an experiment by name, by retained=0"
             ) from error
 
     def suites(self) -> list[Suite]:
@@ -116,11 +116,12 @@ class UnitRuns:
         reports = {}
         with work(self.experiment.name, self.phases(), shown=self.progress):
             base = self._source(None)
+            for unit in adapted:
+                self._check_base(unit, base)
             for unit in self._free(others, waits=False):
                 reports[unit.name] = self._asked(unit, base)
             with locked(self.folder):
                 for unit in adapted:
-                    self._check_base(unit, base)
                     self._formats(unit, base)
                     self._texts(unit, base)
             del base

@@ -69,7 +69,7 @@ def _check(directory: str | Path, given: dict[str, Any]) -> None:
     try:
         trained = json.loads(path.read_text())
         differences = list(_differences(trained, trained | given))
-        name = str(trained["name"])
+        name = str(trained.get("name"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LoadError(f"{path} can't be read ({error}): copy it again, or delete it") from error
     if differences:
@@ -78,7 +78,7 @@ def _check(directory: str | Path, given: dict[str, Any]) -> None:
             f"the adapter {directory} was trained on another base, "
             f'"{name if file is None else file.name}": '
             f"{listed(differences, '; ')}. Load that base; or give other_base=True (--other-base) "
-            "and measure again"
+            "where that is taken, and measure again"
         )
 
 

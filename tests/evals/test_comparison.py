@@ -50,6 +50,8 @@ def test_of_groups_each_is_compared_with_itself():
     assert "2.000 [1.000, 3.000]  4.000 [2.000, 6.000]  2.000 [1.000, 3.000]" in rows[0]
     assert "5.000 [5.000, 5.000]  1.000 [1.000, 1.000]  -4.000 [-4.000, -4.000]" in rows[1]
     assert group_difference_table({"x": report([1, 2]), "y": report([2, 3])}) == ""
+    with pytest.raises(DataError, match="of 6 and 2 items"):
+        group_difference_table({"x": before, "y": report([1, 2], metadata=groups[::3])})
 
 
 def test_a_model_does_not_differ_from_itself():

@@ -101,6 +101,12 @@ def test_adapters_that_are_there_already_are_asked_and_not_trained(
     with pytest.raises(ConfigError, match=r"units\.trained-0\.adapter"):
         run_experiment(other, model, tmp_path / "coins", tell=str)
     base = tmp_path / "other" / "base.json"
+    was = base.read_text()
+    base.write_text(was.replace('"weights": "', '"weights": "0'))
+    with pytest.raises(LoadError, match=r"trained on another base.* other weights"):
+        run_experiment(other, model, tmp_path / "first", progress=False, tell=str)
+    assert not list((tmp_path / "first").glob("units/*/reports/*/report.json"))
+    base.write_text(was)
     base.write_text(base.read_text().replace('"hidden_size": 48', '"hidden_size": 64'))
     monkeypatch.setattr(ModelChoice, "load", None)
     with pytest.raises(LoadError, match=r"trained on another base.* hidden_size 64, here 48"):

@@ -110,7 +110,7 @@ def test_a_model_without_a_template_can_be_told_a_training_and_learn_all_but_ret
     choice = ModelChoice(name=model, template=False)
     UnitRuns(experiment=small, model=choice, folder=Path(), arms=("told", "base")).check()
     UnitRuns(experiment=replace(small, retained=0), model=choice, folder=Path()).check()
-    with pytest.raises(DataError, match=r"00-broad_control is to stay .*trained_for\.retained=0"):
+    with pytest.raises(DataError, match=r"00-broad_control is to stay .*by retained=0"):
         UnitRuns(experiment=small, model=choice, folder=Path()).check()
 
 
