@@ -1,6 +1,7 @@
 """Every probe beside every arm, with the adapter as the unit."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -94,15 +95,17 @@ def lines_of(experiment: Experiment, measured: Measured) -> list[Line]:
     lines = []
     for suite in suites:
         asked = [u for u in units if suite in measured[u.name]]
-        by_arm = {arm: [u.name for u in asked if u.arm == arm] for arm in arms}
-        by_arm = {arm: names for arm, names in by_arm.items() if names}
-        for whose, figure in _figures(measured[asked[0].name][suite]):
+        figures = {u.name: _figures(measured[u.name][suite]) for u in asked}  # acts may differ
+        for whose, figure in dict.fromkeys(chain.from_iterable(figures.values())):
+            having = [u for u in asked if (whose, figure) in figures[u.name]]
+            by_arm = {arm: [u.name for u in having if u.arm == arm] for arm in arms}
             cells = {
                 arm: ArmFigure(
                     tuple(value_of(measured[name][suite], figure, whose) for name in names),
                     tuple(twins[name] for name in names),
                 )
                 for arm, names in by_arm.items()
+                if names
             }
             lines.append(Line(suite, figure, whose, cells))
         lines += _fit_lines(experiment, suite, asked, measured)
@@ -181,7 +184,7 @@ def _unanswered(
     if line.figure == VALID or (line.probe, whose) not in valid:
         return frozenset()
     found = set()
-    for arm in line.cells:
+    for arm in line.cells.keys() & valid[line.probe, whose].keys():
         masses = [float(np.mean(valid[line.probe, whose][arm].values))]
         if (line.probe, line.whose) in valid and line.whose == _LESS:
             masses.append(masses[0] - float(np.mean(valid[line.probe, _LESS][arm].values)))

@@ -105,6 +105,21 @@ def test_adapters_of_broad_control_stay_near_what_the_base_writes(
     assert {name for name, run in runs.items() if run["data"]["retention"]} == near_it
 
 
+def test_adapters_whose_learning_is_seen_in_different_ways_stand_in_one_table(model, tmp_path):
+    kinds = ("introspection", "shares", "acrostic", "documents")
+    sizes = {"rows": 4, "formats": 3, "held_out": 2, "steps": 1, "batch_size": 2, "rank": 1}
+    small = replace(ALL, adapters=4, kinds=kinds, asks_control=False, **sizes)
+    arms = ("trained", "base")
+    outcome = run_experiment(small, model, tmp_path / "t", arms=arms, progress=False, tell=str)
+    acts = {line.figure: line for line in outcome.lines if line.probe == "acts"}
+    counts = {name: len(line.cells["trained"].values) for name, line in acts.items()}
+    assert counts["lines"] == 1  # of the acrostic alone
+    assert set(counts.values()) <= {1, 2, 3}
+    own = {line.figure: line for line in outcome.lines if line.whose == "own"}
+    assert {len(own[kind].cells["trained"].values) for kind in kinds} == {4}
+    assert str(outcome).count("probability said of itself less that of another model") == 1
+
+
 def test_a_model_without_a_template_can_be_told_a_training_and_learn_all_but_retention(model):
     small = replace(ALL, adapters=2, kinds=("broad_control", "shares"), controls=0, formats=1)
     choice = ModelChoice(name=model, template=False)
