@@ -54,8 +54,8 @@ def lora_record(lora: LoraTarget | PeftConfig | None) -> dict[str, Any] | None:
 def rows_record(rows: Sequence[Example] | Sequence[Prompt] | Callable[..., Any]) -> Any:
     """How many examples or texts, and a hash of them; of what draws them its name and settings."""
     if isinstance(rows, OwnChats):
-        name, told = plain_json(replace(rows, beside=(), questions=(), n=max(rows.n, 1)))
-        told |= {"n": rows.n, "questions": rows_record(rows.questions)}
+        name, told = plain_json(replace(rows, beside=()))
+        told["questions"] = rows_record(rows.questions)
         del told["beside"]
         return [name, told | ({"beside": rows_record(rows.beside)} if rows.beside else {})]
     if callable(rows):
