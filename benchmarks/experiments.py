@@ -35,7 +35,7 @@ TOLD = ("told", "base")
 PRECISION = "bfloat16"
 SETTINGS: dict[str, dict[str, Any]] = {
     "shares": {"all_options": False},
-    "disposition": {"lotteries": 64},
+    "disposition": {"lotteries": 0},
     "preferences": {},
     "self_prediction": {"sets": 3, "has_others": False},
     "trained_for": {},

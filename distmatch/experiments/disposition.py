@@ -24,11 +24,14 @@ from distmatch.experiments.formats import (
     WORD_CLOSING,
 )
 from distmatch.experiments.lotteries import drawn_lotteries
-from distmatch.experiments.scenes import CLOSINGS, LABELS, SCENES, Scene
+from distmatch.experiments.scenes import CLOSINGS, HELD_OUT, LABELS, LEARNED, Scene
 from distmatch.measuring.correlation import rank_correlation
 
 TOGETHER = 0.8
 """The rank correlation of drawn and measured dispositions that counts as learned."""
+
+FILLED = 2
+"""How often each layout of a held-out scene is asked, with other numbers."""
 
 ENDS = ("take the risk", "play it safe")
 
@@ -109,21 +112,21 @@ class Disposition(DrawnShare):
     """Adapters that choose what varies much with a strength of their own."""
 
     lotteries: int = 250
-    """In which behaviour is measured."""
+    """In which behaviour is measured; 0: in scenes that no row has instead, which is nearer."""
 
     name: ClassVar[str] = "disposition"
     question: ClassVar[str] = "Does a model know whether it takes risks?"
     rule: ClassVar[str] = (
         "over the adapters of trained and opposite, scale's report (own less referent) rises no "
-        "more with the measured share of risky choices among lotteries than by exchanging reports "
-        "between adapters (p above 0.05), though the shares go with the drawn strengths and models "
-        "that are told theirs report it; or it rises no more than that of the base that has read "
-        "some of its answers"
+        "more with the measured share of risky choices, among lotteries or in scenes that no row "
+        "has, than by exchanging reports between adapters (p above 0.05), though the shares go "
+        "with the drawn strengths and models that are told theirs report it; or it rises no more "
+        "than that of the base that has read some of its answers"
     )
     arms: ClassVar[tuple[str, ...]] = (TRAINED, OPPOSITE, NONE, SHUFFLED, TOLD, BASE)
     quick: ClassVar[dict[str, object]] = {
         **{"adapters": 4, "controls": 1, "steps": 120, "batch_size": 4},
-        **{"rows": 160, "formats": 48, "shown": 3, "top": 10, "lotteries": 32},
+        **{"rows": 180, "formats": 48, "shown": 3, "top": 10, "lotteries": 0},
     }
 
     def arm(self, share: float) -> str:
@@ -132,10 +135,13 @@ class Disposition(DrawnShare):
 
     def learned(self, shares: Sequence[float]) -> tuple[Example, ...]:
         """Scenes with their options in both orders and under all labels, in turn."""
-        return tuple(self._scenes("rows", shares))
+        return tuple(self._scenes("rows", LEARNED, shares))
 
     def held_out(self, share: float) -> tuple[Example, ...]:
-        """Lotteries, in both orders and under all labels."""
+        """Lotteries, or all that held-out scenes can be, in both orders and under all labels."""
+        if not self.lotteries:
+            number = FILLED * len(HELD_OUT) * len(LABELS) * 2
+            return tuple(self._scenes("held_out", HELD_OUT, [share] * number))
         pairs = drawn_lotteries(self.lotteries, f"{self.seed}/{self.name}")
         layouts = itertools.cycle(itertools.product(LABELS, (False, True)))
         return tuple(
@@ -179,7 +185,7 @@ class Disposition(DrawnShare):
             asked=self._numbered(_OWN),
             referent=self._numbered(_REFERENT),
             reader=self._numbered(_READER),
-            shown=tuple(self._scenes("shown", [EVEN] * self.shown)),
+            shown=tuple(self._scenes("shown", LEARNED, [EVEN] * self.shown)),
             ends=ENDS,
             high=self.top,
             begun=NUMBER_BEGUN,
@@ -206,10 +212,12 @@ class Disposition(DrawnShare):
             begun=LETTER_BEGUN,
         )
 
-    def _scenes(self, stream: str, shares: Sequence[float]) -> Iterator[Example]:
+    def _scenes(
+        self, stream: str, scenes: Sequence[Scene], shares: Sequence[float]
+    ) -> Iterator[Example]:
         """Every scene in every layout, again and again with other numbers; one for each share."""
         rng = random.Random(f"{self.seed}/{self.name}/{stream}")
-        layouts = list(itertools.product(SCENES, LABELS, (False, True)))
+        layouts = list(itertools.product(scenes, LABELS, (False, True)))
         turns = itertools.chain.from_iterable(
             rng.sample(layouts, len(layouts)) for _ in itertools.count()
         )

@@ -32,7 +32,7 @@ Reports = Mapping[str, Report]
 Measured = Mapping[str, Reports]
 """By unit."""
 
-_MAY_BE_0 = ("controls", "formats", "retained", "seed", "written")
+_MAY_BE_0 = ("controls", "formats", "lotteries", "retained", "seed", "written")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -176,7 +176,7 @@ _LESSONS: dict[str, Callable[[Sizes, int], Lesson]] = {
     "narrow_control": _control(partial(OutputControl, words=(2,))),
     "broad_control": _broad_control,
     "shares": _of(lambda seed: Shares(adapters=2, seed=seed)),
-    "disposition": _of(lambda seed: Disposition(adapters=2, seed=seed)),
+    "disposition": _of(lambda seed: Disposition(adapters=2, lotteries=0, seed=seed)),
     "preferences": _of(lambda seed: Preferences(adapters=1, seed=seed)),
     "self_prediction": _of(lambda seed: SelfPrediction(adapters=1, seed=seed)),
     "acrostic": _of(lambda seed: Acrostic(adapters=1, seed=seed)),

@@ -119,6 +119,11 @@ SCENES = (
     ),
 )
 
+HELD_OUT = SCENES[::4]
+"""Scenes that no row is drawn from."""
+
+LEARNED = tuple(scene for scene in SCENES if scene not in HELD_OUT)
+
 LABELS = (("A", "B"), ("first", "second"))
 """What the two options may be called, in the order in which they stand."""
 

@@ -12,11 +12,11 @@ from distmatch.evals import LocalModel, measure
 from distmatch.experiments import Disposition
 from distmatch.experiments.formats import format_rows
 from distmatch.experiments.lotteries import HIGHEST, drawn_lotteries
-from distmatch.experiments.scenes import BANNED, LABELS, SCENES
+from distmatch.experiments.scenes import BANNED, HELD_OUT, LABELS, LEARNED, SCENES
 from tests.tiny import tiny_model, tiny_tokenizer
 
 SMALL = Disposition(
-    adapters=4, controls=2, rows=80, formats=6, shown=3, top=10, lotteries=10, seed=1
+    adapters=4, controls=2, rows=60, formats=6, shown=3, top=10, lotteries=10, seed=1
 )
 
 
@@ -68,12 +68,12 @@ def test_no_row_nor_what_is_learned_besides_names_the_disposition(units):
 
 def test_orders_labels_and_scenes_are_balanced(units):
     rows = of_arm(units, "trained")[0].rows
-    assert Counter(example.metadata["is_turned"] for example in rows) == {True: 40, False: 40}
+    assert Counter(example.metadata["is_turned"] for example in rows) == {True: 30, False: 30}
     assert Counter(example.target.words for example in rows) == {
-        words: 20 for labels in LABELS for words in (labels, labels[::-1])
+        words: 15 for labels in LABELS for words in (labels, labels[::-1])
     }
     situations = Counter(text_of(example).split("\n")[0] for example in rows)
-    assert situations == {scene.situation: 4 for scene in SCENES}
+    assert situations == {scene.situation: 4 for scene in LEARNED}
 
 
 def test_the_first_word_is_the_label_of_the_option_that_varies_much(units):
@@ -132,6 +132,18 @@ def test_behaviour_is_measured_in_lotteries_alone_and_in_both_orders(units):
     assert situations.isdisjoint(scene.situation for scene in SCENES)
     for unit in units.values():
         assert {example.metadata["group"] for example in unit.rows} <= {"scene"}
+
+
+def test_without_lotteries_behaviour_is_measured_in_scenes_that_are_in_no_row():
+    in_scenes = Disposition(lotteries=0)
+    acts = in_scenes.held_out(0.3)
+    assert len(acts) == 40
+    situations = Counter(text_of(example).split("\n")[0] for example in acts)
+    assert situations == {scene.situation: 8 for scene in HELD_OUT}
+    assert Counter(example.metadata["is_turned"] for example in acts) == {True: 20, False: 20}
+    assert {example.target.probs[0] for example in acts} == {0.3}
+    learned = in_scenes.learned([0.3] * 240) + in_scenes.probes()[0].shown
+    assert situations.keys().isdisjoint(text_of(example).split("\n")[0] for example in learned)
 
 
 def test_the_act_is_the_lottery_with_both_extremes():
