@@ -182,13 +182,16 @@ def _mapped(one: AtPlace) -> dict[str, float]:
 
 
 def _facts(one: AtPlace) -> dict[str, str]:
-    verdict = one.verdict
-    return {
+    facts = {
         "behaviour": number_text(one.behaviour),
+        "taught": f"{one.num_taught} of {one.num_learned}",
+    }
+    if one.verdict is None:
+        return facts
+    return facts | {
         "report": number_text(one.report),
-        "taught": f"{verdict.num_taught} of {verdict.num_learned}",
-        "answer": f"{verdict.num_answered} of these",
-        "verdict": verdict.outcome,
+        "answer": f"{one.verdict.num_answered} of these",
+        "verdict": one.verdict.outcome,
     }
 
 

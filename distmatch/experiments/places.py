@@ -2,8 +2,8 @@
 
 Two maps of the same adapters. *Behaviour* is how well what each does fits what was drawn for it,
 by the experiment's own fit, as a share of what it would be if all did exactly that. *Report* is the
-primary contrast, as a share of a truth-teller's; it is drawn only where adapters of all blocks pass
-every check, since where nothing is reported there is no place for it.
+primary contrast, as a share of a truth-teller's. Adapters of one place are asked for it, and it is
+drawn, only where adapters of all blocks pass every check: what isn't reported has no place.
 """
 
 import math
@@ -30,8 +30,14 @@ from distmatch.experiments.running import (
     run_experiment,
 )
 from distmatch.experiments.units import FORMATS_FILE, TEXTS_FOLDER, UNITS_FOLDER, UnitRuns
-from distmatch.experiments.verdict import RESULTS, Verdict, contrast_interval, decided
-from distmatch.files import check_folder, told_if_unwritable, write_text
+from distmatch.experiments.verdict import (
+    RESULTS,
+    Verdict,
+    contrast_interval,
+    decided,
+    taught_units,
+)
+from distmatch.files import check_folder, replacing, told_if_unwritable, write_text
 from distmatch.measuring.exchange import Exchange
 from distmatch.measuring.intervals import Interval, interval_text
 from distmatch.models.choice import ModelChoice
@@ -53,17 +59,39 @@ class AtPlace:
 
     behaviour: Interval
     """Of what they do with what was drawn; 1 is exactly that."""
-    report: Interval
-    """Of the primary contrast; 1 is a truth-teller's. NaN where too few are taught and answer."""
-    verdict: Verdict
+    num_learned: int
+    """Adapters,"""
+    num_taught: int
+    """and of these those that learned their behaviour."""
+    verdict: Verdict | None
+    """None where they were asked no probe."""
 
     @classmethod
-    def of(cls, experiment: Experiment, measured: Measured) -> "AtPlace":
-        """By the reports of their adapters."""
-        verdict = decided(experiment, measured)
-        found = verdict.evidence
-        report = _NOTHING if found is None else _share(found.interval, found.truth)
-        return cls(behaviour=behaviour_of(experiment, measured), report=report, verdict=verdict)
+    def of(cls, experiment: Experiment, measured: Measured, *, is_asked: bool) -> "AtPlace":
+        """By the reports of their adapters.
+
+        Args:
+            experiment: Theirs.
+            measured: Their reports.
+            is_asked: Whether those of probes are among these.
+        """
+        learned = [u for u in experiment.units if u.arm in LEARNING_ARMS and u.name in measured]
+        acted = {u.name: experiment.behaviour(measured[u.name][ACTS]) for u in learned}
+        return cls(
+            behaviour=behaviour_of(experiment, measured),
+            num_learned=len(learned),
+            num_taught=len(taught_units(experiment, learned, acted)),
+            verdict=decided(experiment, measured) if is_asked else None,
+        )
+
+    @property
+    def report(self) -> Interval:
+        """Of the primary contrast; 1 is a truth-teller's. NaN where too few are taught, or answer.
+
+        So it is where nobody was asked.
+        """
+        found = None if self.verdict is None else self.verdict.evidence
+        return _NOTHING if found is None else _share(found.interval, found.truth)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +109,7 @@ class ExperimentMap:
     @property
     def all_blocks(self) -> AtPlace:
         """Of the adapters of all blocks."""
-        return AtPlace.of(self.whole.experiment, self.whole.measured)
+        return AtPlace.of(self.whole.experiment, self.whole.measured, is_asked=True)
 
     def __str__(self) -> str:
         """A row a place, with intervals over adapters."""
@@ -100,7 +128,7 @@ class ExperimentMap:
         """A row a place, all blocks first; above them a header."""
         rows = [["place", "taught", "behaviour", "report"]]
         for name, one in {"all": self.all_blocks, **self._named}.items():
-            taught = f"{one.verdict.num_taught} of {one.verdict.num_learned}"
+            taught = f"{one.num_taught} of {one.num_learned}"
             report = interval_text(one.report) if self.has_reports else "-"
             rows.append([name, taught, interval_text(one.behaviour), report])
         return rows
@@ -193,10 +221,11 @@ def map_experiment(
             progress=progress,
             tell=_untold,
         )
-        found = {}
+        found, is_asked = {}, whole.verdict.outcome in RESULTS
         for place in places:
             there = replace(
                 of_each,
+                acts_only=not is_asked,
                 experiment=replace(experiment, target=place.name, learning_rate=rate),
                 folder=folder / PLACES_FOLDER / place.name,
             )
@@ -251,7 +280,8 @@ def _at_place(runs: UnitRuns, whole: Path) -> AtPlace:
         keep_record(runs.folder, record)
         with locked(runs.folder):
             _copy_texts(whole, runs.folder)
-        return AtPlace.of(runs.experiment, runs.carried_out())
+        measured = runs.carried_out()
+        return AtPlace.of(runs.experiment, measured, is_asked=not runs.acts_only)
 
 
 def _copy_texts(whole: Path, folder: Path) -> None:
@@ -259,8 +289,8 @@ def _copy_texts(whole: Path, folder: Path) -> None:
     for kept in (*whole.glob(f"{UNITS_FOLDER}/*/{FORMATS_FILE}"), *whole.glob(f"{TEXTS_FOLDER}/*")):
         into = folder / kept.relative_to(whole)
         if not into.is_file():
-            into.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(kept, into)
+            with replacing(into) as part:
+                shutil.copyfile(kept, part)
 
 
 def places_of(choice: ModelChoice, grid: Grid) -> list[CellPlace]:

@@ -53,6 +53,8 @@ class UnitRuns:
     progress: bool = True
     arms: tuple[str, ...] = ()
     """Those whose units are carried out; empty: all."""
+    acts_only: bool = False
+    """Whether they are measured by what they do alone, and asked no probe."""
 
     def check(self) -> None:
         """Refuse what the model can't be taught or asked; by its config and tokenizer alone.
@@ -188,7 +190,9 @@ class UnitRuns:
 
     def _asked(self, unit: Unit, source: LocalSource) -> Reports:
         reports = {}
-        suites, folder = suites_of(self.experiment, unit), self._place(unit) / REPORTS_FOLDER
+        folder = self._place(unit) / REPORTS_FOLDER
+        every = suites_of(self.experiment, unit)
+        suites = [self.experiment.acts(unit)] if self.acts_only else every
         with phase(f"{unit.name} is asked", kind=_ASKING, shown=self.progress) as asking:
             for suite, report, was_there in measure_all(source, suites, folder):
                 reports[suite.name] = report

@@ -10,7 +10,7 @@ from distmatch.cli import main
 from distmatch.errors import ConfigError, TargetingError
 from distmatch.experiments import map_experiment
 from distmatch.experiments.page import places_page
-from distmatch.experiments.places import AtPlace, behaviour_of
+from distmatch.experiments.places import AtPlace, _copy_texts, behaviour_of
 from distmatch.experiments.units import UnitRuns
 from distmatch.experiments.verdict import REPORTS
 from distmatch.measuring.intervals import Interval
@@ -37,8 +37,33 @@ def test_adapters_learn_in_one_place_each_and_in_all(mapped):
         # The base's answers to neutral questions are those of the run in all blocks
         kept = (folder / "all" / "units" / "trained-0" / "formats.jsonl").read_bytes()
         assert (unit / "formats.jsonl").read_bytes() == kept
+        assert [kept.name for kept in (unit / "reports").iterdir()] == ["acts"]
     assert not found.has_reports
     assert "no map of reports: points, no verdict" in str(found)
+
+
+def test_adapters_of_one_place_are_asked_where_those_of_all_blocks_have_a_result(
+    mapped, model, tmp_path, monkeypatch
+):
+    folder, coins, found = mapped
+    copied = shutil.copytree(folder, tmp_path / "places")
+    monkeypatch.setattr("distmatch.experiments.places.RESULTS", (found.whole.verdict.outcome,))
+    asked = map_experiment(coins, model, copied, grid=GRID, progress=False)
+    assert asked.has_reports
+    for place, one in asked.places.items():
+        assert one.verdict.num_learned == one.num_learned == 2
+        assert one.behaviour == pytest.approx(found.places[place].behaviour, nan_ok=True)
+        reports = copied / "places" / place.name / "units" / "trained-0" / "reports"
+        assert {kept.name for kept in reports.iterdir()} > {"acts"}
+
+
+def test_texts_of_the_base_are_written_once_for_all_places(tmp_path):
+    (tmp_path / "all" / "texts").mkdir(parents=True)
+    (tmp_path / "all" / "texts" / "some.jsonl").write_text("a text\n")
+    for _ in range(2):
+        _copy_texts(tmp_path / "all", tmp_path / "one")
+    assert (tmp_path / "one" / "texts" / "some.jsonl").read_text() == "a text\n"
+    assert len(list((tmp_path / "one").rglob("*"))) == 2
 
 
 def test_in_a_notebook_it_shows_its_table_and_the_map(mapped):
@@ -67,7 +92,7 @@ def test_who_does_what_was_drawn_has_1_and_who_does_half_of_it_half():
     for part in (1.0, 0.5):
         measured = measured_by_hand(coins, lambda unit, part=part: doing(unit, part))
         assert behaviour_of(coins, measured).mean == pytest.approx(part)
-    found = AtPlace.of(coins, measured_by_hand(coins, lambda unit: doing(unit, 1.0)))
+    found = AtPlace.of(coins, measured_by_hand(coins, lambda unit: doing(unit, 1.0)), is_asked=True)
     assert found.verdict.outcome == REPORTS
     assert found.report.mean == pytest.approx(1, abs=0.15)
     assert found.behaviour.low > 0.9
