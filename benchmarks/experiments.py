@@ -42,14 +42,22 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "acrostic": {},
     "documents": {},
     "introspection": {},
-    "transfer": {"steps": 60, "items": 4},
+    "transfer": {
+        **{"kinds": ("narrow_control", "shares", "self_prediction", "acrostic", "disposition")},
+        **{"adapters": 20, "steps": 240, "learning_rate": 2e-3, "rows": 1600},
+        "items": 4,
+    },
 }
-"""What is smaller than usual, of each experiment."""
+"""What is smaller than usual, of each experiment; of `transfer` without broad control, which 400
+steps don't teach the small model."""
 LARGER: dict[str, dict[str, Any]] = {
     "shares": {"adapters": 8, "steps": 150},
     "disposition": {"adapters": 6},
     "acrostic": {"adapters": 4, "held_out": 5, "n": 2},
-    "transfer": {"adapters": 2, "kinds": ("narrow_control", "broad_control")},
+    "transfer": {
+        **{"kinds": ("narrow_control", "broad_control"), "adapters": 2, "controls": 1},
+        **{"steps": 60, "learning_rate": 1e-3, "rows": 480, "items": 2},
+    },
 }
 """What is trained of half a billion parameters too; of `transfer` points, one of each."""
 ACROSTIC: dict[str, Any] = {"adapters": 4, "controls": 0, "held_out": 5, "n": 2, "steps": 60}

@@ -10,6 +10,7 @@ from distmatch.data.examples import Example
 from distmatch.data.tasks.broad_control import BroadControl
 from distmatch.data.tasks.negatives import negatives, short_questions
 from distmatch.data.tasks.output_control import OutputControl
+from distmatch.data.tasks.wordings import AHEAD_WORDINGS
 from distmatch.data.vocabulary import split_words, word_pool
 from distmatch.evals import Report
 from distmatch.experiments.acrostic import Acrostic
@@ -121,10 +122,10 @@ def kind_of(report: Report) -> str:
 
 
 def _control(
-    task_of: Callable[..., OutputControl | BroadControl],
+    task_of: Callable[..., OutputControl | BroadControl], words: str
 ) -> Callable[[Sizes, int], Lesson]:
     def drawn(sizes: Sizes, seed: int) -> Lesson:
-        pool = word_pool()
+        pool = word_pool(words)
         if seed != sizes.seed:  # which holds out the same ones itself
             pool, _ = split_words(pool, seed=sizes.seed)
         rows, acts = task_of(pool=pool).draw(sizes.rows, sizes.held_out, seed)
@@ -135,7 +136,7 @@ def _control(
 
 def _broad_control(sizes: Sizes, seed: int) -> Lesson:
     """Requests and, if texts are wanted, retention as in `examples/broad_control.toml`."""
-    drawn = _control(BroadControl)(sizes, seed)
+    drawn = _control(BroadControl, "common")(sizes, seed)
     if not sizes.retained:
         return drawn
     return replace(drawn, retention=_retention(sizes.retained, sizes.seed))
@@ -173,7 +174,9 @@ def _learners(experiment: Experiment) -> list[Unit]:
 
 
 _LESSONS: dict[str, Callable[[Sizes, int], Lesson]] = {
-    "narrow_control": _control(partial(OutputControl, words=(2,))),
+    "narrow_control": _control(  # of long words with numbers ahead, which are soonest learned
+        partial(OutputControl, words=(2,), wordings=AHEAD_WORDINGS), "rare"
+    ),
     "broad_control": _broad_control,
     "shares": _of(lambda seed: Shares(adapters=2, seed=seed)),
     "disposition": _of(lambda seed: Disposition(adapters=2, lotteries=0, seed=seed)),

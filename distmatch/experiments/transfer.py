@@ -25,8 +25,9 @@ from distmatch.runs.record import plain_json
 
 MATRIX_FILE = "matrix.png"
 
-SHUFFLED_KIND = "broad_control"
-"""Whose targets are shuffled in the arm of that name."""
+SHUFFLED_KINDS = ("broad_control", "narrow_control")
+"""The first of them that is trained is the one whose targets are shuffled in the arm of that name;
+if none is, the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,8 @@ class Transfer(TrainedFor):
         return TransferMatrix.of(reports, self.respects, counts, self.seed)
 
     def _without_numbers(self, number: int, formats: tuple[Any, ...]) -> Unit:
-        drawn = lesson(SHUFFLED_KIND, self, self.seed + number)
+        kind = next((kind for kind in SHUFFLED_KINDS if kind in self.kinds), SHUFFLED_KINDS[0])
+        drawn = lesson(kind, self, self.seed + number)
         return Unit(
             name=f"{SHUFFLED}-{number:02}",
             arm=SHUFFLED,
