@@ -81,6 +81,8 @@ which a question could name the word."""
 PLACES: dict[str, Any] = {"adapters": 5, "steps": 60}
 """Of `shares` in one place each."""
 PLACE_RATE = 3e-3
+PRIMARY = {"introspection": {"kinds": ("seen", "last")}}
+"""What is asked where nothing is trained, if not all; what decides is among it."""
 NUM_TOLD = {"shares": 8, "trained_for": 9}
 """Rules that the base is told where nothing is trained; of the others 4."""
 
@@ -112,7 +114,11 @@ def entries() -> dict[str, Entry]:
             name=name,
             model=model,
             arms=TOLD,
-            settings={"adapters": NUM_TOLD.get(name, 4), "controls": 0, **settings},
+            settings={
+                **{"adapters": NUM_TOLD.get(name, 4), "controls": 0},
+                **settings,
+                **PRIMARY.get(name, {}),
+            },
         )
         for model in PATHS
         for name, settings in SETTINGS.items()
