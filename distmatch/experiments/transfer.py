@@ -63,11 +63,7 @@ class Transfer(TrainedFor):
     @property
     def respects(self) -> tuple[Respect, ...]:
         """The battery's figures: the matrix's columns."""
-        return tuple(
-            Respect(suite.name, figure)
-            for suite, figures in battery(self.items)
-            for figure in figures
-        )
+        return tuple(one for _, respects in battery(self.items) for one in respects)
 
     def draw_units(self) -> tuple[Unit, ...]:
         """As of trainings, with adapters that learned control without its numbers."""

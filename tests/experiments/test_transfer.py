@@ -7,12 +7,14 @@ import pytest
 
 import distmatch.experiments.battery
 import distmatch.experiments.transfer
-from distmatch.evals import Numbers
+from distmatch.evals import LocalModel, Numbers, measure
 from distmatch.experiments import Transfer, TransferMatrix, run_experiment
 from distmatch.experiments.battery import Respect, battery
 from distmatch.experiments.page import experiment_page
 from distmatch.measuring.adapters import difference_interval
+from tests.tiny import tiny_model, tiny_tokenizer
 
+MAY_SAY_NOTHING = {"deviation on_time", "deviation follows"}
 RESPECTS = (Respect("given", "control_tvd"), Respect("ordinary", "kl"))
 
 
@@ -74,15 +76,30 @@ def test_the_map_is_drawn_with_every_value(known, tmp_path):
 
 
 def test_the_battery_names_figures_that_its_suites_have():
-    for suite, figures in battery(2):
+    for suite, respects in battery(2):
         names = [metric.name for metric in suite.metrics]
-        assert set(figures) <= set(names), suite.name
+        assert {one.figure for one in respects} <= set(names), suite.name
+        assert {one.suite for one in respects} == {suite.name}
         suite.check()
+
+
+def test_the_whole_battery_can_be_asked_and_every_respect_has_a_number():
+    subject = LocalModel(model=tiny_model("llama"), tokenizer=tiny_tokenizer(), progress=False)
+    taken = {}
+    for suite, respects in battery(1):
+        report = measure(subject, suite, num_resamples=1)
+        taken |= {one: one.of(report) for one in respects}
+    assert len({one.name for one in taken}) == len(taken)
+    assert {one.name for one, value in taken.items() if np.isnan(value)} <= MAY_SAY_NOTHING
+    for one in taken:
+        if one.is_less_referent and (own := one._replace(is_less_referent=False)) in taken:
+            assert abs(taken[one]) <= 1
+            assert taken[own] != taken[one]
 
 
 def test_it_is_carried_out_in_miniature(model, tmp_path, monkeypatch):
     """With one suite in the battery: those are tested one by one elsewhere."""
-    small = ((Numbers(per_kind=1), ("tvd",)),)
+    small = ((Numbers(per_kind=1), (Respect("numbers", "tvd"),)),)
     monkeypatch.setattr(distmatch.experiments.transfer, "battery", lambda items: small)
     settings = {"adapters": 2, "controls": 1, "steps": 1, "batch_size": 2, "rank": 1}
     sizes = {"rows": 4, "formats": 3, "held_out": 2, "top": 2, "items": 1, "retained": 4}
