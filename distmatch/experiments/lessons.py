@@ -39,6 +39,9 @@ DESCRIPTIONS: dict[str, str] = {
 }
 """What each kind of training was for, in a line."""
 
+CONTROL = ("broad_control", "narrow_control")
+"""Kinds of training that teach to follow stated probabilities, the wider one first."""
+
 MEASURED_BY: Mapping[str, Experiment] = {
     "acrostic": Acrostic(),
     "documents": Documents(),

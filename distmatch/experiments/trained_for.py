@@ -28,6 +28,7 @@ from distmatch.experiments.formats import (
     format_rows,
 )
 from distmatch.experiments.lessons import (
+    CONTROL,
     DESCRIPTIONS,
     MEASURED_BY,
     Lesson,
@@ -205,6 +206,15 @@ class TrainedFor(Experiment):
     ) -> np.ndarray:
         """See `Experiment`; of the kinds alone."""
         return super().fits(reports, [one[: len(self.kinds)] for one in behaviours], who)
+
+    def fits_within(
+        self, probe: str, units: Sequence[Unit], reports: Sequence[Report], who: str
+    ) -> np.ndarray | None:
+        """See `Experiment`; how much better those say they control that were trained to."""
+        if probe != CAN_CONTROL or not all(unit.behaviour for unit in units):
+            return None
+        said = [said_of(report, who, "report") for report in reports]
+        return np.outer(said, [self._kind(unit) in CONTROL for unit in units])
 
     def truth(self, behaviours: Sequence[Values]) -> np.ndarray:
         """See `Experiment`."""

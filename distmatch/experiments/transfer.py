@@ -16,7 +16,7 @@ from distmatch.evals import Suite
 from distmatch.experiments.arms import BASE, NONE, SHUFFLED, TOLD, TRAINED, Unit
 from distmatch.experiments.battery import Respect, battery
 from distmatch.experiments.experiment import ACTS, Measured
-from distmatch.experiments.lessons import DESCRIPTIONS, lesson
+from distmatch.experiments.lessons import CONTROL, DESCRIPTIONS, lesson
 from distmatch.experiments.trained_for import TrainedFor
 from distmatch.experiments.transfer_matrix import TransferMatrix
 from distmatch.experiments.verdict import taught_units
@@ -24,10 +24,6 @@ from distmatch.plots import drawn
 from distmatch.runs.record import plain_json
 
 MATRIX_FILE = "matrix.png"
-
-SHUFFLED_KINDS = ("broad_control", "narrow_control")
-"""The first of them that is trained is the one whose targets are shuffled in the arm of that name;
-if none is, the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +120,7 @@ class Transfer(TrainedFor):
         return TransferMatrix.of(reports, self.respects, counts, self.seed)
 
     def _without_numbers(self, number: int, formats: tuple[Any, ...]) -> Unit:
-        kind = next((kind for kind in SHUFFLED_KINDS if kind in self.kinds), SHUFFLED_KINDS[0])
+        kind = next((kind for kind in CONTROL if kind in self.kinds), CONTROL[0])
         drawn = lesson(kind, self, self.seed + number)
         return Unit(
             name=f"{SHUFFLED}-{number:02}",

@@ -17,6 +17,7 @@ from distmatch.evals import FunctionSubject, measure
 from distmatch.experiments import EXPERIMENTS, run_experiment
 from distmatch.experiments.dry_run import most_texts
 from distmatch.experiments.lessons import DESCRIPTIONS, MEASURED_BY
+from distmatch.experiments.tables import FITS_ITS_OWN, lines_of
 from distmatch.experiments.units import UnitRuns
 from distmatch.measuring.exchange import Exchange
 from distmatch.models.choice import ModelChoice
@@ -223,6 +224,11 @@ def test_the_confusion_matrix_has_what_each_training_says_of_itself():
     said = small.control_said(measured)
     assert said == {"shares": pytest.approx([0.0]), "narrow_control": pytest.approx([2.0])}
     assert [row[-1] for row in small.rows_beside(measured)[1:]] == ["0.00", "2.00"]
+    fits = [line for line in lines_of(small, measured) if line.figure == FITS_ITS_OWN]
+    assert {line.probe for line in fits} == {"can_control"}
+    # Half of the 2 by which whoever learned control says more, of itself alone
+    for line in fits:
+        assert line.cells["trained"].interval.mean == pytest.approx(0.5)
     assert small.told_beside({}) == "" and small.rows_beside({}) == []
 
 
