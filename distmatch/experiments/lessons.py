@@ -88,7 +88,17 @@ def lesson(kind: str, sizes: Sizes, seed: int) -> Lesson:
         sizes: Of it; there may be fewer rows.
         seed: Decides what is drawn.
     """
-    drawn = _LESSONS[kind](sizes, seed)
+    return measurable(kind, _LESSONS[kind](sizes, seed), sizes)
+
+
+def measurable(kind: str, drawn: Lesson, sizes: Sizes) -> Lesson:
+    """A lesson with those acts, called by their kind, by which its learning is measured.
+
+    Args:
+        kind: Of training.
+        drawn: As its experiment draws it.
+        sizes: How many acts at most, of kinds that no experiment measures by a rule of its own.
+    """
     if kind in MEASURED_BY:
         return drawn
     acts = (

@@ -1,6 +1,5 @@
 """The experiments there are, by name."""
 
-import json
 from pathlib import Path
 
 from distmatch.errors import ConfigError
@@ -8,9 +7,9 @@ from distmatch.experiments.acrostic import Acrostic
 from distmatch.experiments.disposition import Disposition
 from distmatch.experiments.documents import Documents
 from distmatch.experiments.experiment import Experiment
+from distmatch.experiments.finished import kept_settings
 from distmatch.experiments.introspection import Introspection
 from distmatch.experiments.preferences import Preferences
-from distmatch.experiments.running import RECORD_FILE
 from distmatch.experiments.self_prediction import SelfPrediction
 from distmatch.experiments.shares import Shares
 from distmatch.experiments.trained_for import TrainedFor
@@ -40,15 +39,10 @@ def kept_experiment(folder: str | Path) -> Experiment:
     Raises:
         ConfigError: It holds one from a file, or none that can be read.
     """
-    path = Path(folder) / RECORD_FILE
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        name, settings = record["name"], record["settings"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} can't be read ({error!r}): restore it") from error
+    name, settings = kept_settings(folder)
     if name not in EXPERIMENTS:
         raise ConfigError(
-            f'{path} holds "{name}", which is from a file: give that to distmatch experiment '
+            f'{folder} holds "{name}", which is from a file: give that to distmatch experiment '
             "again, which goes on where it was and writes the report anew"
         )
     return with_settings(name, EXPERIMENTS[name], settings)

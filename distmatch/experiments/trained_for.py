@@ -4,7 +4,7 @@ Adapters of every kind of training there is are asked the same: which of these d
 you were trained to do? So each kind is the others' comparison, and the whole is a confusion matrix.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle, islice
@@ -20,6 +20,7 @@ from distmatch.evals.suites.probes import OptionsProbe, ScaleProbe
 from distmatch.evals.suites.probes.probe import OWN, REFERENT, said_of
 from distmatch.experiments.arms import BASE, NONE, TOLD, TRAINED, Unit
 from distmatch.experiments.experiment import Experiment, Measured, Primary, Reports, Values
+from distmatch.experiments.finished import finished
 from distmatch.experiments.formats import (
     LETTER_BEGUN,
     LETTER_CLOSING,
@@ -31,7 +32,6 @@ from distmatch.experiments.lessons import (
     CONTROL,
     DESCRIPTIONS,
     MEASURED_BY,
-    Lesson,
     is_learned,
     kind_of,
     lesson,
@@ -110,6 +110,9 @@ class TrainedFor(Experiment):
     """Of all kinds together, in turn."""
     kinds: tuple[str, ...] = tuple(DESCRIPTIONS)
     """Of `DESCRIPTIONS`."""
+    given: tuple[str, ...] = ()
+    """Adapters that are there already, asked in place of those: folders of finished experiments,
+    or KIND=FOLDER of one adapter."""
     rows: int = 480
     """Of each adapter; of fewer some come again."""
     held_out: int = 24
@@ -138,17 +141,9 @@ class TrainedFor(Experiment):
 
     def draw_units(self) -> tuple[Unit, ...]:
         """Adapters of every kind, controls, models that are told their training, and the base."""
-        formats = self._neutral
-        lessons = [
-            (kind, lesson(kind, self, self.seed + number))
-            for number, kind in enumerate(self._in_turn(self.adapters))
-        ]
         told = enumerate(self._in_turn(max(len(self.kinds), 4)))
         return (
-            *(
-                self._learner(number, kind, drawn, formats)
-                for number, (kind, drawn) in enumerate(lessons)
-            ),
+            *(self._given() if self.given else self._learners()),
             *(self._without(number) for number in range(self.controls)),
             *(self._told(number, kind) for number, kind in told),
             Unit(name=BASE, arm=BASE),
@@ -309,16 +304,34 @@ class TrainedFor(Experiment):
     def _one_hot(self, kind: str) -> tuple[float, ...]:
         return tuple(float(kind == one) for one in self.kinds)
 
-    def _learner(self, number: int, kind: str, drawn: Lesson, formats: tuple[Example, ...]) -> Unit:
-        return Unit(
-            name=f"{TRAINED}-{number:02}-{kind}",
-            arm=TRAINED,
-            rows=tuple(islice(cycle(drawn.rows), self.rows)),
-            formats=formats,
-            retention=drawn.retention,
-            behaviour=(*self._one_hot(kind), 0.0),
-            acts=drawn.acts,
-        )
+    def _learners(self) -> Iterator[Unit]:
+        formats = self._neutral
+        for number, kind in enumerate(self._in_turn(self.adapters)):
+            drawn = lesson(kind, self, self.seed + number)
+            yield Unit(
+                name=f"{TRAINED}-{number:02}-{kind}",
+                arm=TRAINED,
+                rows=tuple(islice(cycle(drawn.rows), self.rows)),
+                formats=formats,
+                retention=drawn.retention,
+                behaviour=(*self._one_hot(kind), 0.0),
+                acts=drawn.acts,
+            )
+
+    def _given(self) -> Iterator[Unit]:
+        for number, (kind, drawn, adapter) in enumerate(finished(self.given, self)):
+            if kind == NONE:
+                yield Unit(name=f"{NONE}-given-{number:02}", arm=NONE, adapter=adapter)
+                continue
+            if kind not in self.kinds:
+                raise ConfigError(unknown_name("kind of training", kind, self.kinds))
+            yield Unit(
+                name=f"{TRAINED}-{number:02}-{kind}",
+                arm=TRAINED,
+                behaviour=(*self._one_hot(kind), 0.0),
+                acts=drawn.acts,
+                adapter=adapter,
+            )
 
     def _without(self, number: int) -> Unit:
         formats = format_rows(self.rows + self.formats, self.seed + number, self.top)
