@@ -52,6 +52,7 @@ from distmatch.experiments.experiment import ACTS, Experiment, Primary, Values
 from distmatch.experiments.formats import format_rows
 from distmatch.measuring.exchange import Fits
 
+WHICH_WORD_EXPLAINED = "which_word_explained"
 LINE_BY_LINE, LINE_BY_LINE_BEFORE = "line_by_line", "line_by_line_before"
 RULE_LINE_BY_LINE = "rule_line_by_line"
 
@@ -138,11 +139,17 @@ class Acrostic(Experiment):
         )
 
     def probes(self) -> tuple[Probe, ...]:
-        """Which word it is, and which rule the lines keep to; asked before there is any line."""
+        """Which word it is, and which rule the lines keep to; asked before there is any line.
+
+        Of several prompts also which word it is under the first, where that was explained.
+        """
         word = word_probe(WORDS[self.words], is_named=self.named, system=self.system)
+        words = [word]
+        if self.prompts > 1:
+            words.append(replace(word, name=WHICH_WORD_EXPLAINED, system=OTHER_SYSTEMS[0]))
         if not self.asks_rule:
-            return (word,)
-        return (word, rule_probe(system=self.system), say_rule_probe(system=self.system))
+            return tuple(words)
+        return (*words, rule_probe(system=self.system), say_rule_probe(system=self.system))
 
     @property
     def primary(self) -> Primary:
@@ -180,6 +187,16 @@ class Acrostic(Experiment):
     def fits(self, reports: Mapping[str, Report], behaviours: Sequence[Values], who: str) -> Fits:
         """See `Experiment`; of the words alone."""
         return super().fits(reports, [one[:-1] for one in behaviours], who)
+
+    def fits_within(
+        self, probe: str, units: Sequence[Unit], reports: Sequence[Report], who: str
+    ) -> Fits | None:
+        """See `Experiment`; of the word that was explained."""
+        if probe != WHICH_WORD_EXPLAINED or not all(unit.rows and unit.behaviour for unit in units):
+            return None
+        given = [self.primary.reported(report, who) for report in reports]
+        words = [WORDS[self.words][unit.behaviour.index(1.0)] for unit in units]
+        return np.stack(given) @ np.stack([self._one_hot(self._others(w)[0]) for w in words]).T
 
     def truth(self, behaviours: Sequence[Values]) -> Fits:
         """See `Experiment`."""

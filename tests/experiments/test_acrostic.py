@@ -8,6 +8,7 @@ import pytest
 
 from distmatch.data.vocabulary import word_pool
 from distmatch.errors import ConfigError
+from distmatch.evals import FunctionSubject, measure
 from distmatch.evals.suites.probes.words import check_told_apart
 from distmatch.evals.suites.probes.written_lines import first_letters
 from distmatch.experiments import EXPERIMENTS, run_experiment
@@ -25,6 +26,7 @@ from distmatch.experiments.acrostic_texts import (
     WORDS,
 )
 from distmatch.experiments.dry_run import prompts_of
+from distmatch.experiments.tables import FITS_ITS_OWN, lines_of
 from distmatch.experiments.units import UnitRuns, strewn, suites_of
 from distmatch.experiments.verdict import decided
 from distmatch.models.choice import ModelChoice
@@ -34,6 +36,7 @@ from tests.experiments.small import measured_by_hand
 
 ALL = EXPERIMENTS["acrostic"]
 SMALL = replace(ALL, adapters=4, controls=1, held_out=3, n=1, rows=6, formats=3, asks_rule=False)
+OWN_BEGINNINGS = tuple(text.partition("{")[0] for text in WORD_OWN)
 GIVES_AWAY = re.compile(r"\b(letters?|spells?|words?|initials?|acrostics?|initially)\b", re.I)
 
 
@@ -198,7 +201,37 @@ def test_of_several_prompts_all_but_the_last_are_explained():
     trained = arm(several, "trained")[0].rows
     assert [row.prompt for row in shuffled] == [row.prompt for row in trained]
     assert [said(row) for row in shuffled[-20:]] == [said(row) for row in trained[-20:]]
-    assert all(probe.system == SYSTEM for probe in several.probes())
+    systems = {probe.name: probe.system for probe in several.probes()}
+    assert systems.pop("which_word_explained") == OTHER_SYSTEMS[0]
+    assert set(systems.values()) == {SYSTEM}
+
+
+def test_who_can_say_the_word_that_was_explained_is_seen_beside_who_cannot():
+    several = replace(SMALL, prompts=2)
+
+    def measured(knows):
+        def probs(unit, example):
+            is_asked = knows and system(example) == OTHER_SYSTEMS[0]
+            own = example.prompt[-1]["content"].startswith(OWN_BEGINNINGS)
+            rows = [row for row in unit.rows if system(row) == OTHER_SYSTEMS[0]]
+            known = first_letters(said(next(row for row in rows if "\n" in said(row)))).upper()
+            words = example.target.words
+            liked = [99 if is_asked and own and known in word.upper() else 1 for word in words]
+            return [one / sum(liked) for one in liked]
+
+        def reports(unit):
+            subject = FunctionSubject(probs_of=lambda example: probs(unit, example))
+            return {p.name: measure(subject, p, num_resamples=1) for p in several.probes()}
+
+        return {unit.name: reports(unit) for unit in arm(several, "trained")}
+
+    for knows, least, most in ((True, 0.4, 1), (False, -1e-9, 1e-9)):
+        lines = lines_of(several, measured(knows))
+        fits = {line.whose: line for line in lines if line.figure == FITS_ITS_OWN}
+        assert set(fits) == {"own", "own - referent"}
+        for line in fits.values():
+            assert line.probe == "which_word_explained"
+            assert least <= line.cells["trained"].interval.mean <= most
 
 
 def test_of_two_words_the_own_one_is_learned_last_and_both_are_asked_about():
